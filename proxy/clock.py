@@ -1,0 +1,53 @@
+"""The only file that may name `time`, `random` or `secrets`: everyone else is handed a `Clock`.
+
+Monotonic time is the running event loop's own, so a test that swaps the loop swaps the clock. `rng(purpose)` gives
+each purpose a stream of its own, drawn from one seed: adding a draw in one place moves no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> float: ...  # monotonic seconds, the event loop's
+    def wall(self) -> float: ...  # seconds since 1970, for records that people read
+    def id(self) -> str: ...  # 32 hexadecimal digits, unique; also a valid W3C trace id
+    def rng(self, purpose: str) -> random.Random: ...
+
+
+class SystemClock:
+    """Real time; ids from the operating system's randomness."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = secrets.randbits(64) if seed is None else seed
+        self._ids = random.Random(f"{self._seed}:id")
+        self._streams: dict[str, random.Random] = {}
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def id(self) -> str:
+        return f"{self._ids.getrandbits(128) | 1:032x}"
+
+    def rng(self, purpose: str) -> random.Random:
+        stream = self._streams.get(purpose)
+        if stream is None:
+            stream = self._streams[purpose] = random.Random(f"{self._seed}:{purpose}")
+        return stream
+
+
+def secret_token(bytes_of_entropy: int = 32) -> str:
+    """An unguessable token in URL-safe base64."""
+    return secrets.token_urlsafe(bytes_of_entropy)
+
+
+def secret_bytes(count: int = 32) -> bytes:
+    return secrets.token_bytes(count)

@@ -1,0 +1,96 @@
+"""What a wire format must be able to do, for both of its sides: the clients that speak it and the upstreams.
+
+Everything here is sans-io: bytes and values in, bytes and values out. When client and upstream speak the same dialect,
+a stream goes through a `Passage`, which forwards the upstream's bytes and reads from them only what the gate must know.
+When one side streams and the other does not, the reply is decoded to events and encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from proxy.errors import ProxyError
+from proxy.types import Call, Endpoint, Event, Head, Target, Usage
+
+EVENT_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Reply(Struct, frozen=True):
+    """A whole, valid, not streamed reply."""
+
+    body: bytes
+    usage: Usage | None  # None: the upstream said nothing
+    text_bytes: int = 0  # UTF-8 bytes of generated text in it, for an estimate
+    finish_reason: str | None = None
+
+
+class Passage(Protocol):
+    """One streamed reply on its way through. The bytes out do not depend on how the bytes in were split."""
+
+    content: bool  # the first content event (text, reasoning, tool call, refusal, audio) has been fed
+    finished: bool  # the reply is complete: an upstream that closes now has not cut it
+    terminal: bool  # the end marker has passed; what follows is read for usage only and not forwarded
+    usage: Usage | None  # the last usage report
+    fault: ProxyError | None  # an error object inside the stream
+    model: str | None  # the model name the upstream gave, for the record
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events that may now go to the client, possibly none. Raises ProxyError for an event above
+        EVENT_BYTES_MAX. Never returns part of an event, so its caller always stands between two events."""
+        ...
+
+    def close(self) -> bytes:
+        """The upstream ended its body cleanly: what was held back (a last event without its blank line)."""
+        ...
+
+    def output_tokens_seen(self) -> int:
+        """Output tokens relayed so far, estimated from bytes; for a reply that is cut or reports nothing."""
+        ...
+
+    def text(self) -> str | None:
+        """The generated text, if the passage was asked to keep it (an upstream that reports no usage)."""
+        ...
+
+
+class Decoder(Protocol):
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    name: str
+
+    # the client's side
+    def read(self, endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
+        """Raises ProxyError (invalid_json, invalid_request with `param`)."""
+        ...
+
+    def error(self, error: ProxyError) -> tuple[int, bytes]: ...
+
+    def error_event(self, error: ProxyError) -> bytes:
+        """The error as an event of a stream that has begun, framed and ready to write."""
+        ...
+
+    # the upstream's side
+    def write(self, call: Call, target: Target) -> bytes:
+        """The body for the upstream: the client's bytes but for the model name and what the gate must ask for."""
+        ...
+
+    def passage(self, call: Call, target: Target) -> Passage: ...
+
+    def reply(self, call: Call, body: bytes) -> Reply:
+        """Raises ProxyError upstream_broken if the body is not one valid reply of the endpoint."""
+        ...
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
+        """What an upstream's status other than 2xx means, with its own words kept in `passed`."""
+        ...
+
+    # between the two, when one streams and the other does not
+    def stream_of(self, call: Call, reply: Reply) -> bytes: ...
+    def reply_of(self, call: Call, stream: bytes) -> Reply: ...

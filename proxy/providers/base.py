@@ -1,0 +1,65 @@
+"""What the gate asks of an upstream: a request ready to send, a transport, and a reply read piece by piece.
+
+Nothing above this package knows the HTTP client's types. An `UpstreamResponse` has one owner, who reads it to its end
+or closes it. Errors are `ProxyError`s of source `upstream`, with `sent=False` when not one byte left the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from proxy.dialects.base import Dialect
+from proxy.errors import ProxyError
+from proxy.types import Call, Target
+
+
+class UpstreamRequest(Struct, frozen=True):
+    method: str
+    url: str
+    headers: dict[str, str]  # complete, credential included: never logged, never shown
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"UpstreamRequest({self.method} {self.url}, {len(self.body)} bytes)"
+
+
+class UpstreamResponse(Protocol):
+    status: int
+    headers: Mapping[str, str]  # case-insensitive
+
+    async def read(self) -> bytes:
+        """The next piece as it came; b"" at a clean end. Raises ProxyError upstream_broken if the body was cut."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent and immediate. A body read to its end returns the connection to the pool; any other closes it."""
+        ...
+
+
+class Transport(Protocol):
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Returns when the head is in. Bounded by the caller's timeout; a cancelled exchange closes its connection."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Provider(Protocol):
+    """One configured upstream account or engine: the only holder of its credential."""
+
+    name: str
+    dialect: Dialect
+    transport: Transport
+
+    def request(self, call: Call, target: Target, seconds_left: float) -> UpstreamRequest: ...
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
+        """The meaning of a reply other than 2xx, with this provider's credential redacted from every word of it."""
+        ...
+
+    def redact(self, data: bytes) -> bytes:
+        """`data` without this provider's credential. Returns the very object when there is nothing to remove."""
+        ...

@@ -1,0 +1,301 @@
+"""The nouns of Headgate: what one call is, where it may go, what it cost.
+
+Every type is a frozen `msgspec.Struct`, so a value handed from one step to the next cannot change
+behind its back. `Outcome` is the one record of a call; it is built once, when the call has ended.
+Instants (`_at`) are seconds of the event loop's clock unless the name says `wall`; lengths end in `_s`;
+money is integer nano-dollars, prices are integer pico-dollars (see `pricing.book`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+DialectName = Literal["openai"]
+Endpoint = Literal[
+    "chat",
+    "completions",
+    "embeddings",
+    "responses",
+    "images",
+    "speech",
+    "transcriptions",
+    "moderations",
+    "rerank",
+]
+RunSource = Literal["path", "header", "foreign", "body", "none"]
+AgentSource = Literal["key", "path", "header", "foreign", "body", "none"]
+Role = Literal["first", "retry", "hedge", "escalation", "member", "probe", "shadow"]
+Lesson = Literal["success", "failure", "overload", "ignore"]
+UsageSource = Literal["reported", "counted", "estimated"]
+AbortRule = Literal["stops", "continues", "unknown"]
+Mode = Literal["single"]
+ServedBy = Literal["primary", "retry", "fallback", "none"]
+
+
+class Identity(Struct, frozen=True):
+    """Who is calling and on whose behalf; ids correlate, only the key authorises."""
+
+    key_id: str
+    agent: str
+    team: str | None = None
+    agent_source: AgentSource = "none"
+    run: str | None = None
+    run_source: RunSource = "none"
+    parent_run: str | None = None
+    step: int | None = None
+    depth: int = 0
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class KeyRecord(Struct, frozen=True):
+    """What a key may do. The key itself is never kept; `id` is safe to show."""
+
+    id: str
+    agent: str | None = None  # None: the caller may name its own agent
+    team: str | None = None
+    models: tuple[str, ...] | None = None  # None: every configured model
+    expires_wall: float | None = None
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of one attempt in disjoint classes: the sum of the fields is the whole bill, nothing counts twice."""
+
+    input_uncached: int = 0
+    input_cached: int = 0
+    input_cache_write_5m: int = 0
+    input_cache_write_1h: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    output: int = 0
+    reasoning: int = 0
+    output_audio: int = 0
+    source: UsageSource = "reported"
+    flags: tuple[str, ...] = ()
+
+    @property
+    def input_total(self) -> int:
+        return (
+            self.input_uncached
+            + self.input_cached
+            + self.input_cache_write_5m
+            + self.input_cache_write_1h
+            + self.input_audio
+            + self.input_image
+        )
+
+    @property
+    def output_total(self) -> int:
+        return self.output + self.reasoning + self.output_audio
+
+
+class Price(Struct, frozen=True):
+    """Pico-dollars for one token of each class and for one call; immutable, named by its content hash `id`."""
+
+    id: str
+    input_uncached: int
+    output: int
+    input_cached: int
+    input_cache_write_5m: int
+    input_cache_write_1h: int
+    input_audio: int
+    input_image: int
+    reasoning: int
+    output_audio: int
+    per_call: int = 0
+    long_context_above: int | None = None  # input tokens; above it `long_context` prices the whole call
+    long_context: Price | None = None
+
+
+class Traits(Struct, frozen=True):
+    """What is known of a target beyond its address; the flags of an engine, never of a vendor's name."""
+
+    context_tokens: int | None = None
+    output_tokens_max: int | None = None
+    stream_usage: bool = True  # it understands `stream_options.include_usage`
+    vocabulary: str | None = None  # tiktoken encoding that counts its text, when one does
+    abort: AbortRule = "unknown"  # what a closed connection does to the bill
+
+
+class Target(Struct, frozen=True):
+    """One model at one provider: the smallest thing an attempt can be sent to."""
+
+    id: str  # "provider/model"
+    provider: str
+    model: str
+    price: Price | None  # None: unpriced; the policy decides whether that may run
+    traits: Traits = Traits()
+    weight: float = 1.0
+    failure_domain: str = ""
+
+
+class Head(Struct, frozen=True):
+    """What a dialect reads from a request before anything is decided. `fields` are the top level, undecoded."""
+
+    model: str
+    stream: bool = False
+    include_usage: bool = False  # the client itself asked for the usage event of a stream
+    choices: int = 1
+    output_tokens_max: int | None = None
+    fields: dict[str, Raw] | None = None  # None: not a JSON object (multipart)
+    content_type: str = "application/json"
+
+
+class Call(Struct, frozen=True):
+    """One client request. `raw` is the body as received and never changes."""
+
+    id: str
+    endpoint: Endpoint
+    dialect: DialectName
+    head: Head
+    raw: bytes
+    identity: Identity
+    arrived_at: float
+    arrived_wall: float
+    deadline: float
+    input_tokens_estimate: int
+    trace_id: str
+    client_retry: int = 0
+    idempotency_key: str | None = None
+
+    @property
+    def model(self) -> str:
+        return self.head.model
+
+
+class Plan(Struct, frozen=True):
+    """How a call will be answered: the targets of each step, in order of preference."""
+
+    mode: Mode
+    steps: tuple[tuple[Target, ...], ...]
+    reason: str
+
+
+class Amounts(Struct, frozen=True):
+    """What a reservation holds or a settlement takes."""
+
+    usd_nanos: int = 0
+    tokens: int = 0
+
+
+class Reservation(Struct, frozen=True):
+    """Money kept back for one attempt or plan, on every account of `path`, until it is settled or expires."""
+
+    id: str
+    path: tuple[str, ...]
+    amounts: Amounts
+    expires_at: float
+
+
+class Attempt(Struct, frozen=True):
+    """One try at one target, ended."""
+
+    number: int
+    role: Role
+    target: Target
+    started_at: float
+    duration_s: float
+    lesson: Lesson
+    usage: Usage | None = None  # None: nothing was billed
+    cost_usd_nanos: int | None = 0  # None: unpriced, allowed by policy
+    held_usd_nanos: int = 0
+    first_event_s: float | None = None
+    status: int | None = None
+    error_code: str | None = None
+    upstream_request_id: str | None = None
+
+
+class Gaps(Struct, frozen=True):
+    """Seconds between the chunks of one stream, already counted into the edges of the CHUNK ladder."""
+
+    counts: tuple[int, ...]  # one per edge, and one above the last
+    sum_s: float
+
+
+class Outcome(Struct, frozen=True):
+    """The one record of a call; exactly one exists for each call that was identified or refused."""
+
+    call: Call
+    plan: Plan | None
+    attempts: tuple[Attempt, ...]
+    status: int
+    duration_s: float
+    served_by: ServedBy = "none"
+    error_code: str | None = None
+    error_source: str | None = None
+    upstream_s: float = 0.0  # union of the intervals spent waiting for upstreams
+    first_event_s: float | None = None
+    last_event_s: float | None = None
+    gaps: Gaps | None = None  # streams only
+    bytes_out: int = 0
+    client_gone: bool = False
+    config_version: str = ""
+
+    @property
+    def target(self) -> Target | None:
+        return self.attempts[-1].target if self.attempts else None
+
+    @property
+    def cost_usd_nanos(self) -> int | None:
+        """Sum over all attempts; None as soon as one of them could not be priced."""
+        total = 0
+        for attempt in self.attempts:
+            if attempt.cost_usd_nanos is None:
+                return None
+            total += attempt.cost_usd_nanos
+        return total
+
+
+# --- events: what a dialect's decoder says and another's encoder hears -----------------------------------------
+
+
+class Text(Struct, frozen=True, tag=True):
+    index: int
+    text: str
+
+
+class Reasoning(Struct, frozen=True, tag=True):
+    index: int
+    text: str
+
+
+class ToolCall(Struct, frozen=True, tag=True):
+    """A fragment of a tool call; `arguments` are pieces of JSON text, cut anywhere."""
+
+    index: int  # of the choice
+    slot: int  # of the tool call inside the choice
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class UsageReport(Struct, frozen=True, tag=True):
+    usage: Usage
+
+
+class Stop(Struct, frozen=True, tag=True):
+    index: int
+    reason: str
+
+
+class Fault(Struct, frozen=True, tag=True):
+    """An error object inside the stream."""
+
+    status: int
+    code: str
+    message: str
+    raw: bytes
+
+
+class End(Struct, frozen=True, tag=True):
+    """The terminal event of the stream (`data: [DONE]`)."""
+
+
+class Other(Struct, frozen=True, tag=True):
+    """An event without anything the gate acts on (role only, vendor fields, comments)."""
+
+    raw: bytes
+
+
+Event = Text | Reasoning | ToolCall | UsageReport | Stop | Fault | End | Other
