@@ -95,6 +95,7 @@ class ProxyError(Exception):
         status: int | None = None,
         retry_after_s: float | None = None,
         passed: Passed | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
         sent: bool = True,
     ) -> None:
         super().__init__(message)
@@ -109,6 +110,8 @@ class ProxyError(Exception):
         self.openai_type = rule.openai_type
         self.retry_after_s = retry_after_s
         self.passed = passed
+        self.headers = headers  # the upstream's hints that the client may see
+        self.forwarded = False  # the client has the upstream's own error event; it is not said again
         self.sent = sent  # False: not one byte reached the upstream, so nothing can have been billed
 
     def __repr__(self) -> str:

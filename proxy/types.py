@@ -23,6 +23,7 @@ Endpoint = Literal[
     "transcriptions",
     "moderations",
     "rerank",
+    "other",
 ]
 RunSource = Literal["path", "header", "foreign", "body", "none"]
 AgentSource = Literal["key", "path", "header", "foreign", "body", "none"]
@@ -47,6 +48,7 @@ class Identity(Struct, frozen=True):
     step: int | None = None
     depth: int = 0
     tags: tuple[tuple[str, str], ...] = ()
+    models: tuple[str, ...] | None = None  # what the key may use; None: every configured model
 
 
 class KeyRecord(Struct, frozen=True):
@@ -148,6 +150,7 @@ class Call(Struct, frozen=True):
     id: str
     endpoint: Endpoint
     dialect: DialectName
+    route: str  # the configured name that answers the model asked for; "" when none does
     head: Head
     raw: bytes
     identity: Identity
@@ -157,7 +160,6 @@ class Call(Struct, frozen=True):
     input_tokens_estimate: int
     trace_id: str
     client_retry: int = 0
-    idempotency_key: str | None = None
 
     @property
     def model(self) -> str:

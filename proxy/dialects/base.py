@@ -72,7 +72,7 @@ class Dialect(Protocol):
 
     def error(self, error: ProxyError) -> tuple[int, bytes]: ...
 
-    def error_event(self, error: ProxyError) -> bytes:
+    def error_event(self, error: ProxyError, endpoint: Endpoint) -> bytes:
         """The error as an event of a stream that has begun, framed and ready to write."""
         ...
 

@@ -1,0 +1,74 @@
+"""What an attempt cost, however it ended: the rules of settlement, as one pure function.
+
+Reported usage wins whenever there is some, within plausible bounds; a cut stream is billed for its input and for the
+output that was relayed; an exchange that was abandoned follows the provider's abort rule. `None` means that nothing was
+billed: nothing was sent, or the upstream refused before it produced anything. Missing, zero and estimated differ.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from pricing.tokens import plausible
+from proxy.types import AbortRule, Usage
+
+Ending = Literal[
+    "complete",  # the upstream finished its reply
+    "refused",  # an error status or an error object before any content
+    "unsent",  # not one byte reached the upstream
+    "cut",  # the upstream broke off, or was too slow, after it had been sent the request
+    "abandoned",  # the gate closed the exchange: the client left, the deadline passed
+]
+
+CONTEXT_TOKENS_MAX = 4_000_000  # no model in the price book takes more
+
+
+class Evidence(Struct, frozen=True):
+    """What is known of one ended attempt."""
+
+    ending: Ending
+    reported: Usage | None
+    input_estimate: int
+    output_seen: int  # tokens relayed, as the meter estimates them; 0 when nothing was seen
+    counted_output: int | None = None  # the same by the model's own tokenizer
+    watched: bool = True  # the output could be seen while it was made (a stream)
+    held_output: int = 0  # output tokens the hold allows for
+    choices: int = 1
+    context_tokens: int | None = None
+    abort: AbortRule = "unknown"
+
+
+def usage(evidence: Evidence) -> Usage | None:
+    """The tokens to bill, or None when nothing was billed."""
+    if evidence.ending in ("unsent", "refused"):
+        return None
+    if evidence.reported is not None:
+        return _within_reason(evidence.reported, evidence)
+    if evidence.ending == "complete":
+        return _unreported(evidence)
+    if evidence.ending == "abandoned" and evidence.abort == "stops":
+        return _estimated(evidence, evidence.output_seen)
+    if evidence.ending == "cut" and evidence.watched:
+        return _estimated(evidence, evidence.output_seen)
+    # What could not be watched, and what a provider may bill on regardless, is taken to have run to its limit.
+    return _estimated(evidence, max(evidence.output_seen, evidence.held_output), "held")
+
+
+def _within_reason(reported: Usage, evidence: Evidence) -> Usage:
+    lower = evidence.output_seen // 2 if evidence.ending == "complete" else 0
+    context = evidence.context_tokens or CONTEXT_TOKENS_MAX
+    return plausible(reported, lower, context * (1 + max(1, evidence.choices)))
+
+
+def _unreported(evidence: Evidence) -> Usage:
+    if evidence.counted_output is not None:
+        return Usage(
+            input_uncached=evidence.input_estimate, output=evidence.counted_output, source="counted", flags=("missing",)
+        )
+    return _estimated(evidence, evidence.output_seen, "missing")
+
+
+def _estimated(evidence: Evidence, output: int, *flags: str) -> Usage:
+    return Usage(input_uncached=evidence.input_estimate, output=output, source="estimated", flags=flags)

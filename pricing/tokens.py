@@ -1,0 +1,137 @@
+"""Counts of tokens without a tokenizer: the estimate before a call, the bounds on what a provider reports after it, and
+which vocabulary, if any, could count exactly.
+
+A quarter of the bytes is within -9 to +2 % for text in most scripts, but half of the truth and less for base64, so
+attachments are cut out of a body by their structure and taken at a fixed size. Exact counts are `pricing.vocabulary`'s,
+which is a module of its own because a loaded vocabulary takes 87 MB.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from proxy.types import Usage
+
+BYTES_PER_TOKEN = 4
+# A high-detail image of 1024 x 1024 is 765 tokens at OpenAI, about 1,400 at Anthropic and 1,120 at Google.
+IMAGE_TOKENS = 1_100
+# Documents and sound grow with their size: a PDF page of 50 to 75 KB of base64 is billed as 1,500 to 3,000 tokens.
+FILE_BYTES_PER_TOKEN = 32
+# Looking for attachments in text that has none would cost more than the rest of the estimate (80 us for 200 KB), so a
+# sample of the body is asked first. Attachments too short to show in it cost about IMAGE_TOKENS as text, too.
+SAMPLE_STRIDE = 128
+_SAMPLE_RUN = b"A" * 48
+_ALPHABET = bytes(65 if chr(byte).isalnum() or byte in b"+/" else 32 for byte in range(128)) + b" " * 128
+_BASE64 = b";base64,"
+_IMAGE = b"data:image/"
+_TYPE_BYTES_MAX = 64  # longest "data:<media type>" looked at
+
+# What to take away first when a report exceeds its bound: the cheapest class, so that the clamp favours nobody.
+_CHEAPEST_FIRST = (
+    "input_cached",
+    "input_uncached",
+    "input_image",
+    "input_audio",
+    "input_cache_write_5m",
+    "input_cache_write_1h",
+    "output",
+    "reasoning",
+    "output_audio",
+)
+
+# Beginnings of model names; the longest that fits decides, None where no public vocabulary is known to be the model's.
+_ENCODINGS = {
+    "babbage-002": "cl100k_base",
+    "chatgpt-4o": "o200k_base",
+    "davinci-002": "cl100k_base",
+    "gpt-3.5": "cl100k_base",
+    "gpt-35-turbo": "cl100k_base",
+    "gpt-4": "cl100k_base",
+    "gpt-4.1": "o200k_base",
+    "gpt-4.5": "o200k_base",
+    "gpt-4o": "o200k_base",
+    "gpt-5": "o200k_base",
+    "gpt-oss-": "o200k_base",  # its own vocabulary differs in special tokens only
+    "o1": "o200k_base",
+    "o3": "o200k_base",
+    "o4-mini": "o200k_base",
+    "text-embedding-3-": "cl100k_base",
+    "text-embedding-ada-002": "cl100k_base",
+}
+_LONGEST_FIRST = tuple(sorted(_ENCODINGS, key=len, reverse=True))
+
+
+def estimate(raw_bytes: int) -> int:
+    """Tokens in that many bytes of text; never zero, for no call is free."""
+    return max(1, -(-raw_bytes // BYTES_PER_TOKEN))
+
+
+def input_estimate(raw: bytes) -> int:
+    """Tokens of a request body: its text by bytes, each attachment by formula."""
+    if _SAMPLE_RUN not in raw[::SAMPLE_STRIDE].translate(_ALPHABET):
+        return estimate(len(raw))
+    attached_bytes, tokens = 0, 0
+    start = raw.find(_BASE64)
+    while start >= 0:
+        data = start + len(_BASE64)
+        end = raw.find(b'"', data)
+        if end < 0:
+            break  # not JSON: what follows counts as text
+        attached_bytes += end - data
+        tokens += _attachment(raw[max(0, start - _TYPE_BYTES_MAX) : start], end - data)
+        start = raw.find(_BASE64, end)
+    return tokens + estimate(len(raw) - attached_bytes)
+
+
+def _attachment(before: bytes, size: int) -> int:
+    if _IMAGE in before:
+        return IMAGE_TOKENS
+    return max(IMAGE_TOKENS, size // FILE_BYTES_PER_TOKEN)
+
+
+def plausible(usage: Usage, lower: int, upper: int) -> Usage:
+    """Reported usage with at least `lower` output tokens (half of what we saw relayed; 0 if nothing was, so that a
+    reported zero stays zero) and at most `upper` tokens in all (what the context and the choices can hold). A figure
+    that had to be changed is flagged `clamped`; one that is in bounds is returned as the object it was."""
+    output = usage.output_total
+    total = usage.input_total + output
+    if lower <= output and total <= upper and min(_figures(usage)) >= 0:
+        return usage
+    kept = {name: max(0, figure) for name, figure in zip(_CHEAPEST_FIRST, _figures(usage), strict=True)}
+    _cut(kept, upper)
+    missing = min(lower, upper) - (kept["output"] + kept["reasoning"] + kept["output_audio"])
+    if missing > 0:
+        kept["output"] += missing
+        _cut(kept, upper)
+    return replace(usage, flags=(*usage.flags, "clamped"), **kept)
+
+
+def _figures(usage: Usage) -> tuple[int, ...]:
+    return (
+        usage.input_cached,
+        usage.input_uncached,
+        usage.input_image,
+        usage.input_audio,
+        usage.input_cache_write_5m,
+        usage.input_cache_write_1h,
+        usage.output,
+        usage.reasoning,
+        usage.output_audio,
+    )
+
+
+def _cut(figures: dict[str, int], upper: int) -> None:
+    excess = sum(figures.values()) - upper
+    for name in _CHEAPEST_FIRST:
+        if excess <= 0:
+            return
+        taken = min(excess, figures[name])
+        figures[name] -= taken
+        excess -= taken
+
+
+def encoding_for(model: str) -> str | None:
+    """The public vocabulary that counts a model's text exactly; None for most models outside OpenAI's family."""
+    name = model.lower().rpartition("/")[2].removeprefix("ft:")
+    start = next((start for start in _LONGEST_FIRST if name.startswith(start)), None)
+    return None if start is None else _ENCODINGS[start]

@@ -1,0 +1,79 @@
+"""The fields of a provider: an account at a vendor, an engine of one's own, or a simulation.
+
+Loopback and private addresses need no flag: an address stands here because the operator wrote it, and no request can
+name another. A key belongs to its `base_url`; an engine that has no public address needs one written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from proxy.config_values import Headers, HttpAddress, Name, Seconds, Share, StatusShares, Switch, Text
+from proxy.secret import Secret
+from proxy.types import AbortRule
+from proxy.vendors import VENDORS, EngineName
+
+
+class Block(BaseModel):
+    """Frozen, strict, without unknown keys; its errors hold no input."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class OpenAIProvider(Block):
+    """Anything that speaks OpenAI's dialect."""
+
+    kind: Literal["openai"] = Field(description="An OpenAI-compatible vendor or engine.")
+    engine: EngineName = Field("openai", description="What answers there; decides the flags below.")
+    api_key: Secret | None = Field(None, description="Its credential; sent to `base_url` and nowhere else.")
+    base_url: HttpAddress | None = Field(None, description="Its address up to `/v1`; vendors have a default.")
+    api_version: Text | None = Field(None, pattern=r"^[0-9A-Za-z.-]{1,32}$", description="`api-version` of Azure.")
+    headers: Headers = Field(default={}, description="Further headers of each request, such as an organisation.")
+    abort: AbortRule | None = Field(None, description="Whether closing a connection stops the bill; by engine.")
+    stream_usage: Switch | None = Field(None, description="It understands `stream_options.include_usage`; by engine.")
+    price_provider: Name | None = Field(None, description="The price book's name for it; by engine.")
+    connect_timeout_s: float = Field(2.0, gt=0, le=10, description="Longest wait for a connection.")
+    failure_domain: Name | None = Field(None, description="What fails together with it; by default only itself.")
+
+    @model_validator(mode="after")
+    def _its_address(self) -> OpenAIProvider:
+        vendor = VENDORS.get(self.engine)
+        if self.base_url is None and vendor is None:
+            raise ValueError(f"base_url is needed: engine {self.engine} has no address of its own")
+        if self.base_url is None and not self.api_key:
+            raise ValueError("api_key is needed for the vendor's own address")
+        return self
+
+    @property
+    def address(self) -> str:
+        """`base_url`, or that of the vendor."""
+        return self.base_url if self.base_url is not None else VENDORS[self.engine].base_url
+
+
+class Spread(Block):
+    """A log-normal distribution."""
+
+    median: float = Field(gt=0, le=1e6, description="Half of all values are below it.")
+    sigma: float = Field(0.5, ge=0, le=5, description="Standard deviation of the logarithm; 0: always the median.")
+
+
+class SimulatedProvider(Block):
+    """An upstream inside the gate: no key, no network, the same seed the same answers."""
+
+    kind: Literal["simulated"] = Field(description="Made-up answers with made-up faults.")
+    seed: int = Field(1, ge=0, lt=2**63, description="Same seed, same behaviour.")
+    first_token_s: Spread = Field(Spread(median=0.25, sigma=0.5), description="Time to the first token.")
+    token_s: Spread = Field(Spread(median=0.02, sigma=0.3), description="Time between two tokens.")
+    output_tokens: Spread = Field(Spread(median=120, sigma=0.6), description="Length of an answer.")
+    stall_share: Share = Field(0.0, description="Share of streams that stop for `stall_s` once.")
+    stall_s: Seconds = Field(10.0, description="How long a stalled stream says nothing.")
+    error_share: StatusShares = Field(default={}, description="Share of calls answered with each error status.")
+    cut_share: Share = Field(0.0, description="Share of streams that break off.")
+    failure_domain: Name | None = Field(None, description="What fails together with it; by default only itself.")
+
+
+Provider = Annotated[OpenAIProvider | SimulatedProvider, Field(discriminator="kind")]
+KINDS: Mapping[str, type[Block]] = {"openai": OpenAIProvider, "simulated": SimulatedProvider}

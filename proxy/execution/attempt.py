@@ -1,0 +1,201 @@
+"""One target, once: hold the money, send, wait for the first event, and settle exactly once at the end.
+
+An `Exchange` is opened by `open` and ended by `end`; whoever reads it last ends it, and `finish` ends what was left.
+Up to the first event every failure is a `ProxyError`, settled, that the caller may answer with another attempt. What
+a given ending costs is `policies.settle`'s word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from policies import budget
+from policies.settle import Ending, Evidence, usage
+from pricing.book import cost_usd_nanos
+from proxy.clock import Clock
+from proxy.errors import ProxyError
+from proxy.execution.reading import Reading
+from proxy.execution.record import Record
+from proxy.providers.base import Provider
+from proxy.state.store import Store
+from proxy.types import AbortRule, Amounts, Attempt, Lesson, Reservation, Role, Target, Usage
+
+HOLD_LEAST_S = 60.0
+OVERLOADED = frozenset({"upstream_overloaded", "upstream_timeout", "upstream_stalled"})
+
+CountText = Callable[[str, str], int]  # (text, vocabulary) -> tokens
+
+
+class Timeouts(Struct, frozen=True):
+    first_token_s: float
+    reply_bytes_max: int
+
+
+class Bench(Struct, frozen=True):
+    """What every exchange works with; made once."""
+
+    store: Store
+    clock: Clock
+    count_text: CountText
+
+
+class Exchange:
+    """One attempt from its hold to its settlement. `reading` is there once the upstream has sent a head."""
+
+    def __init__(self, bench: Bench, record: Record, provider: Provider, target: Target, *, role: Role) -> None:
+        self.target = target
+        self.role = role
+        self.reading: Reading | None = None
+        self._bench = bench
+        self._record = record
+        self._provider = provider
+        self._reservation: Reservation | None = None
+        self._started_at = bench.clock.now()
+        self._first_event_at: float | None = None
+        self._number = len(record.attempts) + len(record.open) + 1
+        self._ended = False
+        record.open.append(self)
+
+    def __repr__(self) -> str:
+        return f"Exchange({self._number}, {self.role}, {self.target.id}, ended={self._ended}, {self.reading!r})"
+
+    @property
+    def abort(self) -> AbortRule:
+        return self.target.traits.abort
+
+    def age_s(self, now: float) -> float:
+        return now - self._started_at
+
+    async def open(self, timeouts: Timeouts) -> Reading:
+        """The reply, begun: its first content event, or all of a plain one. Raises ProxyError, already settled."""
+        call = self._record.call
+        try:
+            await self._reserve()
+            async with asyncio.timeout_at(min(call.deadline, self._started_at + timeouts.first_token_s)):
+                request = self._provider.request(call, self.target, call.deadline - self._started_at)
+                response = await self._provider.transport.send(request)
+                self.reading = Reading(call, self.target, self._provider, response)
+                await self.reading.begin(timeouts.reply_bytes_max)
+        except TimeoutError:
+            error = self._too_late(timeouts)
+            await self.end("cut", error)
+            raise error from None
+        except ProxyError as error:
+            await self.end(self._ending_of(error), error)
+            raise
+        self._first_event_at = self._bench.clock.now()
+        return self.reading
+
+    async def end(self, ending: Ending, error: ProxyError | None = None) -> None:
+        """Closes the connection, settles the hold, and writes the attempt into the record. The second time: nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        if self.reading is not None:
+            self.reading.close()
+        billed = usage(self._evidence(ending))
+        cost = self._cost(billed)
+        if self._reservation is not None:
+            spent = Amounts(usd_nanos=cost or 0, tokens=billed.input_total + billed.output_total if billed else 0)
+            await self._bench.store.settle(self._reservation, spent)
+        attempt = self._attempt(ending, billed, cost, error)
+        record = self._record
+        record.upstream_s += attempt.duration_s
+        record.attempts.append(attempt)
+        record.open.remove(self)
+
+    async def _reserve(self) -> None:
+        call = self._record.call
+        seconds = max(HOLD_LEAST_S, 2 * (call.deadline - self._started_at))
+        reserved = await self._bench.store.reserve(
+            f"{call.id}/{self._number}", budget.path(call), budget.hold(call, self.target), self._started_at + seconds
+        )
+        if isinstance(reserved, ProxyError):
+            raise reserved
+        self._reservation = reserved
+
+    def _too_late(self, timeouts: Timeouts) -> ProxyError:
+        if self._bench.clock.now() >= self._record.call.deadline:
+            return ProxyError("deadline_exceeded", "The deadline of this call passed before the model answered.")
+        what = "answer" if self.reading is None else "produce its first token"
+        return ProxyError("upstream_timeout", f"{self.target.id} did not {what} within {timeouts.first_token_s:g} s.")
+
+    def _ending_of(self, error: ProxyError) -> Ending:
+        if not error.sent or self._reservation is None:
+            return "unsent"
+        reading = self.reading
+        if reading is None:
+            return "cut"
+        return "refused" if reading.status != 200 or error is reading.fault else "cut"
+
+    # --- the bill ------------------------------------------------------------------------------------------------
+
+    def _cost(self, billed: Usage | None) -> int | None:
+        if billed is None:
+            return 0
+        if self.target.price is None:
+            return None
+        cost = cost_usd_nanos(billed, self.target.price)
+        held = self._reservation.amounts.usd_nanos if self._reservation else 0
+        return max(cost, held) if "held" in billed.flags else cost
+
+    def _evidence(self, ending: Ending) -> Evidence:
+        call, reading = self._record.call, self.reading
+        passage = reading.passage if reading is not None else None
+        reply = reading.reply if reading is not None else None
+        reported = passage.usage if passage is not None else (reply.usage if reply is not None else None)
+        output_seen = 0
+        if passage is not None:
+            output_seen = passage.output_tokens_seen()
+        elif reply is not None:
+            output_seen = (reply.text_bytes + 3) // 4
+        return Evidence(
+            ending=ending,
+            reported=reported,
+            input_estimate=call.input_tokens_estimate,
+            output_seen=output_seen,
+            counted_output=self._counted() if ending == "complete" and reported is None else None,
+            watched=passage is not None or reading is None or call.head.stream,
+            held_output=budget.output_limit(call, self.target) * call.head.choices,
+            choices=call.head.choices,
+            context_tokens=self.target.traits.context_tokens,
+            abort=self.abort,
+        )
+
+    def _counted(self) -> int | None:
+        """Output by the model's own tokenizer, where the upstream said nothing and the vocabulary is known."""
+        vocabulary = self.target.traits.vocabulary
+        if vocabulary is None or self.reading is None or self.reading.passage is None:
+            return None
+        text = self.reading.passage.text()
+        return None if text is None else self._bench.count_text(text, vocabulary)
+
+    def _attempt(self, ending: Ending, billed: Usage | None, cost: int | None, error: ProxyError | None) -> Attempt:
+        reading, first = self.reading, self._first_event_at
+        headers = reading.headers if reading is not None else ()
+        return Attempt(
+            number=self._number,
+            role=self.role,
+            target=self.target,
+            started_at=self._started_at,
+            duration_s=self._bench.clock.now() - self._started_at,
+            lesson=_lesson(ending, error),
+            usage=billed,
+            cost_usd_nanos=cost,
+            held_usd_nanos=self._reservation.amounts.usd_nanos if self._reservation else 0,
+            first_event_s=None if first is None else first - self._started_at,
+            status=reading.status if reading is not None else None,
+            error_code=error.code if error else None,
+            upstream_request_id=next((value for name, value in headers if name == "x-request-id"), None),
+        )
+
+
+def _lesson(ending: Ending, error: ProxyError | None) -> Lesson:
+    if ending == "complete":
+        return "success"
+    if ending == "abandoned" or error is None or error.source != "upstream" or error.code == "upstream_rejected":
+        return "ignore"
+    return "overload" if error.code in OVERLOADED or error.status == 503 else "failure"

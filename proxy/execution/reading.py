@@ -1,0 +1,198 @@
+"""What one upstream says, from the head of its reply to its end, in the form that the client asked for.
+
+Nothing here knows of money, retries or clocks. `begin` returns when there is something to commit to: the first content
+event of a stream, or a whole plain reply. Until then every fault is a `ProxyError`; afterwards `read` hands out whole
+events. A stream in answer to a plain request is folded into one reply, a plain reply to a stream request is unfolded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from proxy.dialects.base import Passage, Reply
+from proxy.errors import ProxyError
+from proxy.providers.base import Provider, UpstreamResponse
+from proxy.types import Call, Target
+
+ERROR_BODY_MAX = 256 * 1024
+AFTER_END_S = 1.0  # how long bytes after the end marker are read, for usage only
+JSON_ONLY = frozenset({"chat", "completions", "embeddings", "moderations", "rerank", "responses"})
+PASSED_PREFIXES = ("x-ratelimit-", "openai-", "retry-after")
+PASSED_NAMES = frozenset({"x-should-retry", "x-request-id", "content-disposition", "content-language"})
+
+
+class Reading:
+    """The reply of one exchange. `first` is what may be written as soon as the reply is committed."""
+
+    def __init__(self, call: Call, target: Target, provider: Provider, response: UpstreamResponse) -> None:
+        self.status = response.status
+        self.headers = _passed_headers(response.headers, provider)
+        self.content_type = response.headers.get("Content-Type", "")
+        self.passage: Passage | None = None  # a reply in events
+        self.reply: Reply | None = None  # a whole reply
+        self.first = b""
+        self._call = call
+        self._target = target
+        self._provider = provider
+        self._response = response
+        self._body: list[bytes] = []  # of a plain reply, as far as it was read
+        self._opaque = False  # neither events nor JSON: passed through, not understood
+
+    def __repr__(self) -> str:
+        return f"Reading({self.target_id}, {self.status}, {self.content_type})"
+
+    @property
+    def target_id(self) -> str:
+        return self._target.id
+
+    @property
+    def more(self) -> bool:
+        """Whether `read` may still hand something out."""
+        return self._opaque or (self.reply is None and self.passage is not None and not self.passage.terminal)
+
+    @property
+    def fault(self) -> ProxyError | None:
+        """An error object inside the stream, which `read` has handed out already."""
+        fault = self.passage.fault if self.passage is not None else None
+        if fault is not None:
+            fault.forwarded = True
+        return fault
+
+    async def begin(self, bytes_max: int) -> None:
+        if self.status != 200:
+            raise await self._refusal()
+        kind = self.content_type.partition(";")[0].rstrip().lower()
+        if kind == "text/event-stream":
+            await self._until_content(bytes_max)
+        elif kind.endswith("json") or not kind:
+            await self._whole(bytes_max)
+        elif self._call.endpoint in JSON_ONLY:
+            shown = self.content_type[:80]
+            raise ProxyError("upstream_broken", f"{self.target_id} answered with {shown!r} where JSON was due.")
+        else:
+            self._opaque = True
+            self.first = self._provider.redact(await self._response.read())
+
+    async def read(self) -> bytes | None:
+        """The next bytes for the client, b"" when no event is whole yet, None at the end of the reply.
+
+        Raises ProxyError when the upstream breaks off. An error object inside the stream is handed out, and then shows
+        in `fault`.
+        """
+        data = await self._response.read()
+        passage = self.passage
+        if passage is None:
+            self._opaque = bool(data)
+            return self._provider.redact(data) if data else None
+        if data:
+            return self._provider.redact(passage.feed(data))
+        rest = passage.close()
+        if not passage.finished and passage.fault is None:
+            raise ProxyError("upstream_broken", f"{self.target_id} closed its stream before the reply was complete.")
+        return self._provider.redact(rest) if rest else None
+
+    async def read_trailer(self) -> None:
+        """What follows the end marker: of use to the bill and to the connection, and not worth waiting for."""
+        try:
+            async with asyncio.timeout(AFTER_END_S):
+                while data := await self._response.read():
+                    if self.passage is not None:
+                        self.passage.feed(data)
+        except (TimeoutError, ProxyError):
+            return
+
+    async def drain(self) -> bool:
+        """Reads to the upstream's end for the bill alone; whether the reply was complete."""
+        if self.status != 200:
+            return False
+        while data := await self._response.read():
+            if self.passage is not None:
+                self.passage.feed(data)
+            elif not self._opaque:
+                self._body.append(data)
+        if self.passage is not None:
+            self.passage.close()
+            return self.passage.finished
+        if self.reply is None and not self._opaque:
+            self.reply = self._provider.dialect.reply(self._call, b"".join(self._body))
+        return True
+
+    def close(self) -> None:
+        self._response.close()
+
+    async def _until_content(self, bytes_max: int) -> None:
+        passage = self.passage = self._provider.dialect.passage(self._call, self._target)
+        held: list[bytes] = []
+        size = 0
+        while not passage.content:
+            data = await self._response.read()
+            held.append(passage.feed(data) if data else passage.close())
+            if passage.fault is not None:
+                raise passage.fault
+            size += len(data)
+            if size > bytes_max:
+                raise ProxyError("upstream_too_large", f"{self.target_id} sent too much before its first token.")
+            if not data or passage.terminal:
+                break
+        if not passage.content and not passage.finished:
+            raise ProxyError("upstream_broken", f"{self.target_id} ended its stream before the first token.")
+        self.first = self._provider.redact(b"".join(held))
+        if not self._call.head.stream:
+            await self._fold(passage, bytes_max)
+
+    async def _fold(self, passage: Passage, bytes_max: int) -> None:
+        parts, size = [self.first], len(self.first)
+        while not passage.terminal:
+            data = await self._response.read()
+            parts.append(self._provider.redact(passage.feed(data) if data else passage.close()))
+            size += len(parts[-1])
+            if passage.fault is not None:
+                raise passage.fault
+            if size > bytes_max:
+                raise self._too_large(bytes_max)
+            if not data:
+                break
+        self.reply = self._provider.dialect.reply_of(self._call, b"".join(parts))
+        self.first, self.content_type = self.reply.body, "application/json"
+
+    async def _whole(self, bytes_max: int) -> None:
+        if not await self._read_body(bytes_max):
+            raise self._too_large(bytes_max)
+        dialect, call = self._provider.dialect, self._call
+        self.reply = dialect.reply(call, self._provider.redact(b"".join(self._body)))
+        self.first = self.reply.body
+        if call.head.stream and call.endpoint in ("chat", "completions"):
+            self.first = dialect.stream_of(call, self.reply)
+            self.content_type = "text/event-stream; charset=utf-8"
+
+    async def _refusal(self) -> ProxyError:
+        await self._read_body(ERROR_BODY_MAX)
+        error = self._provider.failure(self.status, self._response.headers, b"".join(self._body))
+        error.headers = self.headers
+        return error
+
+    async def _read_body(self, bytes_max: int) -> bool:
+        """Collects the body in `_body`; False if it is larger than `bytes_max`."""
+        size = 0
+        while data := await self._response.read():
+            self._body.append(data)
+            size += len(data)
+            if size > bytes_max:
+                return False
+        return True
+
+    def _too_large(self, bytes_max: int) -> ProxyError:
+        return ProxyError("upstream_too_large", f"The reply of {self.target_id} is larger than {bytes_max} bytes.")
+
+
+def _passed_headers(headers: Mapping[str, str], provider: Provider) -> tuple[tuple[str, str], ...]:
+    """The hints and ids that clients know; cookies, hop-by-hop and internal headers stay behind."""
+    passed = []
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES):
+            raw = value.encode("utf-8", "replace")
+            clean = provider.redact(raw)
+            passed.append((lower, value if clean is raw else clean.decode("utf-8", "replace")))
+    return tuple(passed)

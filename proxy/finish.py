@@ -1,0 +1,66 @@
+"""The last step of every call, exactly once: close what is still held, make the Outcome, tell the observers.
+
+An observer that fails is counted and does not keep the others from hearing; nothing here can change the reply any
+more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from proxy.clock import Clock
+from proxy.execution.record import Record
+from proxy.types import Outcome
+
+STATUS_CLIENT_GONE = 499
+
+
+class Observer(Protocol):
+    def observe(self, outcome: Outcome) -> None:
+        """Must not wait."""
+        ...
+
+
+class Finish:
+    """`on_failure` is told the name of an observer that raised."""
+
+    def __init__(
+        self, clock: Clock, observers: Sequence[Observer], on_failure: Callable[[str, Exception], None]
+    ) -> None:
+        self._clock = clock
+        self._observers = tuple(observers)
+        self._on_failure = on_failure
+        self.ended = 0  # outcomes made; calls begun less this is what is in flight
+
+    async def finish(self, record: Record, config_version: str) -> None:
+        for exchange in tuple(record.open):
+            await exchange.end("abandoned")
+        outcome = self._outcome(record, config_version)
+        self.ended += 1
+        for observer in self._observers:
+            try:
+                observer.observe(outcome)
+            except Exception as error:
+                self._on_failure(type(observer).__name__, error)
+
+    def _outcome(self, record: Record, config_version: str) -> Outcome:
+        call, error = record.call, record.error
+        arrived = call.arrived_at
+        return Outcome(
+            call=call,
+            plan=record.plan,
+            attempts=tuple(record.attempts),
+            status=STATUS_CLIENT_GONE if record.client_gone and not record.committed else record.status,
+            duration_s=self._clock.now() - arrived,
+            served_by=record.served_by,
+            error_code=error.code if error else None,
+            error_source=error.source if error else None,
+            upstream_s=record.upstream_s,
+            first_event_s=None if record.first_event_at is None else record.first_event_at - arrived,
+            last_event_s=None if record.last_event_at is None else record.last_event_at - arrived,
+            gaps=record.gaps,
+            bytes_out=record.bytes_out,
+            client_gone=record.client_gone,
+            config_version=config_version,
+        )

@@ -1,0 +1,173 @@
+"""The way of a call, top to bottom: what is asked, in which order, and why there.
+
+`Pipeline.serve` is the only place where an error becomes a response, and it ends in `finish` whatever happens. Before
+the first byte to the client an error is a value with a status code; after it, an event in the stream and an aborted
+connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from policies import gates
+from proxy import headers
+from proxy.clock import Clock
+from proxy.dialects.base import Dialect
+from proxy.errors import ProxyError
+from proxy.execution.attempt import Timeouts
+from proxy.execution.race import Answer, Race
+from proxy.execution.record import Record
+from proxy.finish import Finish
+from proxy.relay import Downstream, Patience, Watch, relay
+from proxy.snapshot import AgentRules, Limits, Snapshot
+from proxy.tasks import Tasks
+from proxy.types import Call
+
+
+class Parts(Struct, frozen=True):
+    """What the pipeline works with; made once, by the composition root."""
+
+    clock: Clock
+    dialect: Dialect
+    race: Race
+    finish: Finish
+    tasks: Tasks
+    ledger_accepting: Callable[[], bool]
+    on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
+
+
+class Pipeline:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.begun = 0
+
+    @property
+    def in_flight(self) -> int:
+        return self.begun - self._parts.finish.ended
+
+    async def serve(self, call: Call, downstream: Downstream, snapshot: Snapshot) -> None:
+        record = Record(call)
+        self.begun += 1
+        try:
+            await self._answer(record, downstream, snapshot)
+        except ProxyError as error:
+            await self._tell(record, downstream, error)
+        except ConnectionError:
+            record.client_gone = True
+            downstream.abort()
+        except asyncio.CancelledError:
+            record.client_gone = True
+            raise
+        except Exception as defect:
+            self._parts.on_defect(defect)
+            await self._tell(record, downstream, ProxyError("internal", "The gate failed on this call; it was logged."))
+        finally:
+            await self._close(record, snapshot)
+
+    async def refuse(self, call: Call, downstream: Downstream, snapshot: Snapshot, error: ProxyError) -> None:
+        """A call that could not be read far enough to be served still has one outcome."""
+        record = Record(call)
+        self.begun += 1
+        try:
+            await self._tell(record, downstream, error)
+        finally:
+            await self._close(record, snapshot)
+
+    async def _answer(self, record: Record, downstream: Downstream, snapshot: Snapshot) -> None:
+        call = record.call
+        parts = self._parts
+        # The deadline first: free, without state, and a dead call must not take anything from any limit.
+        refusal = gates.deadline(call, parts.clock.now())
+        if refusal is not None:
+            raise refusal
+        # The ledger next: what cannot be recorded must not be spent.
+        if not parts.ledger_accepting():
+            raise ProxyError("ledger_unavailable", "The ledger cannot take new calls now.", retry_after_s=1.0)
+        # The plan before the permission: what an agent may use are configured names, and the plan knows them.
+        plan = snapshot.planner.plan(call)
+        if isinstance(plan, ProxyError):
+            raise plan
+        rules = snapshot.rules(call.identity.agent)
+        refusal = gates.allowed(call, rules.models)
+        if refusal is not None:
+            raise refusal
+        record.plan = plan
+        # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
+        timeouts = Timeouts(rules.first_token_timeout_s, snapshot.limits.reply_bytes_max)
+        exchange, reading = await parts.race.run(
+            record, plan, providers=snapshot.providers, retry=rules.retry, timeouts=timeouts
+        )
+        if reading.more:
+            await self._stream(record, downstream, (exchange, reading), rules=rules, limits=snapshot.limits)
+        else:
+            await self._whole(record, downstream, (exchange, reading))
+
+    async def _whole(self, record: Record, downstream: Downstream, answer: Answer) -> None:
+        exchange, reading = answer
+        await exchange.end("complete")  # settled before the write, so that the reply can say what it cost
+        record.status, record.committed = 200, True
+        record.bytes_out = len(reading.first)
+        now = self._parts.clock.now()
+        record.first_event_at = record.last_event_at = now
+        await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
+
+    async def _stream(
+        self, record: Record, downstream: Downstream, answer: Answer, *, rules: AgentRules, limits: Limits
+    ) -> None:
+        exchange, reading = answer
+        clock = self._parts.clock
+        patience = Patience(rules.idle_timeout_s, limits.write_timeout_s, limits.heartbeat_s)
+        watch = Watch(record.call, patience, downstream)
+        shown = headers.of_reply(record, exchange, reading, clock.now())
+        try:
+            await relay(reading, downstream, record, headers=shown, watch=watch, clock=clock)
+        except ProxyError as error:
+            # Only the gate's own deadline closes an exchange that could have gone on; the rest is the upstream's cut.
+            await exchange.end("cut" if error.source == "upstream" else "abandoned", error)
+            raise
+        # The client has its reply whole: a connection that it closes from here on changes nothing.
+        record.delivered = True
+        try:
+            await reading.read_trailer()
+        finally:
+            await exchange.end("complete")
+
+    async def _tell(self, record: Record, downstream: Downstream, error: ProxyError) -> None:
+        """The error in the client's dialect: as a response, or as the last event of a stream that has begun."""
+        record.error = error
+        dialect = self._parts.dialect
+        try:
+            if not record.committed:
+                record.status, body = dialect.error(error)
+                record.bytes_out = len(body)
+                await downstream.whole(record.status, headers.of_error(record, error), body)
+                return
+            if record.call.head.stream and not error.forwarded:
+                await downstream.write(dialect.error_event(error, record.call.endpoint))
+            downstream.abort()
+        except ConnectionError:
+            record.client_gone = True
+            downstream.abort()
+
+    async def _close(self, record: Record, snapshot: Snapshot) -> None:
+        """Exactly one outcome. Who left an exchange open whose provider bills on has it drained first, by a task."""
+        if record.client_gone and record.delivered:
+            record.client_gone = False
+        if any(exchange.abort == "continues" for exchange in record.open):
+            self._parts.tasks.start("drain", self._drain(record, snapshot))
+            return
+        await self._parts.finish.finish(record, snapshot.version)
+
+    async def _drain(self, record: Record, snapshot: Snapshot) -> None:
+        try:
+            async with asyncio.timeout(snapshot.limits.drain_s):
+                for exchange in tuple(record.open):
+                    if exchange.reading is not None and await exchange.reading.drain():
+                        await exchange.end("complete")
+        except (TimeoutError, ProxyError):
+            pass  # finish settles what is still open by the abort rule
+        finally:
+            await self._parts.finish.finish(record, snapshot.version)

@@ -1,0 +1,151 @@
+"""From the commit to the last byte: what the upstream says goes to the client, one write for each read.
+
+Before the first write an error is a value; from here on it is an event inside the stream, in the client's dialect,
+followed by an aborted connection: never a clean end, never a false `[DONE]`. One lazily moved timer watches silence,
+slow readers and the deadline, so that a chunk costs no timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from proxy.clock import Clock
+from proxy.errors import ProxyError
+from proxy.execution.reading import Reading
+from proxy.execution.record import Record
+from proxy.telemetry.ladders import GapCounter
+from proxy.types import Call
+
+Headers = list[tuple[str, str]]
+
+
+class Downstream(Protocol):
+    """The client's side of one call. Writes raise ConnectionError once the client has gone."""
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None: ...
+
+    async def start(self, status: int, headers: Headers) -> None: ...
+
+    async def write(self, data: bytes) -> None:
+        """Waits while the client reads too slowly."""
+        ...
+
+    async def end(self) -> None: ...
+
+    def heartbeat(self) -> None:
+        """A comment between two events; best effort."""
+        ...
+
+    def abort(self) -> None:
+        """Ends the connection so that the client can tell that the reply is not complete."""
+        ...
+
+
+class Patience(Struct, frozen=True):
+    """How long a committed stream may stand still. Seconds."""
+
+    idle_s: float
+    write_s: float
+    heartbeat_s: float
+
+
+Waiting = Literal["upstream", "client"]
+
+
+class Watch:
+    """Interrupts the task inside `async with` when nothing has moved for too long; `expired` says what was waited
+    for.
+    """
+
+    def __init__(self, call: Call, patience: Patience, downstream: Downstream) -> None:
+        self.moved_at = 0.0
+        self.waiting: Waiting = "upstream"
+        self.expired: Waiting | Literal["deadline"] | None = None
+        self._deadline = call.deadline
+        self._heartbeats = call.head.stream
+        self._patience = patience
+        self._downstream = downstream
+        self._loop = asyncio.get_running_loop()
+        self._beat_at = self._loop.time()
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Watch:
+        await self._timeout.__aenter__()
+        self.moved_at = self._loop.time()
+        self._tick()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)  # type: ignore[arg-type]  # typeshed wants TracebackType
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        patience = self._patience
+        limit = patience.idle_s if self.waiting == "upstream" else patience.write_s
+        if now >= self._deadline:
+            self.expired = "deadline"
+        elif now - self.moved_at >= limit:
+            self.expired = self.waiting
+        if self.expired is not None:
+            self._timeout.reschedule(now)
+            return
+        if (
+            self._heartbeats
+            and self.waiting == "upstream"
+            and now - max(self.moved_at, self._beat_at) >= (patience.heartbeat_s)
+        ):
+            self._beat_at = now
+            self._downstream.heartbeat()
+        next_at = min(
+            self._deadline,
+            self.moved_at + min(patience.idle_s, patience.write_s),
+            max(self.moved_at, self._beat_at) + patience.heartbeat_s,
+        )
+        self._timer = self._loop.call_at(max(next_at, now + 0.001), self._tick)
+
+
+async def relay(
+    reading: Reading, downstream: Downstream, record: Record, *, headers: Headers, watch: Watch, clock: Clock
+) -> None:
+    """Commits the reply and carries it to its end. Raises ProxyError when the upstream breaks off or stalls."""
+    gaps = GapCounter()
+    try:
+        async with watch:
+            record.status, record.committed = 200, True
+            await downstream.start(200, headers)
+            await downstream.write(reading.first)
+            record.bytes_out = len(reading.first)
+            record.first_event_at = record.last_event_at = watch.moved_at = clock.now()
+            while reading.more:
+                data = await reading.read()
+                if data is None:
+                    break
+                if data:
+                    now = clock.now()
+                    gaps.add(now - watch.moved_at)
+                    watch.moved_at = record.last_event_at = now
+                    watch.waiting = "client"
+                    await downstream.write(data)
+                    watch.waiting = "upstream"
+                    record.bytes_out += len(data)
+                if reading.fault is not None:
+                    raise reading.fault
+    except TimeoutError:
+        raise _expired(watch, reading) from None
+    finally:
+        record.gaps = gaps.gaps()
+    await downstream.end()
+
+
+def _expired(watch: Watch, reading: Reading) -> Exception:
+    if watch.expired == "client":
+        return ConnectionResetError("the client read too slowly")
+    if watch.expired == "deadline":
+        return ProxyError("deadline_exceeded", "The deadline of this call passed while the model was answering.")
+    return ProxyError("upstream_stalled", f"{reading.target_id} stopped sending in the middle of its reply.")

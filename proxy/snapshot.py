@@ -1,0 +1,58 @@
+"""One checked picture of the configuration, as a call sees it from its first step to its last.
+
+A reload makes a new snapshot and swaps it whole; calls that run keep the one they began with. Policies are handed the
+values they need, never this object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from policies.plan import Planner
+from policies.retry import Retry
+from proxy.providers.base import Provider
+from proxy.types import KeyRecord
+
+
+class Keyring(Protocol):
+    def identify(self, presented: str) -> KeyRecord | None:
+        """The key's record, or None: unknown, expired and revoked look alike."""
+        ...
+
+
+class AgentRules(Struct, frozen=True):
+    """What holds for the calls of one agent; the defaults are those of the configuration file."""
+
+    models: frozenset[str] | None = None  # None: all
+    deadline_s: float = 600.0
+    first_token_timeout_s: float = 120.0
+    idle_timeout_s: float = 60.0
+    retry: Retry = Retry()
+
+
+class Limits(Struct, frozen=True):
+    """Bounds on what one client may send and how long it may take."""
+
+    body_bytes_max: int = 32 * 1024 * 1024
+    body_floor_s: float = 10.0  # a body may take this long, or its size at `body_bytes_a_second`
+    body_bytes_a_second: int = 16 * 1024
+    reply_bytes_max: int = 64 * 1024 * 1024
+    write_timeout_s: float = 30.0
+    heartbeat_s: float = 15.0
+    drain_s: float = 60.0
+
+
+class Snapshot(Struct, frozen=True):
+    version: str
+    planner: Planner
+    providers: Mapping[str, Provider]
+    keyring: Keyring
+    agents: Mapping[str, AgentRules]
+    default_rules: AgentRules = AgentRules()
+    limits: Limits = Limits()
+
+    def rules(self, agent: str) -> AgentRules:
+        return self.agents.get(agent, self.default_rules)

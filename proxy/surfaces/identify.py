@@ -1,0 +1,195 @@
+"""Whose call is it? The key first, then what the caller says of itself: path, own headers, other tools' headers,
+body.
+
+Only the key authorises; agent and run names correlate, so a wrong one can mislabel a call but not open a door. Values
+are cut to 128 printable characters, longer ones are replaced by a digest, so that no client can grow the ledger's
+names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import Raw, Struct
+
+from proxy.types import AgentSource, Identity, KeyRecord, RunSource
+
+NAME_MAX = 128
+TAGS_MAX = 16
+UNATTRIBUTED = "unattributed"
+
+# Headers that existing users bring along, in order of trust.
+RUN_HEADERS = (
+    "x-session-id",
+    "x-litellm-trace-id",
+    "x-litellm-session-id",
+    "x-portkey-trace-id",
+    "helicone-session-id",
+    "x-claude-code-session-id",
+    "thread-id",
+    "session-id",
+)
+AGENT_HEADERS = (
+    "x-litellm-agent-id",
+    "x-claude-code-agent-type",
+    "helicone-session-name",
+    "x-openrouter-title",
+    "x-title",
+)
+PARENT_HEADERS = ("x-parent-session-id", "x-codex-parent-thread-id")
+KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
+
+_BODY_NAMES = msgspec.json.Decoder(str)
+_METADATA = msgspec.json.Decoder(dict[str, Raw])
+
+
+class Place(Struct, frozen=True):
+    """What the path says: the endpoint's own path and the names in front of it."""
+
+    path: str
+    agent: str | None = None
+    run: str | None = None
+
+
+def place(path: str) -> Place:
+    """Splits `/agents/NAME/runs/RUN/v1/...`; a path without that prefix is its own."""
+    if not path.startswith("/agents/"):
+        return Place(path)
+    agent, _, rest = path[len("/agents/") :].partition("/")
+    if not rest.startswith("runs/"):
+        return Place("/" + rest, agent=unquote(agent))
+    run, _, rest = rest[len("runs/") :].partition("/")
+    return Place("/" + rest, agent=unquote(agent), run=unquote(run))
+
+
+def presented_key(headers: Mapping[str, str]) -> str:
+    """The client's key, wherever its SDK puts it; "" when there is none."""
+    authorization = headers.get("Authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+    for name in KEY_HEADERS:
+        value = headers.get(name)
+        if value:
+            return value
+    return ""
+
+
+def identity(key: KeyRecord, where: Place, headers: Mapping[str, str], fields: Mapping[str, Raw] | None) -> Identity:
+    body = _Body(fields)
+    agent, agent_source = _agent(key, where, headers, body)
+    run, run_source = _run(where, headers, body)
+    parent = clean(headers.get("X-Headgate-Parent-Run")) or _first(headers, PARENT_HEADERS)
+    return Identity(
+        key_id=key.id,
+        team=key.team,
+        agent=agent,
+        agent_source=agent_source,
+        run=run,
+        run_source=run_source,
+        parent_run=parent,
+        step=_number(headers.get("X-Headgate-Step")),
+        depth=_number(headers.get("X-Headgate-Depth")) or 0,
+        tags=_tags(headers.get("X-Headgate-Tags")),
+        models=key.models,
+    )
+
+
+def clean(value: str | None) -> str | None:
+    """A name fit for a row and a log line, or None when nothing is left of it."""
+    if not value:
+        return None
+    if len(value) > NAME_MAX:
+        return "sha256-" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    if value.isprintable():
+        return value.strip() or None
+    return "".join(character for character in value if character.isprintable()).strip() or None
+
+
+def _agent(key: KeyRecord, where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str, AgentSource]:
+    if key.agent is not None:
+        return key.agent, "key"
+    if (name := clean(where.agent)) is not None:
+        return name, "path"
+    if (name := clean(headers.get("X-Headgate-Agent"))) is not None:
+        return name, "header"
+    if (name := _first(headers, AGENT_HEADERS)) is not None:
+        return name, "foreign"
+    if (name := body.metadata("agent")) is not None:
+        return name, "body"
+    return UNATTRIBUTED, "none"
+
+
+def _run(where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str | None, RunSource]:
+    if (name := clean(where.run)) is not None:
+        return name, "path"
+    if (name := clean(headers.get("X-Headgate-Run"))) is not None:
+        return name, "header"
+    if (name := _first(headers, RUN_HEADERS)) is not None:
+        return name, "foreign"
+    name = (
+        body.name("session_id") or body.metadata("run") or body.metadata("session_id") or body.name("prompt_cache_key")
+    )
+    return name, "none" if name is None else "body"
+
+
+class _Body:
+    """The few identifying fields of a request body, decoded only when they are there."""
+
+    def __init__(self, fields: Mapping[str, Raw] | None) -> None:
+        self._fields = fields
+        self._metadata = _object(fields.get("metadata")) if fields is not None else None
+
+    def name(self, field: str) -> str | None:
+        return _text(self._fields, field)
+
+    def metadata(self, field: str) -> str | None:
+        return _text(self._metadata, field)
+
+
+def _object(raw: Raw | None) -> Mapping[str, Raw] | None:
+    if raw is None:
+        return None
+    try:
+        return _METADATA.decode(raw)
+    except msgspec.DecodeError:
+        return None  # of another type, which is the upstream's business
+
+
+def _text(fields: Mapping[str, Raw] | None, field: str) -> str | None:
+    raw = fields.get(field) if fields is not None else None
+    if raw is None:
+        return None
+    try:
+        return clean(_BODY_NAMES.decode(raw))
+    except msgspec.DecodeError:
+        return None  # not a text: the upstream's business
+
+
+def _first(headers: Mapping[str, str], names: Iterable[str]) -> str | None:
+    for name in names:
+        value = headers.get(name)
+        if value is not None and (cleaned := clean(value)) is not None:
+            return cleaned
+    return None
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return None
+    return int(text)
+
+
+def _tags(text: str | None) -> tuple[tuple[str, str], ...]:
+    """`name=value, name=value`; a name alone counts as `name=`."""
+    if text is None:
+        return ()
+    pairs = []
+    for item in text.split(",")[:TAGS_MAX]:
+        name, _, value = item.partition("=")
+        if (cleaned := clean(name)) is not None:
+            pairs.append((cleaned, clean(value) or ""))
+    return tuple(pairs)

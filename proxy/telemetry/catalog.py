@@ -1,0 +1,190 @@
+"""The table of metrics: every name, its help, its labels with their closed lists, its ladder.
+
+It declares and does nothing: `series.py` turns it into recorders and text, `metrics.py` feeds them, dashboards may use
+what stands here and nothing else. A label without a list takes the names of the configuration; any other value becomes
+`other`. No label holds a run, a key, a request id or a name as a client typed it. Names follow the Prometheus
+conventions: base units, `_total` on counters.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from proxy import errors, types
+from proxy.errors import CODES
+from proxy.telemetry import ladders
+from proxy.telemetry.ladders import Ladder
+
+PREFIX = "headgate_"
+OTHER = "other"
+UNATTRIBUTED = "unattributed"
+NANOS = 1_000_000_000
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Label(Struct, frozen=True):
+    """`values` is the closed list; None: names of the configuration."""
+
+    name: str
+    values: tuple[str, ...] | None = None
+
+
+class Family(Struct, frozen=True):
+    """One metric. `per_unit` recorder units make one exposed unit: money is recorded in integer nano-dollars."""
+
+    name: str  # without the prefix
+    kind: Kind
+    help: str
+    labels: tuple[Label, ...] = ()
+    ladder: Ladder = ()
+    traced: bool = False  # its buckets carry exemplars
+    per_unit: int = 1
+    foreseen: tuple[tuple[str, ...], ...] = ()  # label values that can occur, where not every combination can
+
+
+ROUTE, TARGET, PROVIDER, MODEL, AGENT = map(Label, ("route", "target", "provider", "model", "agent"))
+TO = Label("to")
+OUTCOME = Label("outcome", get_args(errors.Family))
+RESULT = Label("result", ("ok", "error"))
+STREAM = Label("stream", ("yes", "no"))
+ROLE = Label("role", ("first", "retry"))
+SERVED_BY = Label("served_by", ("primary", "retry", "fallback"))
+ENDPOINT = Label("endpoint", ("chat", "completions", "responses", "embeddings", "media", OTHER))
+STATUSES = tuple(str(status) for status in sorted({200} | {rule.status for rule in CODES.values()}))
+STATUS = Label("code", (*STATUSES, "2xx", "3xx", "4xx", "5xx"))
+SOURCE = Label("source", get_args(errors.Source))
+CODE = Label("code", tuple(CODES))
+BY = Label("by", ("client", "upstream", "proxy"))
+TRIES = ("http_429", "http_5xx", "timeout", "connect", "reset", "bad_stream")
+REASON = Label("reason", (*TRIES, "http_4xx"))
+ATTEMPT_RESULT = Label("result", ("ok", *TRIES, "http_4xx", "cancelled"))
+TOKEN_KINDS = (
+    *("input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h", "input_audio", "input_image"),
+    *("output", "reasoning", "output_audio"),
+)
+KIND = Label("kind", TOKEN_KINDS)
+BASIS = Label("basis", ("counted", "estimated"))
+RUN_SOURCE = Label("source", get_args(types.RunSource))
+WRITE = Label("result", ("ok", "retried", "failed"))
+BOUND = Label(
+    "bound",
+    (
+        *("request_body", "request_headers", "upstream_reply", "calls", "agents", "runs"),
+        *("log_queue", "ledger_queue", "accounts"),
+    ),
+)
+OBSERVER = Label("observer", ("ledger", "metrics", "log"))
+
+
+def _counter(name: str, help: str, *labels: Label) -> Family:
+    return Family(name=name, kind="counter", help=help, labels=labels)
+
+
+def _gauge(name: str, help: str, *labels: Label) -> Family:
+    return Family(name=name, kind="gauge", help=help, labels=labels)
+
+
+def _histogram(name: str, ladder: Ladder, help: str, *labels: Label) -> Family:
+    return Family(name=name, kind="histogram", help=help, labels=labels, ladder=ladder)
+
+
+def _dollars(name: str, help: str, *labels: Label) -> Family:
+    return Family(name=name, kind="counter", help=help, labels=labels, per_unit=NANOS)
+
+
+REQUESTS = (
+    _counter("calls_started_total", "Calls begun: those ended and those in flight."),
+    _counter("requests_total", "Calls by how they ended.", ROUTE, AGENT, OUTCOME),
+    Family(
+        name="errors_total",
+        kind="counter",
+        help="Calls ended by an error, by its code.",
+        labels=(SOURCE, CODE),
+        foreseen=tuple((rule.source, code) for code, rule in CODES.items()),
+    ),
+    _counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
+    _gauge("in_flight_requests", "Calls begun and not ended.", ROUTE),
+    _counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
+    _counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
+    _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
+    _counter("fallbacks_total", "Those retries that went to another target.", ROUTE, TO, REASON),
+    _counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
+)
+
+LATENCY = (
+    _histogram("request_duration_seconds", ladders.E2E, "From receipt to the last byte.", ROUTE, STREAM, RESULT),
+    Family(
+        name="time_to_first_token_seconds",
+        kind="histogram",
+        help="Streams: from receipt to the first content sent on.",
+        labels=(ROUTE, SERVED_BY),
+        ladder=ladders.TTFT,
+        traced=True,
+    ),
+    _histogram("inter_chunk_seconds", ladders.CHUNK, "Every gap between chunks, added at a stream's end.", ROUTE),
+    _histogram("time_per_output_token_seconds", ladders.TPOT, "Mean gap between a stream's tokens.", ROUTE),
+    _histogram("overhead_seconds", ladders.OVERHEAD, "Duration less the time spent waiting for upstreams.", ROUTE),
+)
+
+UPSTREAM = (
+    _counter("upstream_attempts_total", "Attempts by how they ended.", TARGET, ROLE, ATTEMPT_RESULT),
+    _histogram("upstream_duration_seconds", ladders.E2E, "Attempts, cancelled ones left out.", TARGET, RESULT),
+    _histogram("upstream_first_token_seconds", ladders.TTFT, "Streams: from sending to first content.", TARGET),
+    _gauge("upstream_in_flight", "Attempts begun and not ended.", TARGET),
+    _gauge("target_info", "1 for each configured target, to join on.", TARGET, PROVIDER, MODEL),
+)
+
+MONEY = (
+    _counter("tokens_total", "Tokens billed, in disjoint kinds.", AGENT, PROVIDER, MODEL, KIND),
+    _dollars("spend_usd_total", "Cost of all attempts in US dollars.", AGENT, ROUTE, PROVIDER, MODEL),
+    Family(
+        name="request_cost_usd",
+        kind="histogram",
+        help="Cost of one call in US dollars, all attempts.",
+        labels=(ROUTE,),
+        ladder=ladders.COST,
+        traced=True,
+        per_unit=NANOS,
+    ),
+    _dollars("spend_estimated_usd_total", "The part of spend that no upstream reported.", PROVIDER, BASIS),
+    _counter("usage_unknown_fields_total", "Attempts whose usage held a field without a price.", PROVIDER),
+    _counter("usage_clamped_total", "Attempts whose reported usage was beyond belief and was cut.", PROVIDER),
+    _counter("unpriced_requests_total", "Attempts billed by the upstream that no price is known for.", PROVIDER),
+    _gauge("ledger_lag_seconds", "Age of the oldest row not yet written."),
+    _gauge("ledger_queue_entries", "Rows not yet written."),
+    _gauge("ledger_drift_usd", "Spend by these metrics less spend by the ledger, since the start."),
+    _counter("ledger_writes_total", "Group commits of the ledger.", WRITE),
+)
+
+SELF = (
+    _histogram("event_loop_lag_seconds", ladders.WAIT, "How late the event loop ran a timer."),
+    _counter("bound_hits_total", "Times that a queue, map or size limit was full.", BOUND),
+    _counter("observer_errors_total", "Records of a call's end that failed.", OBSERVER),
+    _counter("log_records_dropped_total", "Log lines lost because the log could not keep up or write."),
+    _counter("config_reloads_total", "Reloads of the configuration.", RESULT),
+    _gauge("config_last_success_timestamp_seconds", "When the configuration in force was loaded."),
+    _gauge("prices_timestamp_seconds", "Date of the price book."),
+    _gauge("workers", "Processes that serve."),
+    _gauge("metrics_series", "Series exposed by the families above and below."),
+    _gauge("build_info", "1; what runs.", Label("version"), Label("python"), Label("demo", ("true", "false"))),
+)
+
+CAPPED = tuple(
+    family.name
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *MONEY)
+    if any(label.values is None for label in family.labels)
+)
+
+FAMILIES: tuple[Family, ...] = (
+    *REQUESTS,
+    *LATENCY,
+    *UPSTREAM,
+    *MONEY,
+    *SELF,
+    _counter(
+        "metrics_overflow_total", "Series folded into `other` because a family was full.", Label("metric", CAPPED)
+    ),
+)

@@ -1,0 +1,66 @@
+"""A gate in front of one upstream, as an operator runs it: `python -m proxy serve --config F`, and its admin API.
+
+Every model of the upstream has the same price, so that the gate's bill can be checked with the upstream's tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.real.processes import Process, free_port, request_json, run_gate_command, wait_until_ready
+
+API_KEY = "hg-key-of-the-real-clients"
+INPUT_USD_PER_MTOK = 2
+OUTPUT_USD_PER_MTOK = 8
+
+
+class Gate:
+    """`upstream` is the base URL of an OpenAI-compatible server; `models` are offered under their own names."""
+
+    def __init__(self, folder: Path, upstream: str, api_key: str, models: tuple[str, ...], attempts: int) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.config = folder / "headgate.yaml"
+        self.config.write_text(json.dumps(self._configuration(folder, upstream, api_key, models, attempts), indent=1))
+        command = [sys.executable, "-m", "proxy", "serve", "--config", str(self.config)]
+        self.process = Process(command, folder / "gate.log")
+        try:
+            wait_until_ready(self.process, f"{self.url}/health/ready")
+        except BaseException:
+            self.process.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def base_url(self, agent: str, run: str | None = None) -> str:
+        return f"{self.url}/agents/{agent}" + (f"/runs/{run}" if run else "") + "/v1"
+
+    def admin(self, path: str) -> Any:
+        return request_json(f"http://127.0.0.1:{self.admin_port}{path}")
+
+    def command(self, *arguments: str) -> Any:
+        return json.loads(run_gate_command(*arguments, "--config", str(self.config), "--json"))
+
+    def _configuration(
+        self, folder: Path, upstream: str, api_key: str, models: tuple[str, ...], attempts: int
+    ) -> dict[str, Any]:
+        price = {"input_usd_per_mtok": INPUT_USD_PER_MTOK, "output_usd_per_mtok": OUTPUT_USD_PER_MTOK}
+        return {
+            "server": {"host": "127.0.0.1", "port": self.port, "max_body_mb": 1},
+            "admin": {"host": "127.0.0.1", "port": self.admin_port},
+            "data_dir": str(folder / "data"),
+            "keys": [{"key": API_KEY, "agent": "any"}],
+            "providers": {"lab": {"kind": "openai", "base_url": upstream, "api_key": api_key}},
+            "models": {model: {"targets": [f"lab/{model}"]} for model in models},
+            "defaults": {"retry": {"attempts": attempts}},
+            "pricing": {"overrides": {f"lab/{model}": price for model in models}},
+        }
+
+
+def cost_usd_nanos(line: dict[str, int]) -> int:
+    """What the tokens of a line of the upstream's bill cost at the prices above."""
+    return 1000 * (line["input_tokens"] * INPUT_USD_PER_MTOK + line["output_tokens"] * OUTPUT_USD_PER_MTOK)

@@ -1,0 +1,142 @@
+"""Starts, asks and stops the processes of the real tests: upstream, gate, engine, and the clients in their environments.
+
+Every wait has an end. What a process wrote to standard error is shown when it does not come up or dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.real import environments
+
+REPOSITORY = Path(__file__).parents[2]
+CLIENTS = Path(__file__).parent / "clients"
+START_S_MAX = 30.0
+STOP_S_MAX = 15.0
+REPLY_S_MAX = 60.0
+QUIET = {"OPENAI_API_KEY": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
+
+
+class Process:
+    """One process, with its standard error in a file and its standard output in `lines`."""
+
+    def __init__(self, command: Sequence[str], errors: Path, environment: dict[str, str] | None = None) -> None:
+        self.errors = errors
+        with errors.open("wb") as sink:
+            self._process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                env=os.environ | QUIET | (environment or {}),
+            )
+
+    def say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+
+    def line(self, timeout_s: float) -> str:
+        """The next line of standard output. Whoever reads lines is answered with one line a question."""
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], timeout_s)
+        line = self._process.stdout.readline() if ready else b""
+        if not line:
+            raise AssertionError(f"no answer within {timeout_s:g} s:\n{self.last_errors()}")
+        return line.decode()
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def last_errors(self) -> str:
+        return self.errors.read_text(errors="replace")[-4000:]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate(timeout=STOP_S_MAX)
+
+
+class Client:
+    """A module of `clients/` kept running in its environment: one scenario a question."""
+
+    def __init__(self, environment: str, module: str, errors: Path) -> None:
+        command = [str(environments.python(environment)), str(CLIENTS / "runner.py"), module]
+        self._process = Process(command, errors)
+
+    def run(self, scenario: str, base_url: str, api_key: str) -> dict[str, Any]:
+        """`{"value": ...}`, or `{"error": {...}}` with the exception's classes and the SDK's fields of it."""
+        self._process.say(json.dumps({"scenario": scenario, "base_url": base_url, "api_key": api_key}))
+        answer: dict[str, Any] = json.loads(self._process.line(REPLY_S_MAX))
+        return answer
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+def run_script(environment: str, script: Path, variables: dict[str, str]) -> str:
+    """Runs a script to its end and returns what it printed."""
+    done = subprocess.run(
+        [str(environments.python(environment)), str(script)],
+        cwd=REPOSITORY,
+        env=os.environ | QUIET | variables,
+        capture_output=True,
+        text=True,
+        timeout=REPLY_S_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def run_gate_command(*arguments: str) -> str:
+    """A command of the gate itself, in the gate's own environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=REPLY_S_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def request_json(url: str, *, method: str = "GET") -> Any:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=REPLY_S_MAX) as reply:
+        return json.load(reply)
+
+
+def wait_until_ready(process: Process, url: str, timeout_s: float = START_S_MAX) -> None:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=1.0):
+                return
+        except (urllib.error.URLError, OSError):
+            assert process.running(), f"it ended at its start:\n{process.last_errors()}"
+            time.sleep(0.05)
+    raise AssertionError(f"not ready after {timeout_s:g} s:\n{process.last_errors()}")
