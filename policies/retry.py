@@ -56,7 +56,7 @@ class AttemptBudget:
     def withdraw(self, now: float) -> bool:
         """Takes one retry out; False when there is none left."""
         self._trickle(now)
-        if self._balance < 1.0:
+        if self._balance < 1.0 - 1e-9:  # ten deposits of a tenth are one retry, whatever binary fractions say
             return False
         self._balance -= 1.0
         return True

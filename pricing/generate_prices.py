@@ -2,19 +2,15 @@
 
     python -m pricing.generate_prices --date 2026-11-22 > report.txt
 
-Runs where genai-prices and msgspec are installed. The file holds what is plausible and priced by the token; everything
-left out, changed or found in disagreement is printed for a person to settle, and `--against FILE` compares with a second
-public table. Rules: a class the source lacks is left to `pricing.rates`; of prices by time of day the dearest stands; a
-class that `Usage` cannot tell apart (image or video output) takes the dearest price of its side; a cache write below the
-price of input is a fee on top of it.
+Runs where genai-prices and msgspec are installed. The file holds what is priced by the token and plausible. Everything
+left out, changed or found in disagreement is printed for a person to settle: with the source's own resolution of each
+name, and with a second public table when `--against FILE` names one.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Iterator
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Protocol
@@ -22,80 +18,18 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from pricing.book import STANDARD, About, Entry, PriceBook, Shipped, Supplier, load
-from pricing.name_patterns import Clause, names_of
-from pricing.rates import CLASSES, PICOS_PER_USD, PLAUSIBLE_PICOS, Rates, usd_per_mtok, with_claude_writes
+from pricing.book import About, Entry, PriceBook, Shipped, Supplier, load
+from pricing.generate_names import Irreducible, names_of
+from pricing.generate_rates import Model, Refused, records, say
+from pricing.rates import price_of, usd_per_mtok
+from pricing.tables import read_table
 
 OUT = Path(__file__).with_name("prices.json")
 
 # Not sold by the token, resellers of resellers, and endpoints that no base URL of ours can name.
 LEFT_OUT = ("cursor", "elevenlabs", "github-copilot", "openai-decisions", "quicksilverpro", "typesafe")
 LEFT_OUT_PREFIX = "huggingface_"
-RATIO_MAX = 25  # output to input; the dearest of a known model is 24, averages over sellers have shown 284
-WITHOUT_OUTPUT = ("embed", "rerank", "bge-", "gte-", "voyage-")
-TIERS = {"service_tier": {"priority", "flex", "fast"}, "processing": {"batch"}, "speed": {"fast"}}
-
-MTOK = {
-    "input_mtok": "input_uncached",
-    "cache_read_mtok": "input_cached",
-    "cache_write_mtok": "input_cache_write_5m",
-    "cache_write_1h_mtok": "input_cache_write_1h",
-    "input_audio_mtok": "input_audio",
-    "input_image_mtok": "input_image",
-    "input_video_mtok": "input_image",
-    "output_mtok": "output",
-    "output_image_mtok": "output",
-    "output_video_mtok": "output",
-    "output_reasoning_mtok": "reasoning",
-    "output_audio_mtok": "output_audio",
-}
-# Fees for tools a provider runs, and classes no report tells apart: known, and not part of a token's price.
-IGNORED = {
-    "web_searches_kcount",
-    "storage_searches_kcount",
-    "output_citation_mtok",
-    "cache_audio_read_mtok",
-    "cache_image_read_mtok",
-}
-PER_CALL = "requests_kcount"
-
-
-class Tier(Protocol):
-    start: int
-    price: Decimal
-
-
-class Tiered(Protocol):
-    base: Decimal
-    tiers: list[Tier]
-
-
-Price = Decimal | Tiered
-Prices = Mapping[str, Price]
-
-
-class Day(Protocol):
-    def isoformat(self) -> str: ...
-
-
-class Dated(Protocol):
-    start_date: Day
-
-
-class Conditional(Protocol):
-    prices: object
-    constraint: object
-
-
-class Variant(Conditional, Protocol):
-    when: dict[str, str]
-
-
-class Model(Protocol):
-    id: str
-    match: Clause
-    prices: object
-    price_variants: list[Variant] | None
+UNIT = "pico-dollars per token (1 USD per million tokens is 1000000); per_call in pico-dollars"
 
 
 class Provider(Protocol):
@@ -106,167 +40,85 @@ class Provider(Protocol):
     def find_model(self, model_ref: str) -> Model | None: ...
 
 
-class Refused(Exception):
-    """This model, or this service tier of it, does not enter the book."""
-
-
-def say(subject: str, text: str) -> None:
-    print(f"{subject}: {text}")
-
-
-def figures(prices: object) -> dict[str, Price]:
-    return {key: value for key, value in vars(prices).items() if value is not None and not key.startswith("_")}
-
-
-def starts(constraint: object) -> str | None:
-    """The day a price begins; "" without a beginning, None for one that holds at some hours of each day only."""
-    if constraint is None:
-        return ""
-    return constraint.start_date.isoformat() if hasattr(constraint, "start_date") else None
-
-
-def standard(model: Model, day: str) -> dict[str, Price]:
-    """As the source resolves it (the last active entry, else the first), but the dearest where hours decide."""
-    if not isinstance(model.prices, list):
-        return figures(model.prices)
-    candidates: list[dict[str, Price]] = []
-    for entry in reversed(model.prices):
-        begins = starts(entry.constraint)
-        if begins is None or begins <= day:
-            candidates.append(figures(entry.prices))
-        if begins is not None and begins <= day:
-            break
-    else:
-        candidates.append(figures(model.prices[0].prices))
-    return max(candidates, key=lambda prices: sum(at_level(price, 0) for price in prices.values()))
-
-
-def tiers(model: Model, day: str) -> Iterator[tuple[str, dict[str, Price]]]:
-    yield STANDARD, standard(model, day)
-    for variant in model.price_variants or ():
-        begins = starts(variant.constraint)
-        [(key, value), *more] = variant.when.items()
-        if not more and value in TIERS.get(key, ()) and begins is not None and begins <= day:
-            yield value, standard(model, day) | figures(variant.prices)
-
-
-def days(model: Model, today: str) -> list[str]:
-    """Today, and every later day on which a price of this model begins."""
-    conditional = model.prices if isinstance(model.prices, list) else []
-    begins = {starts(entry.constraint) or "" for entry in (*conditional, *(model.price_variants or ()))}
-    return [today, *sorted(day for day in begins if day > today)]
-
-
-def at_level(price: Price, above: int) -> Decimal:
-    """A price at the context level that begins above so many tokens."""
-    if isinstance(price, Decimal):
-        return price
-    reached = [tier.price for tier in price.tiers if tier.start <= above]
-    return reached[-1] if reached and above else price.base
-
-
-def picos(usd: Decimal, per: int) -> int:
-    exact = usd * PICOS_PER_USD / per
-    return int(exact.to_integral_value("ROUND_CEILING"))
-
-
-def rates(subject: str, prices: Prices) -> Rates:
-    """The whole price; raises Refused."""
-    unknown = sorted(set(prices) - set(MTOK) - IGNORED - {PER_CALL})
-    if unknown:
-        raise Refused(f"priced by {', '.join(unknown)}")
-    levels = sorted({tier.start for price in prices.values() if not isinstance(price, Decimal) for tier in price.tiers})
-    whole: Rates | None = None
-    for above, beyond in reversed(list(zip([0, *levels], [*levels, None], strict=True))):
-        level = level_rates(subject, prices, above)
-        whole = level if beyond is None else replace(level, long_context_above=beyond, long_context=whole)
-    if whole is None:
-        raise Refused("no price")
-    return whole
-
-
-def level_rates(subject: str, prices: Prices, above: int) -> Rates:
-    found: dict[str, int] = {}
-    for key, price in prices.items():
-        if key in MTOK:
-            found[MTOK[key]] = max(found.get(MTOK[key], 0), picos(at_level(price, above), 10**6))
-    if not any(found.values()):
-        raise Refused("free")
-    if "output" not in found and any(word in subject.lower() for word in WITHOUT_OUTPUT):
-        found["output"] = 0
-    missing = {"input_uncached", "output"} - set(found)
-    if missing:
-        raise Refused(f"no price for {' and '.join(sorted(missing))}")
-    fees = prices.get(PER_CALL)
-    found["per_call"] = 0 if fees is None else picos(at_level(fees, above), 1_000)
-    return checked(subject, msgspec.convert(found, Rates))
-
-
-def checked(subject: str, level: Rates) -> Rates:
-    low, high = PLAUSIBLE_PICOS
-    plain, output = level.input_uncached, level.output
-    for name in CLASSES:
-        value = getattr(level, name)
-        if value is not None and not low <= value <= high and not (name == "output" and value == 0):
-            raise Refused(f"{name} {usd_per_mtok(value)} USD per million tokens is not plausible")
-    if output > RATIO_MAX * plain:
-        raise Refused(f"output {usd_per_mtok(output)} against input {usd_per_mtok(plain)} is not plausible")
-    if level.input_cached is not None and level.input_cached > plain:
-        raise Refused(f"a cache hit ({usd_per_mtok(level.input_cached)}) dearer than input ({usd_per_mtok(plain)})")
-    write = level.input_cache_write_5m
-    if write is not None and write < plain:
-        say(subject, f"cache write {usd_per_mtok(write)} below input {usd_per_mtok(plain)}: taken on top of it")
-        level = replace(level, input_cache_write_5m=plain + write)
-    return level
-
-
-def entry(provider: Provider, model: Model, today: str) -> Entry:
-    subject = f"{provider.id}/{model.id}"
-    names = names_of(subject, model.match)
-    if not names:
-        raise Refused("no name that can be matched")
-    records: dict[str, Rates] = {}
-    prices: list[Rates] = []
-    for day in days(model, today):
-        for tier, found in tiers(model, day):
-            record = replace(with_claude_writes(model.id.lower(), rates(subject, found)), tier=tier)
-            if records.get(tier) != record:
-                prices.append(record if day == today else replace(record, valid_from=day))
-                records[tier] = record
-    return Entry(names=tuple(names), prices=tuple(slim(record) for record in prices))
-
-
-def slim(record: Rates) -> Rates:
-    """Without what `price_of` derives anyway."""
-    plain, output = record.input_uncached, record.output
-    derived = {
-        "input_cached": plain,
-        "input_cache_write_5m": plain,
-        "input_cache_write_1h": record.input_cache_write_5m or plain,
-        "input_audio": plain,
-        "input_image": plain,
-        "reasoning": output,
-        "output_audio": output,
-    }
-    same = {name: None for name, value in derived.items() if getattr(record, name) == value}
-    return msgspec.convert(
-        msgspec.to_builtins(record)
-        | same
-        | {"long_context": None if record.long_context is None else slim(record.long_context)},
-        Rates,
-        from_attributes=True,
-    )
-
-
-def suppliers(providers: Iterable[Provider], today: str) -> Iterator[tuple[str, Supplier]]:
-    for provider in sorted(providers, key=lambda provider: provider.id):
-        if provider.id in LEFT_OUT or provider.id.startswith(LEFT_OUT_PREFIX):
-            say(provider.id, "left out")
-            continue
-        models = []
+def entries(providers: Iterable[Provider], today: str) -> Iterator[tuple[Provider, Model, Entry]]:
+    for provider in providers:
         for model in provider.models:
+            subject = f"{provider.id}/{model.id}"
             try:
-                models.append(entry(provider, model, today))
-            except Refused as refused:
-                say(f"{provider.id}/{model.id}", f"left out: {refused}")
-        yield provider.id, Supplier(models=tuple(models), fallback=tuple(provider.fallback_model_providers or ()))
+                entry = Entry(names=names_of(subject, model.match), prices=records(subject, model, today))
+            except (Refused, Irreducible) as reason:
+                say(subject, f"left out: {reason}")
+            else:
+                yield provider, model, entry
+
+
+def written(shipped: Shipped) -> bytes:
+    """One model a line, so that a new release reads as a diff."""
+    providers = []
+    for name, supplier in shipped.providers.items():
+        models = b",\n".join(msgspec.json.encode(entry) for entry in supplier.models)
+        fallback = msgspec.json.encode(supplier.fallback)
+        providers.append(b'"%s":{"fallback":%s,"models":[\n%s\n]}' % (name.encode(), fallback, models))
+    about = msgspec.json.format(msgspec.json.encode(shipped.about), indent=1)
+    return b'{"about":%s,\n"providers":{\n%s\n}}\n' % (about, b",\n".join(providers))
+
+
+def compare_names(kept: Iterable[tuple[Provider, Model, Entry]], book: PriceBook) -> None:
+    """Every name in the book against what the source would resolve it to."""
+    prices = {(provider.id, model.id): price_of(entry.prices[0]) for provider, model, entry in kept}
+    for provider, _, entry in kept:
+        for name in entry.names:
+            sample = name.strip("*").replace("####-##-##", "2026-10-01").replace("########", "20261001")
+            model = provider.find_model(sample)
+            theirs = None if model is None else prices.get((provider.id, model.id))
+            if book.find(provider.id, sample) != theirs:
+                say(f"{provider.id}/{sample}", f"disagreement: the source means {model and model.id}")
+
+
+def compare_table(book: PriceBook, table: bytes) -> None:
+    shared, equal = 0, 0
+    for row in read_table(table)[0]:
+        ours, theirs = book.find(row.provider, row.name), price_of(row.rates)
+        if ours is None:
+            continue
+        shared += 1
+        if (ours.input_uncached, ours.output) == (theirs.input_uncached, theirs.output):
+            equal += 1
+            continue
+        pairs = ((ours.input_uncached, theirs.input_uncached), (ours.output, theirs.output))
+        text = ", ".join(f"{usd_per_mtok(mine)} against {usd_per_mtok(other)}" for mine, other in pairs)
+        say(f"{row.provider}/{row.name}", f"disagreement with the table: {text}")
+    say("table", f"{shared} models in both, {equal} agree")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--date", required=True, help="the day whose prices are taken, such as 2026-11-22")
+    parser.add_argument("--against", type=Path, help="a table of per-token prices in LiteLLM's format to compare with")
+    options = parser.parse_args()
+    everyone: list[Provider] = import_module("genai_prices.data").providers
+    chosen = [one for one in everyone if one.id not in LEFT_OUT and not one.id.startswith(LEFT_OUT_PREFIX)]
+    package = metadata.distribution("genai-prices")
+    [licence] = [file for file in package.files or () if file.name == "LICENSE"]
+    about = About(
+        date=options.date,
+        source=f"genai-prices {package.version}",
+        unit=UNIT,
+        licence=Path(str(package.locate_file(licence))).read_text().strip(),
+    )
+    kept = list(entries(chosen, options.date))
+    suppliers = {one.id: Supplier(models=(), fallback=tuple(one.fallback_model_providers or ())) for one in chosen}
+    for provider, _, entry in kept:
+        supplier = suppliers[provider.id]
+        suppliers[provider.id] = replace(supplier, models=(*supplier.models, entry))
+    data = written(Shipped(about=about, providers=dict(sorted(suppliers.items()))))
+    book = load(data)
+    compare_names(kept, book)
+    if options.against:
+        compare_table(book, options.against.read_bytes())
+    OUT.write_bytes(data)
+    say("prices.json", f"{len(kept)} models, {len(data)} bytes")
+
+
+if __name__ == "__main__":
+    main()

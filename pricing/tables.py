@@ -64,7 +64,7 @@ def read_overrides(overrides: Mapping[str, Mapping[str, str]]) -> Rows:
             raise ValueError(f"price override {key!r}: the name must be provider/model")
         rates = with_claude_writes(name.lower(), _override(key, fields))
         rows.append(Row(provider_name(provider), name.lower(), rates))
-        warnings += [f"price override {key}: {text}" for text in _oddities(rates)]
+        warnings += [f"price override {key}: {text}" for text in (*_gifts(rates), *_oddities(rates))]
     return tuple(rows), tuple(warnings)
 
 
@@ -101,18 +101,19 @@ def _override_figures(key: str, fields: Mapping[str, str]) -> dict[str, int]:
     return figures
 
 
+def _gifts(rates: Rates) -> Iterator[str]:
+    yield from (f"{name} is free of charge" for name in CLASSES if getattr(rates, name) == 0)
+
+
 def _oddities(rates: Rates) -> Iterator[str]:
+    """What looks like a price for one token, or one multiplied by a million."""
     low, high = PLAUSIBLE_PICOS
     for name in CLASSES:
         picos = getattr(rates, name)
-        if picos is None:
+        if not picos or low <= picos <= high:
             continue
-        if picos == 0:
-            yield f"{name} is free of charge"
-        elif picos < low:
-            yield f"{name} is {usd_per_mtok(picos)} USD per million tokens; is that a price for one token?"
-        elif picos > high:
-            yield f"{name} is {usd_per_mtok(picos)} USD per million tokens; is that a price per million, multiplied?"
+        other = "for one token" if picos < low else "that was multiplied by a million once too often"
+        yield f"{name} is {usd_per_mtok(picos)} USD per million tokens; is it a price {other}?"
     if rates.long_context is not None:
         yield from (f"long context: {text}" for text in _oddities(rates.long_context))
 
@@ -132,9 +133,7 @@ def read_table(data: bytes) -> Rows:
             continue
         row = _table_row(provider, key, rates)
         rows.append(row)
-        warnings += [
-            f"price table, {key}: {text}" for text in _oddities(replace(row.rates, output=row.rates.output or 1))
-        ]
+        warnings += [f"price table, {key}: {text}" for text in _oddities(row.rates)]
     if left_out:
         warnings.append(f"price table: left out {left_out} entries that are free or not priced by the token")
     return tuple(rows), tuple(warnings)
@@ -142,8 +141,7 @@ def read_table(data: bytes) -> Rows:
 
 def _table_row(provider: str, key: str, rates: Rates) -> Row:
     """`gemini/gemini-2.5-pro` is google's gemini-2.5-pro, but openrouter's own names contain a slash."""
-    vendor = provider.removesuffix("-language-models").split("-models")[0]
-    own = "vertex_ai" if vendor.startswith("vertex_ai") else vendor
+    own = "vertex_ai" if provider.startswith("vertex_ai-") else provider
     prefix, slash, rest = key.partition("/")
     name = rest if slash and provider_name(prefix) == provider_name(own) else key
     return Row(provider_name(own), name.lower(), with_claude_writes(name.lower(), rates))
@@ -158,13 +156,14 @@ def _table_rates(key: str, fields: Mapping[str, Raw]) -> Rates | None:
         if base not in TABLE_KEYS or bytes(raw) == b"null":
             continue
         picos = _table_picos(key, name, raw)
+        if picos == 0:
+            continue  # zero stands for "not known" as often as for "free": the class takes its usual price
         at = levels.setdefault(int(long["thousand"]) * 1000, {}) if long else figures
         at[TABLE_KEYS[base]] = picos
-    if mode not in TABLE_MODES or not figures.get("input_uncached"):
-        return None
     if mode in OUTPUTLESS_MODES:
-        figures["output"] = 0
-    return _stacked(figures, levels) if figures.get("output") or mode in OUTPUTLESS_MODES else None
+        figures.setdefault("output", 0)
+    complete = mode in TABLE_MODES and figures.keys() >= {"input_uncached", "output"}
+    return _stacked(figures, levels) if complete else None
 
 
 def _table_picos(key: str, name: str, raw: Raw) -> int:

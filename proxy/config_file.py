@@ -29,11 +29,10 @@ _MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 
 
 class Place(Struct, frozen=True):
-    """Where a value comes from. `variable`: the environment's name that gave it; `leaf`: a scalar, not a block."""
+    """Where a value comes from: a line of the file, or something else that `origin` names."""
 
     line: int | None = None
-    variable: str | None = None
-    leaf: bool = False
+    origin: str | None = None
 
 
 class Document(Struct, frozen=True):
@@ -114,12 +113,11 @@ class _Reading:
         return values
 
     def _value(self, node: Node, path: Path) -> Value:
-        place = self.places.setdefault(path, Place(node.line))
+        self.places.setdefault(path, Place(node.line))
         if isinstance(node, Mapped):
             return self.mapping(node, path)
         if isinstance(node, Sequence):
             return [self._value(item, (*path, at)) for at, item in enumerate(node.items)]
-        self.places[path] = Place(place.line, leaf=True)
         return self._scalar(node, path)
 
     def _scalar(self, node: Scalar, path: Path) -> Value:
@@ -136,7 +134,7 @@ class _Reading:
         name, default = self._references[number].groups()
         value = self._environment.get(name)
         if value:
-            self.places[path] = Place(self.places[path].line, variable=name, leaf=True)
+            self.places[path] = Place(self.places[path].line, f"environment {name}")
             self.found.append((value, f"${{{name}}}"))
             return value
         if default is not None:

@@ -27,16 +27,22 @@ class OpenAIProvider(Block):
     """Anything that speaks OpenAI's dialect."""
 
     kind: Literal["openai"] = Field(description="An OpenAI-compatible vendor or engine.")
-    engine: EngineName = Field("openai", description="What answers there; decides the flags below.")
-    api_key: Secret | None = Field(None, description="Its credential; sent to `base_url` and nowhere else.")
-    base_url: HttpAddress | None = Field(None, description="Its address up to `/v1`; vendors have a default.")
-    api_version: Text | None = Field(None, pattern=r"^[0-9A-Za-z.-]{1,32}$", description="`api-version` of Azure.")
+    engine: EngineName = Field(default="openai", description="What answers there; decides the flags below.")
+    api_key: Secret | None = Field(default=None, description="Its credential; sent to `base_url` and nowhere else.")
+    base_url: HttpAddress | None = Field(default=None, description="Its address up to `/v1`; vendors have a default.")
+    api_version: Text | None = Field(
+        default=None, pattern=r"^[0-9A-Za-z.-]{1,32}$", description="`api-version` of Azure."
+    )
     headers: Headers = Field(default={}, description="Further headers of each request, such as an organisation.")
-    abort: AbortRule | None = Field(None, description="Whether closing a connection stops the bill; by engine.")
-    stream_usage: Switch | None = Field(None, description="It understands `stream_options.include_usage`; by engine.")
-    price_provider: Name | None = Field(None, description="The price book's name for it; by engine.")
-    connect_timeout_s: float = Field(2.0, gt=0, le=10, description="Longest wait for a connection.")
-    failure_domain: Name | None = Field(None, description="What fails together with it; by default only itself.")
+    abort: AbortRule | None = Field(default=None, description="Whether closing a connection stops the bill; by engine.")
+    stream_usage: Switch | None = Field(
+        default=None, description="It understands `stream_options.include_usage`; by engine."
+    )
+    price_provider: Name | None = Field(default=None, description="The price book's name for it; by engine.")
+    connect_timeout_s: float = Field(default=2.0, gt=0, le=10, description="Longest wait for a connection.")
+    failure_domain: Name | None = Field(
+        default=None, description="What fails together with it; by default only itself."
+    )
 
     @model_validator(mode="after")
     def _its_address(self) -> OpenAIProvider:
@@ -57,22 +63,26 @@ class Spread(Block):
     """A log-normal distribution."""
 
     median: float = Field(gt=0, le=1e6, description="Half of all values are below it.")
-    sigma: float = Field(0.5, ge=0, le=5, description="Standard deviation of the logarithm; 0: always the median.")
+    sigma: float = Field(
+        default=0.5, ge=0, le=5, description="Standard deviation of the logarithm; 0: always the median."
+    )
 
 
 class SimulatedProvider(Block):
     """An upstream inside the gate: no key, no network, the same seed the same answers."""
 
     kind: Literal["simulated"] = Field(description="Made-up answers with made-up faults.")
-    seed: int = Field(1, ge=0, lt=2**63, description="Same seed, same behaviour.")
-    first_token_s: Spread = Field(Spread(median=0.25, sigma=0.5), description="Time to the first token.")
-    token_s: Spread = Field(Spread(median=0.02, sigma=0.3), description="Time between two tokens.")
-    output_tokens: Spread = Field(Spread(median=120, sigma=0.6), description="Length of an answer.")
-    stall_share: Share = Field(0.0, description="Share of streams that stop for `stall_s` once.")
-    stall_s: Seconds = Field(10.0, description="How long a stalled stream says nothing.")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="Same seed, same behaviour.")
+    first_token_s: Spread = Field(default=Spread(median=0.25, sigma=0.5), description="Time to the first token.")
+    token_s: Spread = Field(default=Spread(median=0.02, sigma=0.3), description="Time between two tokens.")
+    output_tokens: Spread = Field(default=Spread(median=120, sigma=0.6), description="Length of an answer.")
+    stall_share: Share = Field(default=0.0, description="Share of streams that stop for `stall_s` once.")
+    stall_s: Seconds = Field(default=10.0, description="How long a stalled stream says nothing.")
     error_share: StatusShares = Field(default={}, description="Share of calls answered with each error status.")
-    cut_share: Share = Field(0.0, description="Share of streams that break off.")
-    failure_domain: Name | None = Field(None, description="What fails together with it; by default only itself.")
+    cut_share: Share = Field(default=0.0, description="Share of streams that break off.")
+    failure_domain: Name | None = Field(
+        default=None, description="What fails together with it; by default only itself."
+    )
 
 
 Provider = Annotated[OpenAIProvider | SimulatedProvider, Field(discriminator="kind")]

@@ -29,27 +29,29 @@ VERSION_DIGITS = 12
 class Server(Block):
     """The data listener."""
 
-    host: Text = Field("127.0.0.1", min_length=1, description="Its address; beyond loopback it needs keys.")
-    port: Port = Field(8080, description="Its port; 0 takes a free one.")
-    workers: Literal[1] = Field(1, description="Processes that serve; this version has one.")
-    max_body_mb: int = Field(32, ge=1, le=1024, description="Largest request body, in MiB.")
+    host: Text = Field(default="127.0.0.1", min_length=1, description="Its address; beyond loopback it needs keys.")
+    port: Port = Field(default=8080, description="Its port; 0 takes a free one.")
+    workers: Literal[1] = Field(default=1, description="Processes that serve; this version has one.")
+    max_body_mb: int = Field(default=32, ge=1, le=1024, description="Largest request body, in MiB.")
 
 
 class Admin(Block):
     """The listener for metrics, console and admin API."""
 
-    host: Text = Field("127.0.0.1", min_length=1, description="Its address; beyond loopback it needs a token.")
-    port: Port = Field(8081, description="Its port; 0 takes a free one.")
-    token: Secret | None = Field(None, description="Its bearer token; without one, whoever reaches it is trusted.")
+    host: Text = Field(default="127.0.0.1", min_length=1, description="Its address; beyond loopback it needs a token.")
+    port: Port = Field(default=8081, description="Its port; 0 takes a free one.")
+    token: Secret | None = Field(
+        default=None, description="Its bearer token; without one, whoever reaches it is trusted."
+    )
 
 
 class Key(Block):
     """A key that callers present. One whose text is empty counts as absent."""
 
     key: Secret | None = Field(description="The key itself, best from the environment.")
-    agent: Name = Field("any", description="Whose it is; `any`: the caller may name its own agent.")
-    team: Name | None = Field(None, description="The team its costs belong to.")
-    models: Names | None = Field(None, description="The configured models it may use; by default all.")
+    agent: Name = Field(default="any", description="Whose it is; `any`: the caller may name its own agent.")
+    team: Name | None = Field(default=None, description="The team its costs belong to.")
+    models: Names | None = Field(default=None, description="The configured models it may use; by default all.")
 
 
 class TargetChoice(Block):
@@ -57,36 +59,40 @@ class TargetChoice(Block):
 
     provider: Text = Field(description="A name under `providers`.")
     model: ModelName = Field(description="The provider's name for it; a last `*` is what the model's `*` stood for.")
-    weight: int = Field(1, ge=1, le=1000, description="Its part of the traffic, against the others' weights.")
+    weight: int = Field(default=1, ge=1, le=1000, description="Its part of the traffic, against the others' weights.")
 
 
 class Model(Block):
     """What agents ask for; short form: its one target."""
 
-    mode: Literal["single"] = Field("single", description="One answer from one target.")
+    mode: Literal["single"] = Field(default="single", description="One answer from one target.")
     targets: Annotated[tuple[TargetChoice, ...], Field(strict=False)] = Field(
         min_length=1, max_length=64, description="Where the answer may come from."
     )
 
 
 class RetryRules(Block):
-    attempts: int = Field(3, ge=1, le=10, description="Most attempts for one call, the first included.")
-    budget: Share = Field(0.1, description="Retries allowed for each successful call, over all calls.")
+    attempts: int = Field(default=3, ge=1, le=10, description="Most attempts for one call, the first included.")
+    budget: Share = Field(default=0.1, description="Retries allowed for each successful call, over all calls.")
 
 
 class Defaults(Block):
     """What holds for every agent that does not say otherwise."""
 
-    deadline_s: Seconds = Field(600.0, description="A whole call may take this long; a caller can only shorten it.")
-    first_token_timeout_s: Seconds = Field(120.0, description="Longest wait for the first content of an answer.")
-    idle_timeout_s: Seconds = Field(60.0, description="Longest silence between two events of a stream.")
-    retry: RetryRules = Field(RetryRules(), description="Second tries, before the first byte to the client.")
+    deadline_s: Seconds = Field(
+        default=600.0, description="A whole call may take this long; a caller can only shorten it."
+    )
+    first_token_timeout_s: Seconds = Field(
+        default=120.0, description="Longest wait for the first content of an answer."
+    )
+    idle_timeout_s: Seconds = Field(default=60.0, description="Longest silence between two events of a stream.")
+    retry: RetryRules = Field(default=RetryRules(), description="Second tries, before the first byte to the client.")
 
 
 class Agent(Defaults):
     """One agent's own rules; what it leaves out is as under `defaults`."""
 
-    models: Names | None = Field(None, description="The configured models it may use; by default all.")
+    models: Names | None = Field(default=None, description="The configured models it may use; by default all.")
 
 
 class PriceOverride(Block):
@@ -94,47 +100,55 @@ class PriceOverride(Block):
 
     input_usd_per_mtok: Usd = Field(description="Input.")
     output_usd_per_mtok: Usd = Field(description="Output.")
-    input_cached_usd_per_mtok: Usd | None = Field(None, description="Input read from the provider's cache.")
-    input_cache_write_5m_usd_per_mtok: Usd | None = Field(None, description="Input written to a 5 minute cache.")
-    input_cache_write_1h_usd_per_mtok: Usd | None = Field(None, description="Input written to a 1 hour cache.")
-    input_audio_usd_per_mtok: Usd | None = Field(None, description="Audio input.")
-    input_image_usd_per_mtok: Usd | None = Field(None, description="Image input.")
-    reasoning_usd_per_mtok: Usd | None = Field(None, description="Reasoning, where it differs from output.")
-    output_audio_usd_per_mtok: Usd | None = Field(None, description="Audio output.")
-    call_usd: Usd | None = Field(None, description="For each call, in USD.")
-    long_context_above_tokens: int | None = Field(None, ge=1, description="Above so much input, the prices below.")
-    long_context_input_usd_per_mtok: Usd | None = Field(None, description="Input of a long call.")
-    long_context_output_usd_per_mtok: Usd | None = Field(None, description="Output of a long call.")
-    long_context_input_cached_usd_per_mtok: Usd | None = Field(None, description="Cached input of a long call.")
+    input_cached_usd_per_mtok: Usd | None = Field(default=None, description="Input read from the provider's cache.")
+    input_cache_write_5m_usd_per_mtok: Usd | None = Field(
+        default=None, description="Input written to a 5 minute cache."
+    )
+    input_cache_write_1h_usd_per_mtok: Usd | None = Field(default=None, description="Input written to a 1 hour cache.")
+    input_audio_usd_per_mtok: Usd | None = Field(default=None, description="Audio input.")
+    input_image_usd_per_mtok: Usd | None = Field(default=None, description="Image input.")
+    reasoning_usd_per_mtok: Usd | None = Field(default=None, description="Reasoning, where it differs from output.")
+    output_audio_usd_per_mtok: Usd | None = Field(default=None, description="Audio output.")
+    call_usd: Usd | None = Field(default=None, description="For each call, in USD.")
+    long_context_above_tokens: int | None = Field(
+        default=None, ge=1, description="Above so much input, the prices below."
+    )
+    long_context_input_usd_per_mtok: Usd | None = Field(default=None, description="Input of a long call.")
+    long_context_output_usd_per_mtok: Usd | None = Field(default=None, description="Output of a long call.")
+    long_context_input_cached_usd_per_mtok: Usd | None = Field(default=None, description="Cached input of a long call.")
 
     def written(self) -> dict[str, str]:
         """The fields that were given, as decimal text: binary fractions never touch a price."""
-        return {name: str(value) for name, value in self if value is not None}
+        return {str(path[0]): str(value) for path, value in leaves(self) if value is not None}
 
 
 class Pricing(Block):
-    unknown: Literal["refuse", "allow"] = Field("refuse", description="Calls to models without a price.")
+    unknown: Literal["refuse", "allow"] = Field(default="refuse", description="Calls to models without a price.")
     overrides: Mapping[Text, PriceOverride] = Field(default={}, description="Prices by `provider/model`.")
-    table: FilePath | None = Field(None, description="A file of prices in LiteLLM's JSON format; before the book.")
+    table: FilePath | None = Field(
+        default=None, description="A file of prices in LiteLLM's JSON format; before the book."
+    )
 
 
 class Telemetry(Block):
-    content: Literal["off"] = Field("off", description="Whether prompts and answers are kept: never, so far.")
-    log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")
+    content: Literal["off"] = Field(default="off", description="Whether prompts and answers are kept: never, so far.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto`: text on a terminal, else JSON."
+    )
 
 
 class Limits(Block):
     """Bounds on what a client may take of the gate."""
 
-    connections_max: int = Field(10_000, ge=1, le=1_000_000, description="Open client connections.")
-    head_timeout_s: Seconds = Field(10.0, description="Longest wait for a whole request head.")
-    body_timeout_s: Seconds = Field(10.0, description="A body may always take this long.")
-    body_bytes_per_s: int = Field(16 * 1024, ge=1, description="A larger body may take its size at this speed.")
-    write_timeout_s: Seconds = Field(30.0, description="Longest wait for a client to take what it asked for.")
-    keepalive_s: Seconds = Field(75.0, description="Idle connections stay open this long.")
-    heartbeat_s: Seconds = Field(15.0, description="A silent stream gets a comment this often.")
-    drain_s: Seconds = Field(60.0, description="Running calls may end this long after a stop.")
-    reply_max_mb: int = Field(64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
+    connections_max: int = Field(default=10_000, ge=1, le=1_000_000, description="Open client connections.")
+    head_timeout_s: Seconds = Field(default=10.0, description="Longest wait for a whole request head.")
+    body_timeout_s: Seconds = Field(default=10.0, description="A body may always take this long.")
+    body_bytes_per_s: int = Field(default=16 * 1024, ge=1, description="A larger body may take its size at this speed.")
+    write_timeout_s: Seconds = Field(default=30.0, description="Longest wait for a client to take what it asked for.")
+    keepalive_s: Seconds = Field(default=75.0, description="Idle connections stay open this long.")
+    heartbeat_s: Seconds = Field(default=15.0, description="A silent stream gets a comment this often.")
+    drain_s: Seconds = Field(default=60.0, description="Running calls may end this long after a stop.")
+    reply_max_mb: int = Field(default=64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
 
 
 class Config(Block):
@@ -142,8 +156,8 @@ class Config(Block):
 
     server: Server = Server()
     admin: Admin = Admin()
-    data_dir: FilePath = Field(Path("headgate-data"), description="Ledger, keys and caches.")
-    keys: Annotated[tuple[Key, ...], Field(strict=False)] = Field((), description="Keys that callers present.")
+    data_dir: FilePath = Field(default=Path("headgate-data"), description="Ledger, keys and caches.")
+    keys: Annotated[tuple[Key, ...], Field(strict=False)] = Field(default=(), description="Keys that callers present.")
     providers: Mapping[Name, Provider] = Field(default={}, description="Accounts and engines, by name.")
     models: Mapping[ModelName, Model] = Field(default={}, description="What agents ask for; a last `*` fits any rest.")
     defaults: Defaults = Defaults()
@@ -182,8 +196,8 @@ class Config(Block):
 def leaves(value: object, path: ValuePath = ()) -> Iterator[tuple[ValuePath, object]]:
     """Every single value with its path; an empty list or mapping counts as one."""
     if isinstance(value, Block):
-        for name, item in value:
-            yield from leaves(item, (*path, name))
+        for name in type(value).model_fields:
+            yield from leaves(getattr(value, name), (*path, name))
     elif isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from leaves(item, (*path, str(key)))

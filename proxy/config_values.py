@@ -21,8 +21,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110: the name of a header
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 FORBIDDEN_HEADERS = frozenset(
-    "accept-encoding authorization connection content-encoding content-length content-type cookie expect host"
-    " keep-alive proxy-authorization te trailer transfer-encoding upgrade".split()
+    {"authorization", "connection", "cookie", "expect", "host", "keep-alive", "proxy-authorization", "te", "trailer"}
+    | {"accept-encoding", "content-encoding", "content-length", "content-type", "transfer-encoding", "upgrade"}
 )
 SWITCHES: Mapping[object, bool] = {"on": True, "off": False}
 

@@ -1,10 +1,9 @@
-"""One exchange with an upstream: connection from the pool, request out, head in, body piece by piece.
+"""One exchange with an upstream: a connection from the pool, request out, head in, body piece by piece.
 
-Of aiohttp it uses the connection pool (DNS, TLS, racing addresses) and the response parser, not `ClientSession`: there
-is no cookie jar, redirect, netrc or environment proxy here that a setting could switch on, and an exchange costs about
-a third less CPU. It decides what a failure of the wire means (RFC 9110, RFC 9112) and when a connection may serve
-again: after a reply that was read to its end and nothing else. It has no timeout but the one for connecting; its caller
-bounds every wait. A connection's `protocol` is not documented by aiohttp; the tests beside pin what is used of it.
+Of aiohttp it uses the pool and the parser (`line`), not `ClientSession`: there is no cookie jar, redirect, netrc or
+environment proxy here that a setting could switch on, and an exchange costs about a third less CPU. It decides what a
+failure of the wire means (RFC 9110, RFC 9112), and that a connection serves again only after a reply that was read to
+its end. It has no timeout but the one for connecting: its caller bounds every wait.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ from aiohttp import (
     hdrs,
 )
 from aiohttp.abc import AbstractResolver
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection, TCPConnector
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import EofStream, StreamReader
@@ -36,84 +34,13 @@ from yarl import URL
 
 from proxy.errors import ProxyError
 from proxy.providers.base import UpstreamRequest
+from proxy.providers.line import Line, Pool
 
 INTERIM_HEADS_MAX = 8
-HEADER_LINES_MAX = 128
-HEADER_LINE_BYTES_MAX = 8190  # times the lines: a head of at most 1 MiB
-READ_BYTES = 64 * 1024  # the socket is paused when twice this waits to be read
-ONE_WRITE_BYTES_MAX = 64 * 1024  # larger bodies are not worth copying behind the head
 ROUTES_MAX = 1024
-# A peer that closes an idle connection while our request is on its way is noticed within a round trip. Later than this
-# it had the request in hand, and asking again could be a second bill.
-IDLE_CLOSE_RACE_S = 0.5
 OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS})
 PATH = re.compile(r"/[!-~]*")
 BODILESS = frozenset({204, 205, 206, 304})  # never an answer to what the gate asks
-
-
-class _Line(ResponseHandler):
-    """One connection, knowing what aiohttp does not: whether it is idle, and whether anything came back."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: _Pool) -> None:
-        super().__init__(loop)
-        self.pool = pool
-        self.exchanges = 0
-        self.asked = False  # and the reply has not ended
-        self.asked_at = 0.0
-        self.answered = False  # with as much as a byte
-
-    def ask(self, head: bytes, body: bytes) -> None:
-        self.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            read_bufsize=READ_BYTES,
-            max_line_size=HEADER_LINE_BYTES_MAX,
-            max_field_size=HEADER_LINE_BYTES_MAX,
-            max_headers=HEADER_LINES_MAX,
-        )
-        self.exchanges += 1
-        self.asked = True
-        self.asked_at = self._loop.time()
-        self.answered = False
-        assert self.transport is not None  # it was connected a moment ago and nothing has awaited since
-        if len(body) <= ONE_WRITE_BYTES_MAX:
-            self.transport.write(head + body)
-        else:
-            self.transport.write(head)
-            self.transport.write(body)
-
-    def reusable(self) -> bool:
-        """The reply has ended. A request that is still being written (the upstream answered early) spoils it."""
-        self.asked = False
-        return self.transport is not None and self.transport.get_write_buffer_size() == 0
-
-    def closed_while_idle(self) -> bool:
-        """Whether it broke before the request reached the upstream, as far as this side can know."""
-        in_time = self._loop.time() - self.asked_at <= IDLE_CLOSE_RACE_S
-        return self.exchanges > 1 and not self.answered and in_time
-
-    def data_received(self, data: bytes) -> None:
-        self.answered = True
-        if not self.asked:
-            self.force_close()  # bytes nobody asked for would be read as the next caller's reply
-        super().data_received(data)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.pool.open_connections += 1
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.pool.open_connections -= 1
-        super().connection_lost(exc)
-
-
-class _Pool(TCPConnector):
-    """aiohttp's pool, making lines instead of its own handlers."""
-
-    open_connections = 0
-
-    def _line(self) -> _Line:
-        return _Line(self._loop, self)
 
 
 class _Route(Struct, frozen=True):
@@ -130,7 +57,7 @@ class AiohttpResponse:
     __slots__ = ("_connection", "_line", "_payload", "_place", "headers", "status")
 
     def __init__(
-        self, connection: Connection, line: _Line, *, message: RawResponseMessage, payload: StreamReader, place: str
+        self, connection: Connection, line: Line, *, message: RawResponseMessage, payload: StreamReader, place: str
     ) -> None:
         self.status: int = message.code
         self.headers: Mapping[str, str] = message.headers
@@ -175,11 +102,11 @@ class AiohttpTransport:
         if tls is not None and (tls.verify_mode != ssl.CERT_REQUIRED or not tls.check_hostname):
             raise ValueError("a TLS context for upstreams must verify certificates and host names")
         self._resolver = resolver
-        self._tls: ssl.SSLContext | bool = True if tls is None else tls
+        self._tls = tls
         self._connect_s = connect_s
         self._keep_alive_s = keep_alive_s
         self._timeout = ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s)
-        self._pool: _Pool | None = None  # made by the first request: it belongs to the running loop
+        self._pool: Pool | None = None  # made by the first request: it belongs to the running loop
         self._routes: dict[str, _Route] = {}
         self._closed = False
 
@@ -210,7 +137,7 @@ class AiohttpTransport:
         if self._pool is not None:
             await self._pool.close()
 
-    async def _connect(self, route: _Route) -> tuple[Connection, _Line]:
+    async def _connect(self, route: _Route) -> tuple[Connection, Line]:
         """A connection from the pool, or a new one. Ends: each turn takes one connection out of the pool."""
         if self._closed:
             raise ProxyError("shutting_down", "The gate is shutting down.", sent=False)
@@ -221,12 +148,12 @@ class AiohttpTransport:
             except (ClientError, OSError, ValueError) as error:  # ValueError: a host name that cannot be one
                 raise self._unconnected(route.place, error) from error
             line = connection.protocol
-            assert isinstance(line, _Line)
+            assert isinstance(line, Line)
             if not line.should_close:
                 return connection, line
             connection.close()
 
-    async def _connect_afresh(self, route: _Route) -> tuple[Connection, _Line]:
+    async def _connect_afresh(self, route: _Route) -> tuple[Connection, Line]:
         """A connection that has carried nothing. Idle ones are given up: they have the age of the one that died."""
         while True:
             connection, line = await self._connect(route)
@@ -234,10 +161,9 @@ class AiohttpTransport:
                 return connection, line
             _abort(connection, line)
 
-    def _new_pool(self) -> _Pool:
-        pool = self._pool = _Pool(limit=0, keepalive_timeout=self._keep_alive_s, ssl=self._tls, resolver=self._resolver)
-        pool._factory = pool._line  # type: ignore[assignment]  # declared as the partial that it is by default
-        return pool
+    def _new_pool(self) -> Pool:
+        self._pool = Pool(keep_alive_s=self._keep_alive_s, tls=self._tls, resolver=self._resolver)
+        return self._pool
 
     def _new_route(self, url: str) -> _Route:
         target = URL(url, encoded=True)  # as configured: an escaped colon or slash in a model name stays escaped
@@ -270,7 +196,7 @@ class AiohttpTransport:
         return ProxyError("upstream_unreachable", message, sent=False)
 
 
-async def _exchange(connection: Connection, line: _Line, *, head: bytes, body: bytes, place: str) -> AiohttpResponse:
+async def _exchange(connection: Connection, line: Line, *, head: bytes, body: bytes, place: str) -> AiohttpResponse:
     """Asks and waits for the head. Whatever ends it early, a cancellation too, ends the connection."""
     try:
         line.ask(head, body)
@@ -318,7 +244,7 @@ def _head(request: UpstreamRequest, route: _Route) -> bytes:
     return head.encode("utf-8", "surrogateescape")
 
 
-def _abort(connection: Connection, line: _Line) -> None:
+def _abort(connection: Connection, line: Line) -> None:
     line.abort()
     connection.close()
 

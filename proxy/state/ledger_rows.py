@@ -1,16 +1,19 @@
-"""The shape of the ledger's file and how one `Outcome` becomes rows of it.
+"""The shape of the ledger's file, and how an `Outcome` becomes rows of it.
 
 Two append-only tables: `outcome` has a row for each call, `attempt` a row for each try, joined by the call's `seq`.
 Columns carry no constraint beyond the keys: a settlement is recorded as it came, never refused. Instants are wall
-milliseconds (`at_ms`), lengths are seconds, money is integer nano-dollars where NULL means unpriced. `PRAGMA
-user_version` holds the version of this schema. When and in which transaction rows are written is `ledger`'s matter.
+milliseconds (`at_ms`), lengths are seconds, money is integer nano-dollars where NULL means unpriced; other NULLs mean
+absent. `PRAGMA user_version` holds the version of the schema. When rows are written is `ledger`'s matter.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
 
-from proxy.types import Attempt, Outcome
+from proxy.types import Attempt, Outcome, Usage
 
 SCHEMA_VERSION = 1
 
@@ -31,36 +34,36 @@ OUTCOME_COLUMNS = (
     "request_id TEXT",
     "at_ms INTEGER",
     "key_id TEXT",
-    "team TEXT",
+    "team TEXT DEFAULT NULL",
     "agent TEXT",
     "agent_source TEXT",
-    "run TEXT",
+    "run TEXT DEFAULT NULL",
     "run_source TEXT",
-    "parent_run TEXT",
-    "step INTEGER",
+    "parent_run TEXT DEFAULT NULL",
+    "step INTEGER DEFAULT NULL",
     "depth INTEGER",
-    "tags TEXT",  # JSON, pairs in the caller's order
+    "tags TEXT DEFAULT NULL",  # JSON, pairs in the caller's order
     "endpoint TEXT",
     "dialect TEXT",
     "model TEXT",  # as the caller asked
     "route TEXT",
     "stream INTEGER",
-    "output_tokens_max INTEGER",
+    "output_tokens_max INTEGER DEFAULT NULL",
     "input_tokens_estimate INTEGER",
     "deadline_s REAL",  # what the caller allowed, from arrival
     "client_retry INTEGER",
     "trace_id TEXT",
-    "plan_mode TEXT",
-    "plan_targets TEXT",
-    "plan_reason TEXT",
-    "target TEXT",  # of the last attempt
+    "plan_mode TEXT DEFAULT NULL",
+    "plan_targets TEXT DEFAULT NULL",
+    "plan_reason TEXT DEFAULT NULL",
+    "target TEXT DEFAULT NULL",  # of the last attempt
     "served_by TEXT",
     "status INTEGER",
-    "error_code TEXT",
-    "error_source TEXT",
+    "error_code TEXT DEFAULT NULL",
+    "error_source TEXT DEFAULT NULL",
     "attempts INTEGER",
-    "cost_usd_nanos INTEGER",
-    "first_event_s REAL",
+    "cost_usd_nanos INTEGER DEFAULT NULL",
+    "first_event_s REAL DEFAULT NULL",
     "duration_s REAL",
     "upstream_s REAL",
     "bytes_in INTEGER",
@@ -78,22 +81,26 @@ ATTEMPT_COLUMNS = (
     "provider TEXT",
     "upstream_model TEXT",
     "started_s REAL",  # after the call's arrival
-    "first_event_s REAL",
+    "first_event_s REAL DEFAULT NULL",
     "duration_s REAL",
     "lesson TEXT",
-    "status INTEGER",
-    "error_code TEXT",
-    "upstream_request_id TEXT",
-    *(f"{name} INTEGER" for name in TOKEN_CLASSES),  # all NULL: nothing was billed
-    "usage_source TEXT",
-    "usage_flags TEXT",
-    "price_id TEXT",
+    "status INTEGER DEFAULT NULL",
+    "error_code TEXT DEFAULT NULL",
+    "upstream_request_id TEXT DEFAULT NULL",
+    *(f"{name} INTEGER DEFAULT NULL" for name in TOKEN_CLASSES),  # all NULL: nothing was billed
+    "usage_source TEXT DEFAULT NULL",
+    "usage_flags TEXT DEFAULT NULL",
+    "price_id TEXT DEFAULT NULL",
     "held_usd_nanos INTEGER",
-    "cost_usd_nanos INTEGER",
+    "cost_usd_nanos INTEGER DEFAULT NULL",
 )
 
 Value = str | int | float | None
-Row = tuple[Value, ...]
+Row = tuple[str | int | float, ...]
+
+ABSENT = ""  # becomes NULL; binding None itself costs sqlite3 0.45 us, on the slow path for types it does not know
+ROWS_PER_STATEMENT = 16  # sqlite3 gives up the interpreter lock once a statement, so not once a row
+INTEGER_MAX = 2**63 - 1
 
 
 def _append_only(table: str) -> str:
@@ -105,6 +112,7 @@ def _append_only(table: str) -> str:
 
 
 SCHEMA = f"""
+BEGIN;
 CREATE TABLE outcome ({", ".join(OUTCOME_COLUMNS)});
 CREATE TABLE attempt ({", ".join(ATTEMPT_COLUMNS)}, PRIMARY KEY (call, position)) WITHOUT ROWID;
 CREATE INDEX outcome_at ON outcome (at_ms);
@@ -114,63 +122,101 @@ CREATE INDEX outcome_parent_run ON outcome (parent_run) WHERE parent_run IS NOT 
 {_append_only("outcome")}
 {_append_only("attempt")}
 PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
 
 
+def _inserts(table: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """The statement for each number of rows up to ROWS_PER_STATEMENT; the one for none is never used."""
+    row = ", ".join("nullif(?, '')" if column.endswith("NULL") else "?" for column in columns)
+    return tuple(
+        f"INSERT INTO {table} VALUES {', '.join([f'({row})'] * count)}"  # noqa: S608  # our own names only
+        for count in range(ROWS_PER_STATEMENT + 1)
+    )
+
+
+INSERT_OUTCOMES = _inserts("outcome", OUTCOME_COLUMNS)
+INSERT_ATTEMPTS = _inserts("attempt", ATTEMPT_COLUMNS)
+
+
+def insert(connection: sqlite3.Connection, seq: int, outcomes: Sequence[Outcome]) -> None:
+    """Writes `outcomes` as calls `seq`, `seq + 1`, ... in the transaction that is open."""
+    for start in range(0, len(outcomes), ROWS_PER_STATEMENT):
+        numbered = list(enumerate(outcomes[start : start + ROWS_PER_STATEMENT], seq + start))
+        _execute(connection, INSERT_OUTCOMES, [outcome_row(number, outcome) for number, outcome in numbered])
+        attempts = [row for number, outcome in numbered for row in attempt_rows(number, outcome)]
+        for first in range(0, len(attempts), ROWS_PER_STATEMENT):
+            _execute(connection, INSERT_ATTEMPTS, attempts[first : first + ROWS_PER_STATEMENT])
+
+
+def _execute(connection: sqlite3.Connection, inserts: tuple[str, ...], rows: list[Row]) -> None:
+    statement = inserts[len(rows)]
+    try:
+        connection.execute(statement, list(chain.from_iterable(rows)))
+    except (UnicodeEncodeError, OverflowError):  # raised while binding: nothing of the statement has run
+        connection.execute(statement, [_storable(value) for value in chain.from_iterable(rows)])
+
+
+def _storable(value: str | int | float) -> str | int | float:
+    """The nearest value that SQLite can hold: headers may bring lone surrogates, upstreams any number."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        return max(-INTEGER_MAX, min(INTEGER_MAX, value))
+    return value
+
+
 def outcome_row(seq: int, outcome: Outcome) -> Row:
-    call, plan = outcome.call, outcome.plan
-    head, who = call.head, call.identity
+    call, plan, attempts = outcome.call, outcome.plan, outcome.attempts
+    head, who, cost = call.head, call.identity, outcome.cost_usd_nanos
     return (
         seq,
         call.id,
         int(call.arrived_wall * 1000),
         who.key_id,
-        who.team,
+        who.team or ABSENT,
         who.agent,
         who.agent_source,
-        who.run,
+        who.run or ABSENT,
         who.run_source,
-        who.parent_run,
-        who.step,
+        who.parent_run or ABSENT,
+        ABSENT if who.step is None else who.step,
         who.depth,
-        json.dumps(who.tags) if who.tags else None,
+        json.dumps(who.tags, ensure_ascii=False) if who.tags else ABSENT,
         call.endpoint,
         call.dialect,
         head.model,
         call.route,
-        head.stream,
-        head.output_tokens_max,
+        1 if head.stream else 0,
+        ABSENT if head.output_tokens_max is None else head.output_tokens_max,
         call.input_tokens_estimate,
         call.deadline - call.arrived_at,
         call.client_retry,
         call.trace_id,
-        plan and plan.mode,
-        plan and " > ".join([target.id for step in plan.steps for target in step]),
-        plan and plan.reason,
-        outcome.attempts[-1].target.id if outcome.attempts else None,
+        plan.mode if plan else ABSENT,
+        " > ".join([target.id for step in plan.steps for target in step]) if plan else ABSENT,
+        plan.reason if plan else ABSENT,
+        attempts[-1].target.id if attempts else ABSENT,
         outcome.served_by,
         outcome.status,
-        outcome.error_code,
-        outcome.error_source,
-        len(outcome.attempts),
-        outcome.cost_usd_nanos,
-        outcome.first_event_s,
+        outcome.error_code or ABSENT,
+        outcome.error_source or ABSENT,
+        len(attempts),
+        ABSENT if cost is None else cost,
+        ABSENT if outcome.first_event_s is None else outcome.first_event_s,
         outcome.duration_s,
         outcome.upstream_s,
         len(call.raw),
         outcome.bytes_out,
-        outcome.client_gone,
+        1 if outcome.client_gone else 0,
         outcome.config_version,
     )
 
 
-NOT_BILLED: Row = (None,) * (len(TOKEN_CLASSES) + 2)
+NOT_BILLED: Row = (ABSENT,) * (len(TOKEN_CLASSES) + 2)
 
 
-def _usage(attempt: Attempt) -> Row:
-    usage = attempt.usage
-    if usage is None:
-        return NOT_BILLED
+def _usage(usage: Usage) -> Row:
     return (
         usage.input_uncached,
         usage.input_cached,
@@ -182,32 +228,34 @@ def _usage(attempt: Attempt) -> Row:
         usage.reasoning,
         usage.output_audio,
         usage.source,
-        " ".join(usage.flags) if usage.flags else None,
+        " ".join(usage.flags) if usage.flags else ABSENT,
+    )
+
+
+def _attempt_row(seq: int, position: int, attempt: Attempt, arrived_at: float) -> Row:
+    target, cost = attempt.target, attempt.cost_usd_nanos
+    return (
+        seq,
+        position,
+        attempt.number,
+        attempt.role,
+        target.id,
+        target.provider,
+        target.model,
+        attempt.started_at - arrived_at,
+        ABSENT if attempt.first_event_s is None else attempt.first_event_s,
+        attempt.duration_s,
+        attempt.lesson,
+        ABSENT if attempt.status is None else attempt.status,
+        attempt.error_code or ABSENT,
+        attempt.upstream_request_id or ABSENT,
+        *(NOT_BILLED if attempt.usage is None else _usage(attempt.usage)),
+        target.price.id if target.price else ABSENT,
+        attempt.held_usd_nanos,
+        ABSENT if cost is None else cost,
     )
 
 
 def attempt_rows(seq: int, outcome: Outcome) -> list[Row]:
     arrived_at = outcome.call.arrived_at
-    return [
-        (
-            seq,
-            position,
-            attempt.number,
-            attempt.role,
-            attempt.target.id,
-            attempt.target.provider,
-            attempt.target.model,
-            attempt.started_at - arrived_at,
-            attempt.first_event_s,
-            attempt.duration_s,
-            attempt.lesson,
-            attempt.status,
-            attempt.error_code,
-            attempt.upstream_request_id,
-            *_usage(attempt),
-            attempt.target.price.id if attempt.target.price else None,
-            attempt.held_usd_nanos,
-            attempt.cost_usd_nanos,
-        )
-        for position, attempt in enumerate(outcome.attempts)
-    ]
+    return [_attempt_row(seq, position, attempt, arrived_at) for position, attempt in enumerate(outcome.attempts)]

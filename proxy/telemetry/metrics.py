@@ -60,6 +60,12 @@ class Metrics:
     def __repr__(self) -> str:
         return f"Metrics({self._table!r}, {len(self._runs)} runs)"
 
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The text and its content type. The client's own negotiation fails on versions that are no numbers, so it is
+        only told which of the two formats to write."""
+        encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in accept else "")
+        return encode(self._registry), content_type
+
     def _bind(self) -> None:
         numbers, histograms = self._table.numbers, self._table.histograms
         self._calls_started = numbers["calls_started_total"]
@@ -268,14 +274,6 @@ class Metrics:
                 self._clamped[provider,].value += 1
             elif flag.startswith("unknown"):
                 self._unknown_fields[provider,].value += 1
-
-    # --- the text -------------------------------------------------------------------------------------------------------
-
-    def exposition(self, accept: str) -> tuple[bytes, str]:
-        """The text and its content type. The client's own negotiation fails on versions that are no numbers, so it is
-        only told which of the two formats to write."""
-        encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in accept else "")
-        return encode(self._registry), content_type
 
 
 def _status(status: int) -> str:

@@ -84,7 +84,7 @@ class Histogram:
         self._edges = shape.edges
         self.counts = [0] * (len(self._edges) + 1)
         self.sum: float = 0
-        self.exemplars: dict[int, Exemplar] = {}
+        self.exemplars: list[tuple[str, float, float] | None] = [None] * len(self.counts)
 
     def __repr__(self) -> str:
         return f"Histogram({sum(self.counts)} observed, sum {self.sum})"
@@ -98,7 +98,7 @@ class Histogram:
         index = bisect_left(self._edges, value)
         self.counts[index] += 1
         self.sum += value
-        self.exemplars[index] = Exemplar({"trace_id": trace_id}, value, wall)
+        self.exemplars[index] = (trace_id, value, wall)
 
     def add(self, gaps: Gaps) -> None:
         counts = self.counts
@@ -109,11 +109,12 @@ class Histogram:
 
     def samples(self, shape: Shape, labels: dict[str, str]) -> Iterable[Sample]:
         counts, total, exemplars, below = self.counts.copy(), self.sum, self.exemplars.copy(), 0
-        for index, text in enumerate(shape.edge_texts):
-            below += counts[index]
-            exemplar = exemplars.get(index)
-            if exemplar is not None:
-                exemplar = exemplar._replace(value=exemplar.value / shape.per_unit)
+        for text, count, traced in zip(shape.edge_texts, counts, exemplars, strict=True):
+            below += count
+            exemplar = None
+            if traced is not None:
+                trace_id, value, wall = traced
+                exemplar = Exemplar({"trace_id": trace_id}, value / shape.per_unit, wall)
             yield Sample(shape.bucket_name, {**labels, "le": text}, below, None, exemplar)
         yield Sample(shape.name + "_count", labels, below)
         yield Sample(shape.name + "_sum", labels, total / shape.per_unit)

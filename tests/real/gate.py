@@ -12,7 +12,8 @@ from typing import Any
 
 from tests.real.processes import Process, free_port, request_json, run_gate_command, wait_until_ready
 
-API_KEY = "hg-key-of-the-real-clients"
+import os
+API_KEY = "sk-upstream-of-the-real-clients" if os.environ.get("HEADGATE_REAL_DIRECT") else "hg-key-of-the-real-clients"
 INPUT_USD_PER_MTOK = 2
 OUTPUT_USD_PER_MTOK = 8
 

@@ -48,14 +48,15 @@ class Process:
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
 
-    def line(self, timeout_s: float) -> str:
-        """The next line of standard output. Whoever reads lines is answered with one line a question."""
+    def json_line(self, timeout_s: float) -> dict[str, Any]:
+        """The next line of standard output; nobody is asked a second question before the first is answered."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], timeout_s)
         line = self._process.stdout.readline() if ready else b""
         if not line:
             raise AssertionError(f"no answer within {timeout_s:g} s:\n{self.last_errors()}")
-        return line.decode()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def running(self) -> bool:
         return self._process.poll() is None
@@ -75,15 +76,14 @@ class Process:
 class Client:
     """A module of `clients/` kept running in its environment: one scenario a question."""
 
-    def __init__(self, environment: str, module: str, errors: Path) -> None:
+    def __init__(self, environment: str, module: str, folder: Path) -> None:
         command = [str(environments.python(environment)), str(CLIENTS / "runner.py"), module]
-        self._process = Process(command, errors)
+        self._process = Process(command, folder / f"{environment}-{module}.log", {"TMPDIR": str(folder)})
 
     def run(self, scenario: str, base_url: str, api_key: str) -> dict[str, Any]:
         """`{"value": ...}`, or `{"error": {...}}` with the exception's classes and the SDK's fields of it."""
         self._process.say(json.dumps({"scenario": scenario, "base_url": base_url, "api_key": api_key}))
-        answer: dict[str, Any] = json.loads(self._process.line(REPLY_S_MAX))
-        return answer
+        return self._process.json_line(REPLY_S_MAX)
 
     def stop(self) -> None:
         self._process.stop()

@@ -88,11 +88,11 @@ async def test_pieces_come_as_they_were_sent_and_none_waits_for_the_next() -> No
 
 
 async def test_headers_are_found_in_any_case() -> None:
-    async with upstream(always(b"HTTP/1.1 429 No\r\nRETRY-AFTER: 7\r\nContent-Length: 0\r\n\r\n")) as peer:
-        async with transport() as gate:
-            response = await gate.send(peer.ask())
-            assert (response.status, response.headers["retry-after"]) == (429, "7")
-            assert await response.read() == b""
+    head = b"HTTP/1.1 429 No\r\nRETRY-AFTER: 7\r\nContent-Length: 0\r\n\r\n"
+    async with upstream(always(head)) as peer, transport() as gate:
+        response = await gate.send(peer.ask())
+        assert (response.status, response.headers["retry-after"]) == (429, "7")
+        assert await response.read() == b""
 
 
 async def test_a_head_that_drips_in_is_understood() -> None:
@@ -163,10 +163,11 @@ async def test_a_cut_body_is_broken_and_never_a_clean_end(reply: tuple[bytes, ..
         assert gate.open_connections == 0
 
 
-async def test_a_reset_in_the_body_is_broken() -> None:
+@pytest.mark.parametrize("head", [CHUNKED + b"4\r\nhalf\r\n", b"HTTP/1.0 200 OK\r\n\r\nhalf"])
+async def test_a_reset_in_the_body_is_broken(head: bytes) -> None:
     async def script(line: Line) -> None:
         await line.request()
-        line.say(CHUNKED + b"4\r\nhalf\r\n")
+        line.say(head)
         await asyncio.sleep(0.1)
         line.reset()
 
@@ -419,7 +420,6 @@ async def test_the_second_sending_skips_every_idle_connection_and_is_the_last() 
             line.say(OK)
 
     async with upstream(script) as peer, transport() as gate:
-        await asyncio.gather(*[gate.send(peer.ask()) for _ in range(4)])
         responses = await asyncio.gather(*[gate.send(peer.ask()) for _ in range(4)])
         for response in responses:
             await whole(response)
@@ -512,7 +512,10 @@ async def test_an_added_authority_is_trusted_for_the_names_it_certified() -> Non
 
 
 async def test_a_peer_that_speaks_no_tls_is_unreachable() -> None:
-    async with upstream(once(b"")) as peer, transport() as gate:
+    async def script(line: Line) -> None:
+        line.say(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    async with upstream(script) as peer, transport() as gate:
         peer.scheme = "https"
         error = await fails(gate, peer.ask())
     assert (error.code, error.sent) == ("upstream_unreachable", False)

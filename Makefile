@@ -1,0 +1,73 @@
+# Headgate. Two commands do all the set-up: `make up` runs the gate, `make test` runs every test.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help up demo test check lint format types fast bench lock prices services clean
+
+help:            ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Headgate needs Python 3.11 or newer; say which one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+# Everything the gate needs to run, pinned by hash, and the `headgate` command itself.
+$(VENV)/run: $(VENV)/made requirements.txt requirements-build.txt pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-build.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+up: $(VENV)/run      ## install and run the gate: keys from the environment, engines found on loopback, else simulated models
+	$(BIN)/headgate up
+
+demo: $(VENV)/run    ## a simulated fleet, direct against through the gate; needs nothing
+	$(BIN)/headgate demo
+
+test: $(VENV)/dev services   ## everything CI runs, installing what it needs
+	$(MAKE) lint types
+	$(BIN)/python tests/real/environments.py
+	$(BIN)/python -m pytest -m "not engine" --durations=10
+
+check: $(VENV)/dev   ## format, lint, types and the fast tests, in under two minutes
+	$(BIN)/ruff format --check .
+	$(MAKE) lint types fast
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+fast: $(VENV)/dev
+	$(BIN)/python -m pytest -m "not slow and not real and not engine"
+
+test-engine: $(VENV)/dev  ## the gate in front of a real engine; compiles llama.cpp first (minutes)
+	$(BIN)/python tests/real/environments.py engine
+	$(BIN)/python -m pytest -m engine
+
+bench: $(VENV)/run   ## CPU, latency and memory against nginx and a bare hop, side by side
+	$(BIN)/python loadtests/bench.py
+
+lock: $(VENV)/dev    ## new pins, with hashes, from the ranges in pyproject.toml
+	$(BIN)/pip install --quiet pip-tools
+	for what in "requirements.txt pyproject.toml" "requirements-build.txt requirements-build.in" "requirements-dev.txt requirements-dev.in"; do \
+	  $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --no-header --allow-unsafe -o $$what; done
+
+services:            ## real services that tests talk to, from Debian packages where that is allowed
+	@sh tests/services.sh
+
+clean:
+	rm -rf $(VENV) .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

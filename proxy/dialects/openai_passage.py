@@ -1,0 +1,263 @@
+"""A streamed reply on its way through: which events pass, and what the gate learns from them.
+
+Bytes pass unchanged, whole events at a time. Only two things are taken out: the usage event the client did not ask for,
+and what follows an end or an error. It does not decide what happens after a fault; that is its caller's.
+
+Theory: until the first content every event is parsed, because an error or broken JSON may still be answered elsewhere.
+From then on a chunk of whole events goes by untouched unless a byte search finds in it what must be read (`loud`). The
+same search decides for a single event, so the split of the bytes cannot matter. JSON text cannot fake a name: a quote
+inside a string is escaped, so `"usage"` with both quotes is a name or a whole value.
+Once `fault` is set after content, the bytes handed out end with an error event: the upstream's own, or ours if it sent
+an event that is no JSON. Nothing follows it, no end marker either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from proxy.dialects.json_body import loads
+from proxy.dialects.openai_error import error_event, fault_of, is_fault
+from proxy.dialects.openai_usage import usage_of
+from proxy.dialects.sse import DONE, LINE_END, Splitter, fields_of
+from proxy.errors import ProxyError
+from proxy.types import Call, Target, Usage
+
+TEXT_BYTES_MAX = 1024 * 1024
+
+_WHOLE = (b"\n\n", b"\r\n\r\n")
+_NAMED = re.compile(rb'"(?:usage|finish_reason|error)"(?!: ?null)').search
+_GENERATED = ("content", "reasoning_content", "reasoning", "reasoning_details", "refusal")
+_GENERATED += ("tool_calls", "function_call", "audio")
+_TEXTS = ("text", "content", "name", "arguments", "function", "transcript", "summary", "delta")
+
+
+class StreamPassage:
+    """What all streams share; a subclass says what is loud and what an event means."""
+
+    __slots__ = (
+        "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_relayed", "_smooth", "_splitter", "_tokens_per_byte",
+        "content", "fault", "finished", "model", "terminal", "usage",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, target: Target) -> None:
+        self.content = False
+        self.finished = False
+        self.terminal = False
+        self.usage: Usage | None = None
+        self.fault: ProxyError | None = None
+        self.model: str | None = None
+        self._call = call
+        self._splitter = Splitter()
+        self._smooth = False  # the next bytes begin an event, and none but loud ones need reading
+        self._forwarded = True  # the fate of the last event
+        self._marked = False  # [DONE] has passed
+        self._relayed = 0  # bytes handed out since the first content event, which they include
+        self._tokens_per_byte = 0.0
+        self._kept: list[str] | None = None if target.traits.stream_usage else []
+        self._kept_bytes = 0
+
+    def __repr__(self) -> str:
+        state = f"content={self.content}, finished={self.finished}, terminal={self.terminal}, fault={self.fault!r}"
+        return f"{type(self).__name__}({state}, {self._splitter!r})"
+
+    def feed(self, data: bytes) -> bytes:
+        if self._smooth and data.endswith(_WHOLE) and not self.loud(data):
+            self._relayed += len(data)
+            return data
+        out = b"".join([self._take(event) for event in self._splitter.feed(data)])
+        self._smooth = self.content and self._forwarded and not self._reads_all() and not self._splitter.held
+        return out
+
+    def close(self) -> bytes:
+        """A last event without its blank line counts if it is whole. Unless the reply is complete with it, it gets its
+        blank line, so that an error event can follow; a torn one is dropped."""
+        rest = self._splitter.close()
+        data = fields_of(rest)[1]
+        if data and data.strip() != DONE:
+            try:
+                loads(data)
+            except ValueError:
+                return b""
+        out = self._take(rest) if rest else b""
+        return out if self.finished or not out else out + b"\n\n"
+
+    def output_tokens_seen(self) -> int:
+        return max(1, round(self._relayed * self._tokens_per_byte)) if self.content else 0
+
+    def text(self) -> str | None:
+        return None if self._kept is None else "".join(self._kept)
+
+    @staticmethod
+    def loud(data: bytes) -> bool:
+        """Whether whole events hold anything that must be read."""
+        raise NotImplementedError
+
+    def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
+        """Learns from an event of `size` bytes; False if the client must not see it."""
+        raise NotImplementedError
+
+    def report(self, payload: dict[str, Any]) -> None:
+        """Takes the usage out of an event, if it has one."""
+        reported = usage_of(payload.get("usage"))
+        if reported is not None:
+            self.usage = reported
+
+    def fails(self, name: bytes, payload: dict[str, Any]) -> bool:
+        return is_fault(payload) or name == b"error"
+
+    def generated(self, texts: list[str], size: int) -> None:
+        """Content has come, in an event of `size` bytes."""
+        if not self.content:
+            self.content = True
+            self._tokens_per_byte = max(1.0, sum(map(_utf8_length, texts)) / 4) / size
+        if self._kept is not None:
+            self._keep("".join(texts))
+
+    def _keep(self, text: str) -> None:
+        size = _utf8_length(text)
+        if self._kept is not None and self._kept_bytes + size <= TEXT_BYTES_MAX:
+            self._kept.append(text)
+            self._kept_bytes += size
+
+    def _reads_all(self) -> bool:
+        return self._kept is not None or self.terminal or self.fault is not None
+
+    def _take(self, event: bytes) -> bytes:
+        """The bytes of an event that go to the client."""
+        if event[0] in LINE_END:  # the rest of the blank line before it
+            out = event if self._forwarded else b""
+        else:
+            out = self._admit(event)
+            self._forwarded = out is event
+        if self.content:
+            self._relayed += len(out)
+        return out
+
+    def _admit(self, event: bytes) -> bytes:
+        if self.content and not self._reads_all() and not self.loud(event):
+            return event
+        silent = self.terminal or self.fault is not None
+        name, data = fields_of(event)
+        if not data:
+            return b"" if silent else event
+        if data.strip() == DONE:
+            return self._end(event)
+        try:
+            payload = loads(data)
+        except ValueError:
+            return b"" if silent else self._broken()
+        if silent or not isinstance(payload, dict):
+            self.report(payload if isinstance(payload, dict) else {})
+            return b"" if silent else event
+        if self.fails(name, payload):
+            return self._fail(payload, data, event)
+        return event if self.inspect(name, payload, len(event)) else b""
+
+    def _end(self, event: bytes) -> bytes:
+        if self.fault is not None or self._marked:
+            return b""
+        self._marked = self.terminal = self.finished = True
+        return event
+
+    def _fail(self, payload: dict[str, Any], data: bytes, event: bytes) -> bytes:
+        self.report(payload)
+        self.fault = fault_of(payload, data)
+        self.finished = False
+        return event if self.content else b""
+
+    def _broken(self) -> bytes:
+        error = ProxyError("upstream_broken", "The upstream sent an event that is not JSON.")
+        if not self.content:
+            raise error
+        self.fault = error
+        self.finished = False
+        return error_event(error, self._call.endpoint)
+
+
+class ChatPassage(StreamPassage):
+    """Chat completions and completions."""
+
+    __slots__ = ("_ended",)
+
+    def __init__(self, call: Call, target: Target) -> None:
+        super().__init__(call, target)
+        self._ended: set[int] = set()
+
+    @staticmethod
+    def loud(data: bytes) -> bool:
+        if _NAMED(data):
+            return True
+        if data.startswith(b"data: {") and data.find(b"\n") == len(data) - 2 and b"\r" not in data:
+            return False  # one event of one line that is neither an end marker nor named: the common case
+        return DONE in data or b"error" in data
+
+    def report(self, payload: dict[str, Any]) -> None:
+        extra = payload.get("x_groq")
+        super().report(payload if payload.get("usage") or not isinstance(extra, dict) else extra)
+
+    def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
+        self.report(payload)
+        if self.model is None and isinstance(payload.get("model"), str):
+            self.model = payload["model"]
+        choices = payload.get("choices")
+        if choices == []:
+            return self._call.head.include_usage or not isinstance(payload.get("usage"), dict)
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                self._choice(choice, size)
+        return True
+
+    def _choice(self, choice: dict[str, Any], size: int) -> None:
+        delta = choice.get("delta")
+        parts = [delta.get(name) for name in _GENERATED] if isinstance(delta, dict) else [choice.get("text")]
+        if any(parts):
+            self.generated(list(texts_in(parts)), size)
+        if choice.get("finish_reason"):
+            index = choice.get("index", 0)
+            self._ended.add(index if isinstance(index, int) else 0)
+            if len(self._ended) >= self._call.head.choices:
+                self.finished = True
+
+
+class PlainPassage(StreamPassage):
+    """Streams of which only the usage matters: speech, transcriptions, images. A clean end is a complete one."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def loud(data: bytes) -> bool:
+        return bool(_NAMED(data)) or DONE in data or b"error" in data or b".done" in data or b".completed" in data
+
+    def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
+        self.report(payload)
+        kind = str(payload.get("type") or name.decode("utf-8", "replace"))
+        self.generated(list(texts_in([payload])), size)
+        if kind.endswith((".done", ".completed")):
+            self.finished = True
+        return True
+
+    def close(self) -> bytes:
+        torn = bool(self._splitter.held)
+        out = super().close()
+        if self.fault is None and (out or not torn):
+            self.finished = True
+        return out
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text a model generated inside a delta or message, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+    elif isinstance(value, dict):
+        for name in _TEXTS:
+            if name in value:
+                yield from texts_in(value[name])
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

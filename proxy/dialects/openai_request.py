@@ -1,0 +1,190 @@
+"""A client's request in the OpenAI dialect: what the gate reads from it, and what it changes on the way up.
+
+Reads the few fields that decide routing, money and the shape of the reply; a wrong type there is a 400 that names the
+field. Everything else is the upstream's business and travels as it came. OpenAI API reference; multipart only where
+files are uploaded.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from proxy.dialects.json_body import patch, top_level
+from proxy.dialects.multipart import find_fields
+from proxy.errors import ProxyError
+from proxy.types import Call, Endpoint, Head, Target
+
+MODERATION_MODEL = "omni-moderation-latest"  # what the API itself takes when none is named
+FORM_VALUE_BYTES_MAX = 1024
+
+_T = TypeVar("_T")
+_STR = msgspec.json.Decoder(str)
+_INT = msgspec.json.Decoder(int)
+_BOOL = msgspec.json.Decoder(bool)
+_ITEMS = msgspec.json.Decoder(list[Raw])
+_NULL = b"null"
+_WITH_FORMS = frozenset({"transcriptions", "images"})
+_WITH_USAGE_OPTION = frozenset({"chat", "completions"})
+_FORM_FIELDS = frozenset({"model", "stream", "n"})
+_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")  # the first that is given wins
+_REQUIRED: dict[Endpoint, str] = {"completions": "prompt", "embeddings": "input"}
+_ASK_USAGE = b"true"
+
+
+def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
+    media = content_type.partition(";")[0].strip().lower()
+    if media == "multipart/form-data" and endpoint in _WITH_FORMS:
+        return _read_form(raw, content_type)
+    if media not in ("", "text/plain") and not media.endswith(("/json", "+json")):
+        text = f"Content-Type must be application/json, not '{media[:64]}'."
+        raise ProxyError("unsupported_media_type", text)
+    fields = top_level(raw)
+    head = Head(
+        model=_model(endpoint, fields),
+        stream=_bool(fields, "stream"),
+        include_usage=_include_usage(fields),
+        choices=(_count(fields, "n") or 1) * _prompts(endpoint, fields),
+        output_tokens_max=_output_tokens_max(fields),
+        fields=fields,
+    )
+    _check_required(endpoint, fields)
+    return head
+
+
+def write(call: Call, target: Target) -> bytes:
+    """The body for the upstream; the very object that came in if nothing has to change."""
+    head = call.head
+    if head.fields is None:
+        return _write_form(call.raw, head, target.model)
+    changes: dict[str, bytes] = {}
+    if head.model != target.model or "model" not in head.fields:
+        changes["model"] = msgspec.json.encode(target.model)
+    asks = head.stream and not head.include_usage and target.traits.stream_usage
+    if asks and call.endpoint in _WITH_USAGE_OPTION:
+        changes["stream_options"] = _asking_for_usage(head.fields)
+    return patch(call.raw, head.fields, changes)
+
+
+def _read_form(raw: bytes, content_type: str) -> Head:
+    fields = {name: _form_value(name, raw[at]) for name, at in find_fields(raw, content_type, _FORM_FIELDS).items()}
+    if not fields.get("model"):
+        raise _wrong("model", "a non-empty text")
+    stream, n = fields.get("stream", "false").lower(), fields.get("n", "1")
+    if stream not in ("true", "false", ""):
+        raise _wrong("stream", "true or false")
+    if not (n.isascii() and n.isdigit() and len(n) <= 9 and int(n) > 0):
+        raise _wrong("n", "an integer of at least 1")
+    return Head(model=fields["model"], stream=stream == "true", choices=int(n), content_type=content_type)
+
+
+def _write_form(raw: bytes, head: Head, model: str) -> bytes:
+    if head.model == model:
+        return raw
+    at = find_fields(raw, head.content_type, _FORM_FIELDS)["model"]
+    return b"".join((raw[: at.start], model.encode(), raw[at.stop :]))
+
+
+def _form_value(name: str, value: bytes) -> str:
+    try:
+        if len(value) <= FORM_VALUE_BYTES_MAX:
+            return value.decode()
+    except UnicodeDecodeError:
+        pass
+    raise _wrong(name, f"UTF-8 text of at most {FORM_VALUE_BYTES_MAX} bytes")
+
+
+def _model(endpoint: Endpoint, fields: dict[str, Raw]) -> str:
+    model = _value(fields, "model", _STR, "a non-empty string")
+    if not model:
+        if model is None and endpoint == "moderations":
+            return MODERATION_MODEL
+        raise _wrong("model", "a non-empty string")
+    return model
+
+
+def _check_required(endpoint: Endpoint, fields: dict[str, Raw]) -> None:
+    if endpoint == "chat":
+        messages = fields.get("messages")
+        if messages is None or not bytes(memoryview(messages)[:1]) == b"[":
+            raise _wrong("messages", "an array")
+    name = _REQUIRED.get(endpoint)
+    if name is not None and (name not in fields or bytes(fields[name]) == _NULL):
+        raise ProxyError("invalid_request", f"'{name}' is missing.", param=name)
+
+
+def _include_usage(fields: dict[str, Raw]) -> bool:
+    raw = fields.get("stream_options")
+    if raw is None or bytes(raw) == _NULL:
+        return False
+    options = _options(raw)
+    try:
+        return _bool(options, "include_usage")
+    except ProxyError:
+        raise _wrong("stream_options.include_usage", "a boolean") from None
+
+
+def _asking_for_usage(fields: dict[str, Raw]) -> bytes:
+    raw = fields.get("stream_options")
+    if raw is None or bytes(raw) == _NULL:
+        return b'{"include_usage":true}'
+    return patch(bytes(raw), _options(raw), {"include_usage": _ASK_USAGE})
+
+
+def _options(raw: Raw) -> dict[str, Raw]:
+    try:
+        return top_level(bytes(raw))
+    except ProxyError:
+        raise _wrong("stream_options", "an object") from None
+
+
+def _prompts(endpoint: Endpoint, fields: dict[str, Raw]) -> int:
+    """A completion request may carry several prompts, each answered by its own choices."""
+    raw = fields.get("prompt")
+    if endpoint != "completions" or raw is None or bytes(memoryview(raw)[:1]) != b"[":
+        return 1
+    try:
+        items = _ITEMS.decode(raw)
+    except ValueError:  # a lone surrogate in one of them: then the first choice's end is taken for all
+        return 1
+    texts_or_lists = sum(bytes(memoryview(item)[:1]) in (b'"', b"[") for item in items)
+    return max(1, texts_or_lists)
+
+
+def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
+    first = None
+    for name in _LIMITS:
+        limit = _count(fields, name)
+        if first is None:
+            first = limit
+    return first
+
+
+def _bool(fields: dict[str, Raw], name: str) -> bool:
+    return bool(_value(fields, name, _BOOL, "a boolean"))
+
+
+def _count(fields: dict[str, Raw], name: str) -> int | None:
+    value = _value(fields, name, _INT, "an integer of at least 1")
+    if value is not None and value < 1:
+        raise _wrong(name, "an integer of at least 1")
+    return value
+
+
+def _value(fields: dict[str, Raw], name: str, decoder: msgspec.json.Decoder[_T], expected: str) -> _T | None:
+    """None if it is absent or null."""
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return decoder.decode(raw)
+    except ValueError:
+        if bytes(raw) == _NULL:
+            return None
+        raise _wrong(name, expected) from None
+
+
+def _wrong(param: str, expected: str) -> ProxyError:
+    return ProxyError("invalid_request", f"'{param}' must be {expected}.", param=param)

@@ -1,0 +1,43 @@
+"""Streams of the responses endpoint: typed events, of which the last carries the whole reply.
+
+Every `.delta` is generated output; `response.completed` and `response.incomplete` end the stream and report usage;
+`response.failed` and `error` are faults. OpenAI API reference, "Streaming events".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from proxy.dialects.openai_passage import StreamPassage, texts_in
+
+ENDS = frozenset({"response.completed", "response.incomplete"})
+
+_LOUD = re.compile(rb"response\.(?:completed|incomplete|failed)|error|\[DONE\]").search
+
+
+class ResponsesPassage(StreamPassage):
+    __slots__ = ()
+
+    @staticmethod
+    def loud(data: bytes) -> bool:
+        return _LOUD(data) is not None
+
+    def fails(self, name: bytes, payload: dict[str, Any]) -> bool:
+        kind = payload.get("type")
+        return kind in ("error", "response.failed") or super().fails(name, payload)
+
+    def report(self, payload: dict[str, Any]) -> None:
+        response = payload.get("response")
+        super().report(response if isinstance(response, dict) else payload)
+
+    def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
+        kind, response = str(payload.get("type")), payload.get("response")
+        if self.model is None and isinstance(response, dict) and isinstance(response.get("model"), str):
+            self.model = response["model"]
+        if kind.endswith((".delta", ".partial_image")) and (payload.get("delta") or kind.endswith("image")):
+            self.generated(list(texts_in(payload.get("delta"))), size)
+        if kind in ENDS:
+            self.report(payload)
+            self.finished = self.terminal = True
+        return True

@@ -1,0 +1,231 @@
+"""One call as one line: which facts of an `Outcome` the log shows, as JSON fields and as words for a terminal.
+
+Times are UTC in RFC 3339, lengths are seconds, money is US dollars, tokens are in disjoint kinds, and a field that does
+not apply is absent. The body of the request is only ever measured. The field names are a promise; a golden file holds
+them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from operator import attrgetter
+from typing import Literal
+
+from msgspec import Struct
+
+from proxy.errors import family
+from proxy.telemetry.catalog import NANOS, TOKEN_KINDS
+from proxy.telemetry.reading import attempt_result
+from proxy.types import Attempt, Outcome, UsageSource
+
+NAME_MAX = 128
+DAY_S = 86_400
+Basis = Literal["reported", "counted", "estimated", "unpriced", "nothing"]
+
+_tokens = attrgetter(*TOKEN_KINDS)
+
+
+class Try(Struct, frozen=True, omit_defaults=True):
+    """An attempt, as the line shows it."""
+
+    target: str
+    role: str
+    duration_s: float
+    result: str
+    status: int | None = None
+    error_code: str | None = None
+    first_event_s: float | None = None
+    cost_usd: float | None = None
+    usage_source: str | None = None
+    upstream_request_id: str | None = None
+
+
+class Line(Struct, frozen=True, omit_defaults=True):
+    time: str
+    level: str
+    event: str
+    id: str
+    trace_id: str
+    endpoint: str
+    model: str
+    route: str
+    stream: bool
+    key_id: str
+    agent: str
+    agent_source: str
+    run_source: str
+    status: int
+    outcome: str
+    served_by: str
+    duration_s: float
+    overhead_s: float
+    cost_basis: Basis
+    bytes_in: int
+    bytes_out: int
+    attempts: tuple[Try, ...]
+    tokens: dict[str, int]
+    team: str | None = None
+    run: str | None = None
+    parent_run: str | None = None
+    step: int | None = None
+    depth: int = 0
+    tags: dict[str, str] | None = None
+    client_retry: int = 0
+    plan: str | None = None
+    target: str | None = None
+    error_code: str | None = None
+    error_source: str | None = None
+    first_event_s: float | None = None
+    cost_usd: float | None = None
+    config_version: str | None = None
+
+
+STRENGTH: dict[Basis, int] = {"estimated": 0, "counted": 1, "reported": 2, "nothing": 3}
+LEVELS = {"upstream_error": "warning", "timeout": "warning", "proxy_error": "error"}
+
+
+def line_of(outcome: Outcome) -> Line:
+    call = outcome.call
+    identity = call.identity
+    end = family(outcome.error_code, outcome.error_source, outcome.client_gone)
+    target, cost = outcome.target, outcome.cost_usd_nanos
+    return Line(
+        time=utc_text(call.arrived_wall),
+        level=LEVELS.get(end, "info"),
+        event="call",
+        id=call.id,
+        trace_id=call.trace_id,
+        endpoint=call.endpoint,
+        model=printable(call.model),
+        route=call.route,
+        stream=call.head.stream,
+        key_id=identity.key_id,
+        agent=printable(identity.agent),
+        agent_source=identity.agent_source,
+        run_source=identity.run_source,
+        status=outcome.status,
+        outcome=end,
+        served_by=outcome.served_by,
+        duration_s=round(outcome.duration_s, 6),
+        overhead_s=round(max(0.0, outcome.duration_s - outcome.upstream_s), 6),
+        cost_basis=_basis(outcome),
+        bytes_in=len(call.raw),
+        bytes_out=outcome.bytes_out,
+        attempts=tuple(map(_try, outcome.attempts)),
+        tokens=_token_sums(outcome),
+        team=identity.team,
+        run=_maybe(identity.run),
+        parent_run=_maybe(identity.parent_run),
+        step=identity.step,
+        depth=identity.depth,
+        tags={printable(name): printable(value) for name, value in identity.tags} if identity.tags else None,
+        client_retry=call.client_retry,
+        plan=printable(outcome.plan.reason, 2 * NAME_MAX) if outcome.plan else None,
+        target=printable(target.id) if target else None,
+        error_code=outcome.error_code,
+        error_source=outcome.error_source,
+        first_event_s=_seconds(outcome.first_event_s),
+        cost_usd=None if cost is None else cost / NANOS,
+        config_version=outcome.config_version or None,
+    )
+
+
+def human_form(outcome: Outcome) -> bytes:
+    """`12:54:01 200 planner/run-7 smart -> openai/gpt-5.5 1.24 s, first 0.31 s, 812 + 88 tokens, $0.0042`"""
+    call, target = outcome.call, outcome.target
+    who = printable(call.identity.agent) + (f"/{printable(call.identity.run)}" if call.identity.run else "")
+    where = f"{printable(call.model)} -> {printable(target.id)}" if target else printable(call.model)
+    facts = [f"{outcome.duration_s:.2f} s"]
+    if outcome.first_event_s is not None:
+        facts.append(f"first {outcome.first_event_s:.2f} s")
+    usages = [attempt.usage for attempt in outcome.attempts if attempt.usage is not None]
+    if usages:
+        facts.append(f"{sum(u.input_total for u in usages)} + {sum(u.output_total for u in usages)} tokens")
+        facts.append(_price_words(outcome))
+    if len(outcome.attempts) > 1:
+        facts.append(f"{len(outcome.attempts)} attempts")
+    if outcome.client_gone:
+        facts.append("client left")
+    if outcome.error_code is not None:
+        facts.append(outcome.error_code)
+    return f"{utc_text(call.arrived_wall)[11:19]} {outcome.status} {who} {where} {', '.join(facts)}".encode()
+
+
+def _price_words(outcome: Outcome) -> str:
+    cost, basis = outcome.cost_usd_nanos, _basis(outcome)
+    if cost is None:
+        return "no price"
+    return f"${cost / NANOS:.6f}" + ("" if basis == "reported" else f" {basis}")
+
+
+def _try(attempt: Attempt) -> Try:
+    cost = attempt.cost_usd_nanos
+    return Try(
+        target=printable(attempt.target.id),
+        role=attempt.role,
+        duration_s=round(attempt.duration_s, 6),
+        result=attempt_result(attempt),
+        status=attempt.status,
+        error_code=attempt.error_code,
+        first_event_s=_seconds(attempt.first_event_s),
+        cost_usd=None if cost is None else cost / NANOS,
+        usage_source=attempt.usage.source if attempt.usage else None,
+        upstream_request_id=_maybe(attempt.upstream_request_id),
+    )
+
+
+def _basis(outcome: Outcome) -> Basis:
+    """What the cost rests on: the weakest of its parts."""
+    if outcome.cost_usd_nanos is None:
+        return "unpriced"
+    weakest: Basis = "nothing"
+    for attempt in outcome.attempts:
+        if attempt.usage is not None and STRENGTH[attempt.usage.source] < STRENGTH[weakest]:
+            weakest = attempt.usage.source
+    return weakest
+
+
+def _token_sums(outcome: Outcome) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for attempt in outcome.attempts:
+        if attempt.usage is not None:
+            for kind, count in zip(TOKEN_KINDS, _tokens(attempt.usage), strict=True):
+                if count:
+                    sums[kind] = sums.get(kind, 0) + count
+    return sums
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _maybe(text: str | None) -> str | None:
+    return None if text is None else printable(text)
+
+
+def printable(text: str, length_max: int = NAME_MAX) -> str:
+    """`text` on one line: whatever a terminal or a line reader could act on becomes its code point in digits."""
+    text = text[:length_max]
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
+
+
+def utc_text(wall: float) -> str:
+    """RFC 3339 with milliseconds."""
+    days, millisecond = divmod(round(wall * 1000), DAY_S * 1000)
+    minutes, millisecond = divmod(millisecond, 60_000)
+    return f"{_date(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{millisecond / 1000:06.3f}Z"
+
+
+@lru_cache(maxsize=2)
+def _date(days: int) -> str:
+    """Of the day so many days after 1970-01-01. Counted in eras of 400 years that begin on the first of March, so that a
+    leap day is the last of its year."""
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    year += 400 * era + (1 if month >= 10 else 0)
+    return f"{year:04d}-{(month + 2) % 12 + 1:02d}-{day + 1:02d}"

@@ -1,0 +1,145 @@
+"""The stage of the real tests: one scripted upstream, gates in front of it, and clients in environments of their own.
+
+Every scenario that succeeds is run twice, straight against the upstream and through the gate, and must see the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real import upstream as scripted
+from tests.real.gate import API_KEY, Gate
+from tests.real.processes import START_S_MAX, Client, Process, request_json
+
+MODELS = ("chat", "embed", "write", "respond", "slow", "late", "cut", "fault", "fault-first", *scripted.REFUSALS)
+SETTLE_S_MAX = 10.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine: needs a compiled engine; only `pytest -m engine` runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "engine" not in config.getoption("markexpr"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("engine")])
+        items[:] = [item for item in items if not item.get_closest_marker("engine")]
+
+
+class Upstream:
+    """The scripted upstream, seen from outside."""
+
+    def __init__(self, port: int) -> None:
+        self._origin = f"http://127.0.0.1:{port}"
+        self.base_url = f"{self._origin}/v1"
+
+    def reset(self) -> None:
+        request_json(f"{self._origin}/__reset", method="POST")
+
+    def log(self) -> list[dict[str, Any]]:
+        """Every call since the last reset, once all of them have ended."""
+        log: list[dict[str, Any]] = eventually(
+            lambda: request_json(f"{self._origin}/__log"), lambda log: all(entry["ended"] for entry in log)
+        )
+        return log
+
+    def bill(self) -> dict[str, dict[str, int]]:
+        bill: dict[str, dict[str, int]] = request_json(f"{self._origin}/__bill")
+        return bill
+
+
+class Stage:
+    """One client between the upstream and a gate."""
+
+    def __init__(self, client: Client, upstream: Upstream, gate: Gate) -> None:
+        self.client, self.upstream, self.gate = client, upstream, gate
+
+    def same(self, scenario: str, base_url: str | None = None) -> Any:
+        """The value of a scenario that must not notice the gate."""
+        self.upstream.reset()
+        direct = self.client.run(scenario, self.upstream.base_url, scripted.API_KEY)
+        assert "value" in direct, direct
+        self.upstream.reset()
+        through = self.client.run(scenario, base_url or f"{self.gate.url}/v1", API_KEY)
+        assert through == direct
+        return direct["value"]
+
+    def through(self, scenario: str, base_url: str | None = None) -> Any:
+        self.upstream.reset()
+        answer = self.client.run(scenario, base_url or f"{self.gate.url}/v1", API_KEY)
+        assert "value" in answer, answer
+        return answer["value"]
+
+    def refused(self, scenario: str, base_url: str | None = None) -> dict[str, Any]:
+        """The exception that a scenario raised through the gate."""
+        self.upstream.reset()
+        answer = self.client.run(scenario, base_url or f"{self.gate.url}/v1", API_KEY)
+        assert "error" in answer, answer
+        error: dict[str, Any] = answer["error"]
+        return error
+
+
+def eventually(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
+    """What `look` returns as soon as it is `good`; the last look if it never is, for the caller to judge."""
+    end = time.monotonic() + SETTLE_S_MAX
+    seen = look()
+    while not good(seen) and time.monotonic() < end:
+        time.sleep(0.02)
+        seen = look()
+    return seen
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("real")
+
+
+@pytest.fixture(scope="session")
+def upstream(folder: Path) -> Iterator[Upstream]:
+    process = Process([sys.executable, "-m", "tests.real.upstream"], folder / "upstream.log")
+    try:
+        yield Upstream(int(process.json_line(START_S_MAX)["port"]))
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def gate(folder: Path, upstream: Upstream) -> Iterator[Gate]:
+    """One attempt a call, so that the clients' own retries are seen alone."""
+    yield from _gate(folder / "plain", upstream, 1)
+
+
+@pytest.fixture(scope="session")
+def patient_gate(folder: Path, upstream: Upstream) -> Iterator[Gate]:
+    """Retries by itself, as the gate does by default."""
+    yield from _gate(folder / "patient", upstream, 3)
+
+
+def _gate(folder: Path, upstream: Upstream, attempts: int) -> Iterator[Gate]:
+    if os.environ.get("HEADGATE_REAL_DIRECT"):
+        class Direct:
+            url = upstream.base_url[:-3]
+            def base_url(self, agent, run=None): return upstream.base_url
+        yield Direct()
+        return
+    folder.mkdir()
+    gate = Gate(folder, upstream.base_url, scripted.API_KEY, MODELS, attempts)
+    try:
+        yield gate
+    finally:
+        gate.process.stop()
+
+
+def stage(environment: str, module: str, folder: Path, upstream: Upstream, gate: Gate) -> Iterator[Stage]:
+    """For the fixtures of one test file."""
+    client = Client(environment, module, folder)
+    try:
+        yield Stage(client, upstream, gate)
+    finally:
+        client.stop()
