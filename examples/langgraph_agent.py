@@ -33,9 +33,7 @@ agent = create_agent(
 )
 
 for question in ("What is the weather in Lisbon, and what is 2 + 2?", "And in Porto?"):
-    state = agent.invoke(
-        {"messages": [{"role": "user", "content": question}]}, {"configurable": {"thread_id": run}}
-    )
+    state = agent.invoke({"messages": [{"role": "user", "content": question}]}, {"configurable": {"thread_id": run}})
     print(state["messages"][-1].content)
 
 print(f"What it cost: headgate runs, or GET /runs/{run} on the admin port")

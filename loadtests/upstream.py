@@ -16,8 +16,12 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop
 
 HEAD_BYTES_MAX = 64 * 1024
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -38,10 +42,6 @@ USAGE = b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}'
 CHAT = (
     b'{"id":"chatcmpl-%b","object":"chat.completion","created":1700000000,"model":%b,"choices":[{"index":0,'
     b'"message":{"role":"assistant","content":"%b"},"finish_reason":"stop"}],%b,"system_fingerprint":"%b"}'
-)
-COMPLETION = (
-    b'{"id":"cmpl-%b","object":"text_completion","created":1700000000,"model":%b,"choices":[{"index":0,'
-    b'"text":"%b","finish_reason":"stop"}],%b,"system_fingerprint":"%b"}'
 )
 EMBEDDING = (
     b'{"object":"list","id":"emb-%b","model":%b,"data":[{"object":"embedding","index":0,"embedding":[0.6,0.8]}],%b}'
@@ -227,10 +227,7 @@ class Connection(asyncio.Protocol):
         tokens = self._settings.tokens
         path = request.path
         if path.endswith(b"/chat/completions"):
-            text = b"".join(b"%d " % number for number in range(tokens)) if tokens < 64 else b"word " * tokens
-            body = CHAT % (request.nonce, request.model, text, request.usage(tokens), request.nonce)
-        elif path.endswith(b"/completions"):
-            body = COMPLETION % (request.nonce, request.model, b"word " * tokens, request.usage(tokens), request.nonce)
+            body = CHAT % (request.nonce, request.model, b"word " * tokens, request.usage(tokens), request.nonce)
         elif path.endswith(b"/embeddings"):
             tokens = 0
             body = EMBEDDING % (request.nonce, request.model, request.usage(0))
@@ -324,14 +321,6 @@ async def serve(host: str, port: int, settings: Settings) -> None:
     server.close()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="A cheap OpenAI-compatible upstream for benchmarks and load tests.")
     parser.add_argument("--host", default="127.0.0.1")
@@ -341,7 +330,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     given = vars(parser.parse_args())
     settings = Settings(**{name: given[name] for name in asdict(defaults)})
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(given["host"], given["port"], settings))
 
 

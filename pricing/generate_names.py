@@ -19,7 +19,7 @@ BY_HAND = {
     "aws/amazon.titan-text-lite-v1": ("amazon.titan-text-lite-v1",),
 }
 LITERALS = {"equals": "{}", "starts_with": "{}*", "contains": "*{}*", "ends_with": "*{}"}
-_PIECE = re.compile(r"(?P<digits>\\d(?:\{(?P<count>\d)\})?)|\[-@\]|\\(?P<escaped>[.\[\]])|(?P<plain>[a-z0-9./:=~@-])")
+_PIECE = re.compile(r"(?P<digits>\\d(?:\{(?P<count>\d)\})?)|\[-@\]|\\(?P<escaped>[.\[\]])|(?P<plain>[a-z0-9/:=~@-])")
 
 _REGION = re.compile(r"/?(us|us-gov|eu|apac|ap|au|jp|in|global)\.")
 

@@ -176,8 +176,8 @@ def level_rates(subject: str, prices: Prices, above: int) -> Rates:
             found[MTOK[key]] = max(found.get(MTOK[key], 0), picos(at_level(price, above), 10**6))
     if not any(found.values()):
         raise Refused("free")
-    if "output" not in found and any(word in subject.lower() for word in WITHOUT_OUTPUT):
-        found["output"] = 0
+    outputless = any(word in subject.lower() for word in WITHOUT_OUTPUT)
+    found = ({"output": 0} if outputless else {}) | {name: value for name, value in found.items() if value}
     missing = {"input_uncached", "output"} - set(found)
     if missing:
         raise Refused(f"no price for {' and '.join(sorted(missing))}")

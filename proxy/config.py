@@ -23,14 +23,15 @@ from proxy.config_file import Document, Place, read
 from proxy.config_providers import KINDS, Block
 from proxy.config_schema import Agent, Config, Defaults, leaves
 from proxy.config_tree import Path as ValuePath
-from proxy.config_tree import Problem, Value, shown
+from proxy.config_tree import Problem, Value, paths, shown
 from proxy.config_values import as_written
 from proxy.state.keys import has_keys
 
-__all__ = ["Config", "ConfigError", "Setting", "build", "effective", "load"]
+__all__ = ["Config", "ConfigError", "Setting", "at_rest", "build", "effective", "load", "oddities"]
 
 FLAG = "flag"
 DEFAULT = "default"
+DEFAULT_FOLDER: Path = Config.model_fields["data_dir"].get_default()
 REDACTED_FROM = 4  # shorter values from the environment are no secrets, and too frequent in messages
 
 WORDS: Mapping[str, str] = {
@@ -40,6 +41,8 @@ WORDS: Mapping[str, str] = {
     "model_attributes_type": "Input should be a mapping",
     "missing": "is required",
     "tuple_type": "Input should be a list",
+    "too_long": "Input has too many items",
+    "too_short": "Input should have at least one item",
     "union_tag_not_found": f"kind is required: {' or '.join(KINDS)}",
     "union_tag_invalid": f"kind should be {' or '.join(KINDS)}",
 }
@@ -71,8 +74,8 @@ def build(document: Document, overrides: Mapping[str, Value]) -> Config:
     problems += listeners(values, keys_stored=has_keys(_data_dir(values)))
     problems += take_out_what_is_later(values)
     config, wrong = _checked(values)
-    said = {problem.path for problem in document.problems}
-    problems += (problem for problem in wrong if not any(problem.path[: len(path)] == path for path in said if path))
+    said = [problem.path for problem in document.problems]
+    problems += (problem for problem in wrong if not any(_follows(problem.path, path) for path in said))
     if config is None or problems:
         raise ConfigError(_messages(problems, document, places))
     config._file, config._places = document.name, places
@@ -81,6 +84,25 @@ def build(document: Document, overrides: Mapping[str, Value]) -> Config:
 
 def effective(config: Config) -> list[Setting]:
     return [Setting(shown(path), _shown_value(value), _origin(config, path)) for path, value in leaves(config)]
+
+
+def oddities(config: Config) -> tuple[str, ...]:
+    """What is allowed and looks like a mistake."""
+    overrides = {name: override.written() for name, override in config.pricing.overrides.items()}
+    return read_overrides(overrides)[1]
+
+
+def at_rest(file: Path, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
+    """The data folder and the models of a file that need not be right in anything else."""
+    values = read(file, environment).values
+    models = values.get("models")
+    return _data_dir(values), tuple(models) if isinstance(models, dict) else ()
+
+
+def _follows(path: ValuePath, said: ValuePath) -> bool:
+    """A value that could not be read has been complained about; so has the block around it."""
+    shared = min(len(path), len(said))
+    return shared > 0 and path[:shared] == said[:shared]
 
 
 def _checked(values: dict[str, Value]) -> tuple[Config | None, list[Problem]]:
@@ -129,17 +151,23 @@ def _problem(detail: ErrorDetails, values: dict[str, Value]) -> Problem:
 
 
 def _messages(problems: list[Problem], document: Document, places: Mapping[ValuePath, Place]) -> tuple[str, ...]:
-    told = sorted({(_place(problem, places), problem) for problem in problems}, key=lambda pair: pair[0].line or 0)
+    told = sorted(((_place(problem, places), problem) for problem in problems), key=lambda pair: pair[0].line or 0)
     return tuple(dict.fromkeys(_message(problem, place, document) for place, problem in told))
 
 
 def _message(problem: Problem, place: Place, document: Document) -> str:
-    text = problem.message
-    for value, reference in document.found:
-        if len(value) >= REDACTED_FROM:
-            text = text.replace(value, reference)
     where = FLAG if place.origin == FLAG else document.name + (f":{place.line}" if place.line else "")
+    text = _without_secrets(problem.message, document)
     return f"{where} {shown(problem.path)}: {text}" if problem.path else f"{where} {text}"
+
+
+def _without_secrets(text: str, document: Document) -> str:
+    """A message may quote a name, and a name may have come from the environment, whole or as `provider/model`."""
+    for value, reference in document.found:
+        for part in (value, *value.split("/", 1)):
+            if len(part) >= REDACTED_FROM:
+                text = text.replace(part, reference).replace(repr(part)[1:-1], reference)
+    return text
 
 
 def _place(problem: Problem, places: Mapping[ValuePath, Place]) -> Place:
@@ -157,19 +185,12 @@ def _override(values: dict[str, Value], places: dict[ValuePath, Place], path: Va
         around = around.setdefault(str(part), {})
     if isinstance(around, dict):
         around[str(path[-1])] = deepcopy(value)
-        places |= dict.fromkeys(_paths(value, path), Place(origin=FLAG))
-
-
-def _paths(value: Value, path: ValuePath) -> Iterator[ValuePath]:
-    yield path
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for part, item in parts:
-        yield from _paths(item, (*path, part))
+        places |= dict.fromkeys(paths(value, path), Place(origin=FLAG))
 
 
 def _data_dir(values: dict[str, Value]) -> Path:
     written = as_written(below(values, ("data_dir",)))
-    return Path(written) if isinstance(written, str) else Config().data_dir
+    return Path(written) if isinstance(written, str) else DEFAULT_FOLDER
 
 
 def _shown_value(value: object) -> object:

@@ -19,6 +19,7 @@ _MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members round
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
 NOT_YET: Mapping[Path, frozenset[str]] = {
     ("agents", "*"): _KNOBS,
+    ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
     ("defaults",): _KNOBS,
     ("keys", "*"): frozenset({"budget"}),
     ("models", "*"): _MODES,
@@ -30,7 +31,7 @@ NATURES_NOT_YET: Mapping[Path, frozenset[str]] = {
     ("models", "*", "mode"): frozenset({"cascade", "quorum", "debate"}),
     ("providers", "*", "kind"): frozenset({"anthropic", "gemini", "bedrock"}),
 }
-LATER = "is not available in this version"
+LATER = "not available in this version"
 
 
 def write_out(values: dict[str, Value], places: dict[Path, Place]) -> None:
@@ -39,27 +40,32 @@ def write_out(values: dict[str, Value], places: dict[Path, Place]) -> None:
     for name, model in _items(values, "models"):
         if isinstance(model, str) and isinstance(models, dict):
             models[name] = {"targets": [model]}
-            places["models", name, "targets", 0] = places.get(("models", name), Place())
+            _moved(places, ("models", name), ("targets", 0))
         targets = _list(below(values, ("models", name, "targets")))
         for at, target in enumerate(targets):
             if isinstance(target, str) and "/" in target:
-                path: Path = ("models", name, "targets", at)
                 provider, _, rest = target.partition("/")
                 targets[at] = {"provider": provider, "model": rest}
-                places |= {(*path, part): places.get(path, Place()) for part in ("provider", "model")}
+                _moved(places, ("models", name, "targets", at), ("provider",))
+                _moved(places, ("models", name, "targets", at), ("model",))
+
+
+def _moved(places: dict[Path, Place], path: Path, further: Path) -> None:
+    if path in places:
+        places[path + further] = places[path]
 
 
 def take_out_what_is_later(values: dict[str, Value]) -> Iterator[Problem]:
     server = values.get("server")
     workers = below(server, ("workers",))
     if isinstance(server, dict) and isinstance(workers, int) and workers > 1:
-        yield Problem(("server", "workers"), f"more than one worker {LATER}: one process serves; start more gates")
+        yield Problem(("server", "workers"), f"more than one worker is {LATER}: one process serves; start more gates")
         del server["workers"]
     for pattern, natures in NATURES_NOT_YET.items():
         for path, block in _blocks(values, pattern[:-1]):
             nature = block.get(str(pattern[-1]))
             if isinstance(nature, str) and nature in natures:
-                yield Problem((*path, pattern[-1]), f"{pattern[-1]} {nature!r} {LATER}")
+                yield Problem((*path, pattern[-1]), f"{pattern[-1]} {nature!r} is {LATER}")
                 _remove(values, path)
     for pattern, names in NOT_YET.items():
         for path, block in _blocks(values, pattern):
@@ -97,12 +103,11 @@ def _target(values: Value, path: Path, target: Value) -> Iterator[Problem]:
 
 def _price_names(values: dict[str, Value]) -> Iterator[Problem]:
     providers = _names(values, "providers")
-    named = {provider.get("price_provider") for _, provider in _blocks(values, ("providers", "*"))}
     for key, _ in _items(values.get("pricing"), "overrides"):
         provider, _, model = key.partition("/")
         if not model:
             yield Problem(("pricing", "overrides", key), "the name must be provider/model")
-        elif provider not in providers and provider not in named:
+        elif provider not in providers:
             hint = nearest(provider, providers)
             yield Problem(("pricing", "overrides", key), f"there is no provider {provider!r}{hint}")
 

@@ -45,7 +45,7 @@ def names_at(path: Path, values: Value) -> tuple[str, ...]:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or what there is if that is little, or nothing."""
-    known = tuple(names)
+    known = sorted(names)
     close = get_close_matches(name[:64], known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -29,7 +29,7 @@ class OpenAIProvider(Block):
     kind: Literal["openai"] = Field(description="An OpenAI-compatible vendor or engine.")
     engine: EngineName = Field(default="openai", description="What answers there; decides the flags below.")
     api_key: Secret | None = Field(default=None, description="Its credential; sent to `base_url` and nowhere else.")
-    base_url: HttpAddress | None = Field(default=None, description="Its address up to `/v1`; vendors have a default.")
+    base_url: HttpAddress = Field(default="", description="Its address up to `/v1`; by default the vendor's own.")
     api_version: Text | None = Field(
         default=None, pattern=r"^[0-9A-Za-z.-]{1,32}$", description="`api-version` of Azure."
     )
@@ -44,19 +44,24 @@ class OpenAIProvider(Block):
         default=None, description="What fails together with it; by default only itself."
     )
 
-    @model_validator(mode="after")
-    def _its_address(self) -> OpenAIProvider:
-        vendor = VENDORS.get(self.engine)
-        if self.base_url is None and vendor is None:
-            raise ValueError(f"base_url is needed: engine {self.engine} has no address of its own")
-        if self.base_url is None and not self.api_key:
-            raise ValueError("api_key is needed for the vendor's own address")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _vendor_address(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("base_url") is not None:
+            return values
+        engine = values.get("engine", "openai")
+        vendor = VENDORS.get(engine) if isinstance(engine, str) else None
+        others = {name: value for name, value in values.items() if name != "base_url"}
+        return {**others, "base_url": vendor.base_url} if vendor else others
 
-    @property
-    def address(self) -> str:
-        """`base_url`, or that of the vendor."""
-        return self.base_url if self.base_url is not None else VENDORS[self.engine].base_url
+    @model_validator(mode="after")
+    def _address_and_key(self) -> OpenAIProvider:
+        if not self.base_url:
+            raise ValueError(f"base_url is needed: engine {self.engine} has no address of its own")
+        vendor = VENDORS.get(self.engine)
+        if vendor is not None and self.base_url == vendor.base_url and not self.api_key:
+            raise ValueError(f"api_key is needed for {vendor.base_url}")
+        return self
 
 
 class Spread(Block):

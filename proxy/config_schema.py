@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from proxy.config_file import Place
 from proxy.config_providers import Block, Provider
 from proxy.config_tree import Path as ValuePath
-from proxy.config_values import FilePath, ModelName, Name, Names, Port, Seconds, Share, Text, Usd
+from proxy.config_values import FilePath, HostNames, ModelName, Name, Names, Port, Seconds, Share, Text, Usd
 from proxy.secret import Secret
 from proxy.types import KeyRecord
 
@@ -43,6 +43,7 @@ class Admin(Block):
     token: Secret | None = Field(
         default=None, description="Its bearer token; without one, whoever reaches it is trusted."
     )
+    hosts: HostNames = Field(default=(), description="Names it may be asked by, beside the loopback ones.")
 
 
 class Key(Block):

@@ -9,7 +9,7 @@ remembers how it was written, so that `3.10` is still `3.10` where text is wante
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Union
 
 from msgspec import Struct
@@ -96,3 +96,11 @@ def typed(text: str) -> Value:
 def shown(path: Path) -> str:
     """`models.qwen.targets.1.weight`; a name with odd characters is quoted, so that no terminal obeys it."""
     return ".".join(part if _PLAIN_NAME.fullmatch(part) else ascii(part[:64]) for part in map(str, path))
+
+
+def paths(value: Value, path: Path) -> Iterator[Path]:
+    """The path of the value and of everything inside it."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, item in inside:
+        yield from paths(item, (*path, part))

@@ -19,6 +19,7 @@ WEEK_S = 7 * 86400
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110: the name of a header
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\]")
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 FORBIDDEN_HEADERS = frozenset(
     {"authorization", "connection", "cookie", "expect", "host", "keep-alive", "proxy-authorization", "te", "trailer"}
@@ -105,6 +106,13 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if _HOST.fullmatch(name) is None:
+            raise ValueError("Input should be names without a port, such as gate.example.org")
+    return tuple(name.lower() for name in names)
+
+
 def _folder(value: object) -> Path:
     text = as_written(value)
     if isinstance(text, Path):
@@ -117,6 +125,7 @@ def _folder(value: object) -> Path:
 Text = Annotated[str, BeforeValidator(as_written)]
 Name = Annotated[Text, AfterValidator(_name)]
 ModelName = Annotated[Text, AfterValidator(_model_name)]
+HostNames = Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(_host_names)]
 Names = Annotated[tuple[ModelName, ...], Field(strict=False), AfterValidator(_distinct)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Usd = Annotated[str, BeforeValidator(_amount)]

@@ -22,6 +22,21 @@ class Observer(Protocol):
         ...
 
 
+class Appendable(Protocol):
+    def append(self, outcome: Outcome) -> None: ...
+
+
+class Recorder:
+    """Writes outcomes into the ledger: of every call that had a key. A stranger's knocking is counted, not kept."""
+
+    def __init__(self, ledger: Appendable) -> None:
+        self._ledger = ledger
+
+    def observe(self, outcome: Outcome) -> None:
+        if outcome.call.identity.key_id:
+            self._ledger.append(outcome)
+
+
 class Finish:
     """`on_failure` is told the name of an observer that raised."""
 

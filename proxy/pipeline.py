@@ -36,6 +36,7 @@ class Parts(Struct, frozen=True):
     finish: Finish
     tasks: Tasks
     ledger_accepting: Callable[[], bool]
+    started: Callable[[str], None]  # told the route of every call that `finish` will be told of
     on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
 
 
@@ -49,8 +50,7 @@ class Pipeline:
         return self.begun - self._parts.finish.ended
 
     async def serve(self, call: Call, downstream: Downstream, snapshot: Snapshot) -> None:
-        record = Record(call)
-        self.begun += 1
+        record = self._begin(call)
         try:
             await self._answer(record, downstream, snapshot)
         except ProxyError as error:
@@ -69,12 +69,16 @@ class Pipeline:
 
     async def refuse(self, call: Call, downstream: Downstream, snapshot: Snapshot, error: ProxyError) -> None:
         """A call that could not be read far enough to be served still has one outcome."""
-        record = Record(call)
-        self.begun += 1
+        record = self._begin(call)
         try:
             await self._tell(record, downstream, error)
         finally:
             await self._close(record, snapshot)
+
+    def _begin(self, call: Call) -> Record:
+        self.begun += 1
+        self._parts.started(call.route)
+        return Record(call)
 
     async def _answer(self, record: Record, downstream: Downstream, snapshot: Snapshot) -> None:
         call = record.call

@@ -38,7 +38,7 @@ class Vendor(Struct, frozen=True):
     plain: tuple[str, ...] = ()
 
 
-VENDORS: Mapping[EngineName, Vendor] = {
+VENDORS: Mapping[str, Vendor] = {
     "openai": Vendor(
         "https://api.openai.com/v1",
         "OPENAI_API_KEY",

@@ -97,7 +97,8 @@ def patch(raw: bytes, fields: dict[str, Raw], changes: dict[str, bytes]) -> byte
     """`raw` with the values of `changes` in place of its own, or appended; all other bytes stay where they are."""
     if not changes:
         return raw
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     waiting = sum(name in fields for name in changes)
     members = _walk(raw, fields)
     while waiting:
@@ -167,4 +168,3 @@ def _with_lone_surrogates(raw: bytes) -> dict[str, Raw]:
 
 def _private(match: re.Match[bytes]) -> bytes:
     return match[0] if match[1] is None else b"\\ue%d%b" % (int(match[1], 16) - 8, match[2])
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from proxy.dialects.json_body import dumps, loads
 from proxy.errors import Passed, ProxyError
@@ -46,16 +46,19 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
     payload = _error_of(body)
     content_type = headers.get("content-type", "application/json")
     passed = Passed(status, content_type, body) if _is_dialect(payload) else None
-    return _failure(status, payload, passed=passed, retry_after_s=_retry_after_s(headers), body=body)
+    said = f"The upstream answered {status}: {_excerpt(payload, body)}"
+    return _failure(status, payload, said=said, passed=passed, retry_after_s=_retry_after_s(headers))
 
 
-def fault_of(payload: Any, data: bytes) -> ProxyError:
-    """What an error object inside a 200 means; `data` is the JSON it was decoded from."""
+def fault_of(payload: Any) -> ProxyError:
+    """What an error object inside a 200 means: the error its own status would have been."""
     status = _status_of(payload)
     passed = None
-    if _is_dialect(payload) and len(data) <= PASSED_BYTES_MAX:
-        passed = Passed(status, "application/json", data)
-    return _failure(status, payload, passed=passed, retry_after_s=None, body=data)
+    if _is_dialect(payload):
+        body = _shown({"error": payload["error"]})
+        passed = Passed(status, "application/json", body) if len(body) <= PASSED_BYTES_MAX else None
+    said = f"The upstream reported an error: {_excerpt(payload, b'')}"
+    return _failure(status, payload, said=said, passed=passed, retry_after_s=None)
 
 
 def is_fault(payload: dict[str, Any]) -> bool:
@@ -65,27 +68,27 @@ def is_fault(payload: dict[str, Any]) -> bool:
 def client_error(error: ProxyError) -> tuple[int, bytes]:
     if error.passed is not None:
         return error.passed.status, error.passed.body
-    return error.status, dumps({"error": _own_words(error)})
+    return error.status, _shown({"error": _own_words(error)})
 
 
 def error_event(error: ProxyError, endpoint: Endpoint) -> bytes:
-    payload = loads(error.passed.body) if error.passed is not None else {"error": _own_words(error)}
+    payload = _error_of(error.passed.body) if error.passed is not None else None
+    words = payload["error"] if _is_dialect(payload) else _own_words(error)
     if endpoint == "responses":
-        words = payload.get("error", payload)
         flat = {"type": "error", **{name: words.get(name) for name in ("code", "message", "param")}}
-        return b"event: error\ndata: %b\n\n" % dumps(flat)
-    return b"data: %b\n\n" % dumps(payload)
+        return b"event: error\ndata: %b\n\n" % _shown(flat)
+    return b"data: %b\n\n" % _shown({"error": words})
 
 
 def _failure(
-    status: int, payload: Any, *, passed: Passed | None, retry_after_s: float | None, body: bytes
+    status: int, payload: Any, *, said: str, passed: Passed | None, retry_after_s: float | None
 ) -> ProxyError:
     code = _code(status, payload)
     if code in _UNQUOTED:
         return ProxyError(code, _unquoted_text(code, status), retry_after_s=retry_after_s)
     return ProxyError(
         code,
-        f"The upstream answered {status}: {_excerpt(payload, body)}",
+        said,
         status=status if code in _OWN_STATUS else None,
         retry_after_s=retry_after_s,
         passed=passed,
@@ -136,7 +139,7 @@ def _inner(payload: Any) -> dict[str, Any]:
     return error if isinstance(error, dict) else payload
 
 
-def _is_dialect(payload: Any) -> bool:
+def _is_dialect(payload: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(payload, dict) and isinstance(payload.get("error"), dict)
 
 
@@ -169,6 +172,13 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if seconds >= 0 and not math.isnan(seconds):
             return min(seconds, RETRY_AFTER_MAX_S)
     return None
+
+
+def _shown(payload: dict[str, Any]) -> bytes:
+    try:
+        return dumps(payload)
+    except ValueError:  # NaN or infinity among an upstream's own fields
+        return dumps({"error": {"message": "unreadable", "type": "server_error", "param": None, "code": None}})
 
 
 def _own_words(error: ProxyError) -> dict[str, str | None]:

@@ -28,8 +28,9 @@ TEXT_BYTES_MAX = 1024 * 1024
 
 _WHOLE = (b"\n\n", b"\r\n\r\n")
 _NAMED = re.compile(rb'"(?:usage|finish_reason|error)"(?!: ?null)').search
-_GENERATED = ("content", "reasoning_content", "reasoning", "reasoning_details", "refusal")
-_GENERATED += ("tool_calls", "function_call", "audio")
+_GENERATED = (
+    "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio",
+)  # fmt: skip
 _TEXTS = ("text", "content", "name", "arguments", "function", "transcript", "summary", "delta")
 
 
@@ -37,8 +38,8 @@ class StreamPassage:
     """What all streams share; a subclass says what is loud and what an event means."""
 
     __slots__ = (
-        "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_relayed", "_smooth", "_splitter", "_tokens_per_byte",
-        "content", "fault", "finished", "model", "terminal", "usage",
+        "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_relayed", "_smooth", "_splitter",
+        "_tokens_per_byte", "content", "fault", "finished", "model", "terminal", "usage",
     )  # fmt: skip
 
     def __init__(self, call: Call, target: Target) -> None:
@@ -74,13 +75,9 @@ class StreamPassage:
         """A last event without its blank line counts if it is whole. Unless the reply is complete with it, it gets its
         blank line, so that an error event can follow; a torn one is dropped."""
         rest = self._splitter.close()
-        data = fields_of(rest)[1]
-        if data and data.strip() != DONE:
-            try:
-                loads(data)
-            except ValueError:
-                return b""
-        out = self._take(rest) if rest else b""
+        if not rest or not (self.finished or _is_whole(rest)):
+            return b""
+        out = self._take(rest)
         return out if self.finished or not out else out + b"\n\n"
 
     def output_tokens_seen(self) -> int:
@@ -104,19 +101,20 @@ class StreamPassage:
         if reported is not None:
             self.usage = reported
 
-    def fails(self, name: bytes, payload: dict[str, Any]) -> bool:
-        return is_fault(payload) or name == b"error"
+    def fault_in(self, name: bytes, payload: dict[str, Any]) -> dict[str, Any] | None:
+        """The object that tells of an error, if the event does."""
+        return payload if is_fault(payload) or name == b"error" else None
 
     def generated(self, texts: list[str], size: int) -> None:
         """Content has come, in an event of `size` bytes."""
         if not self.content:
             self.content = True
-            self._tokens_per_byte = max(1.0, sum(map(_utf8_length, texts)) / 4) / size
+            self._tokens_per_byte = max(1.0, sum(map(utf8_length, texts)) / 4) / size
         if self._kept is not None:
             self._keep("".join(texts))
 
     def _keep(self, text: str) -> None:
-        size = _utf8_length(text)
+        size = utf8_length(text)
         if self._kept is not None and self._kept_bytes + size <= TEXT_BYTES_MAX:
             self._kept.append(text)
             self._kept_bytes += size
@@ -151,8 +149,11 @@ class StreamPassage:
         if silent or not isinstance(payload, dict):
             self.report(payload if isinstance(payload, dict) else {})
             return b"" if silent else event
-        if self.fails(name, payload):
-            return self._fail(payload, data, event)
+        found = self.fault_in(name, payload)
+        if found is not None:
+            self.report(payload)
+            self.fault, self.finished = fault_of(found), False
+            return event if self.content else b""
         return event if self.inspect(name, payload, len(event)) else b""
 
     def _end(self, event: bytes) -> bytes:
@@ -161,18 +162,11 @@ class StreamPassage:
         self._marked = self.terminal = self.finished = True
         return event
 
-    def _fail(self, payload: dict[str, Any], data: bytes, event: bytes) -> bytes:
-        self.report(payload)
-        self.fault = fault_of(payload, data)
-        self.finished = False
-        return event if self.content else b""
-
     def _broken(self) -> bytes:
         error = ProxyError("upstream_broken", "The upstream sent an event that is not JSON.")
         if not self.content:
             raise error
-        self.fault = error
-        self.finished = False
+        self.fault, self.finished = error, False
         return error_event(error, self._call.endpoint)
 
 
@@ -199,11 +193,13 @@ class ChatPassage(StreamPassage):
 
     def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
         self.report(payload)
-        if self.model is None and isinstance(payload.get("model"), str):
-            self.model = payload["model"]
+        model = payload.get("model")
+        if not self.model and isinstance(model, str):  # Azure's first event has an empty one
+            self.model = model
         choices = payload.get("choices")
         if choices == []:
-            return self._call.head.include_usage or not isinstance(payload.get("usage"), dict)
+            head = self._call.head
+            return head.include_usage or not head.stream or not isinstance(payload.get("usage"), dict)
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 self._choice(choice, size)
@@ -239,11 +235,22 @@ class PlainPassage(StreamPassage):
         return True
 
     def close(self) -> bytes:
-        torn = bool(self._splitter.held)
-        out = super().close()
-        if self.fault is None and (out or not torn):
-            self.finished = True
-        return out
+        marked, held = self.finished, bool(self._splitter.held)
+        whole = not held or _is_whole(bytes(self._splitter.held))
+        self.finished = marked or (whole and self.fault is None)
+        return super().close()
+
+
+def _is_whole(rest: bytes) -> bool:
+    """Whether what a stream ended in is an event that only lacks its blank line."""
+    data = fields_of(rest)[1]
+    if data.strip() == DONE:
+        return True
+    try:
+        loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -259,5 +266,5 @@ def texts_in(value: Any) -> Iterator[str]:
                 yield from texts_in(value[name])
 
 
-def _utf8_length(text: str) -> int:
+def utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

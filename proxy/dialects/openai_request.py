@@ -163,7 +163,8 @@ def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
 
 
 def _bool(fields: dict[str, Raw], name: str) -> bool:
-    return bool(_value(fields, name, _BOOL, "a boolean"))
+    value = _value(fields, name, _BOOL, "a boolean")
+    return value is True
 
 
 def _count(fields: dict[str, Raw], name: str) -> int | None:

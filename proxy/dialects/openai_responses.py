@@ -23,9 +23,13 @@ class ResponsesPassage(StreamPassage):
     def loud(data: bytes) -> bool:
         return _LOUD(data) is not None
 
-    def fails(self, name: bytes, payload: dict[str, Any]) -> bool:
-        kind = payload.get("type")
-        return kind in ("error", "response.failed") or super().fails(name, payload)
+    def fault_in(self, name: bytes, payload: dict[str, Any]) -> dict[str, Any] | None:
+        kind, response = payload.get("type"), payload.get("response")
+        if kind == "response.failed":
+            return {"error": (response.get("error") if isinstance(response, dict) else None) or {}}
+        if kind == "error" and not payload.get("error"):
+            return {"error": payload}
+        return super().fault_in(name, payload)
 
     def report(self, payload: dict[str, Any]) -> None:
         response = payload.get("response")

@@ -19,14 +19,39 @@ from proxy.types import Usage
 COUNT_MAX = 1_000_000_000
 
 _KNOWN = frozenset(
-    "prompt_tokens completion_tokens total_tokens input_tokens output_tokens reasoning_tokens cached_tokens"
-    " prompt_tokens_details completion_tokens_details input_tokens_details output_tokens_details input_token_details"
-    " output_token_details prompt_cache_hit_tokens prompt_cache_miss_tokens cache_creation_input_tokens"
-    " cache_read_input_tokens".split()
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "cached_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+        "input_tokens_details",
+        "output_tokens_details",
+        "input_token_details",
+        "output_token_details",
+        "prompt_cache_hit_tokens",
+        "prompt_cache_miss_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+    }
 )
 _KNOWN_PARTS = frozenset(
-    "cached_tokens cache_write_tokens cache_creation_tokens audio_tokens image_tokens text_tokens reasoning_tokens"
-    " accepted_prediction_tokens rejected_prediction_tokens cached_tokens_details".split()
+    {
+        "cached_tokens",
+        "cache_write_tokens",
+        "cache_creation_tokens",
+        "audio_tokens",
+        "image_tokens",
+        "text_tokens",
+        "reasoning_tokens",
+        "accepted_prediction_tokens",
+        "rejected_prediction_tokens",
+        "cached_tokens_details",
+    }
 )
 
 
@@ -63,10 +88,15 @@ class _Reader:
         return 0
 
     def details(self, *names: str) -> _Reader:
-        value = next((self.values[name] for name in names if self.values.get(name)), None)
-        return _Reader(value, self.flags)
+        for name in names:
+            value = self.values.get(name)
+            if value:
+                return _Reader(value, self.flags)
+        return _Reader(None, self.flags)
 
     def note_unknown(self, known: frozenset[str]) -> None:
+        if self.values.keys() <= known:
+            return
         for name in self.values.keys() - known:
             value = self.values[name]
             if "token" in name and isinstance(value, int) and value > 0:
@@ -134,7 +164,9 @@ def _both(prompt: int | None, completion: int | None, total: int | None, flags: 
 
 
 def _cached(whole: _Reader, ins: _Reader) -> int:
-    return ins.part("cached_tokens") or whole.part("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+    return ins.part("cached_tokens") or whole.part(
+        "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"
+    )
 
 
 def _written(whole: _Reader, ins: _Reader) -> int:

@@ -20,7 +20,7 @@ from proxy.errors import ProxyError
 LINE_END = b"\r\n"
 DONE = b"[DONE]"
 
-_EVENT_END = re.compile(rb"(?>\r\n|\n|\r)[\r\n]+")
+_EVENT_END = re.compile(rb"\n[\r\n]+|\r(?:\n[\r\n]+|\r[\r\n]*)")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 _OVERLAP = 3  # bytes of a CRLF CRLF that may have come before the last of them
 _BOM = b"\xef\xbb\xbf"
@@ -41,14 +41,14 @@ class Splitter:
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are now whole. Raises ProxyError upstream_broken for one that is too long."""
         if not self.held:
-            events, rest = _cut(data, 0)
+            events, rest = ([data], len(data)) if _is_one_line(data) else _cut(data, 0)
             self.held += data[rest:]
         else:
             self.held += data
             events, rest = _cut(self.held, self._searched)
             del self.held[:rest]
         self._searched = max(0, len(self.held) - _OVERLAP)  # so an event in tiny pieces is searched once, not often
-        if len(self.held) > EVENT_BYTES_MAX or any(len(event) > EVENT_BYTES_MAX for event in events):
+        if len(self.held) > EVENT_BYTES_MAX or max(map(len, events), default=0) > EVENT_BYTES_MAX:
             raise ProxyError("upstream_broken", f"The upstream sent an event above {EVENT_BYTES_MAX} bytes.")
         return events
 
@@ -57,6 +57,11 @@ class Splitter:
         rest = bytes(self.held)
         self.held.clear()
         return rest
+
+
+def _is_one_line(data: bytes) -> bool:
+    """One event of one line: the common case."""
+    return data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n") and b"\r" not in data
 
 
 def _cut(data: bytes | bytearray, searched: int) -> tuple[list[bytes], int]:

@@ -8,7 +8,7 @@ a given ending costs is `policies.settle`'s word.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ from proxy.types import AbortRule, Amounts, Attempt, Lesson, Reservation, Role, 
 HOLD_LEAST_S = 60.0
 OVERLOADED = frozenset({"upstream_overloaded", "upstream_timeout", "upstream_stalled"})
 
-CountText = Callable[[str, str], int]  # (text, vocabulary) -> tokens
+CountText = Callable[[str, str], Awaitable[int]]  # (text, vocabulary) -> tokens
 
 
 class Timeouts(Struct, frozen=True):
@@ -40,6 +40,8 @@ class Bench(Struct, frozen=True):
     store: Store
     clock: Clock
     count_text: CountText
+    started: Callable[[Target], None]
+    ended: Callable[[Target], None]
 
 
 class Exchange:
@@ -58,6 +60,7 @@ class Exchange:
         self._number = len(record.attempts) + len(record.open) + 1
         self._ended = False
         record.open.append(self)
+        bench.started(target)
 
     def __repr__(self) -> str:
         return f"Exchange({self._number}, {self.role}, {self.target.id}, ended={self._ended}, {self.reading!r})"
@@ -91,12 +94,13 @@ class Exchange:
 
     async def end(self, ending: Ending, error: ProxyError | None = None) -> None:
         """Closes the connection, settles the hold, and writes the attempt into the record. The second time: nothing."""
+        counted = await self._counted() if ending == "complete" else None
         if self._ended:
             return
-        self._ended = True
+        self._ended = True  # nothing below gives way to a cancellation
         if self.reading is not None:
             self.reading.close()
-        billed = usage(self._evidence(ending))
+        billed = usage(self._evidence(ending, counted))
         cost = self._cost(billed)
         if self._reservation is not None:
             spent = Amounts(usd_nanos=cost or 0, tokens=billed.input_total + billed.output_total if billed else 0)
@@ -106,6 +110,7 @@ class Exchange:
         record.upstream_s += attempt.duration_s
         record.attempts.append(attempt)
         record.open.remove(self)
+        self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
         call = self._record.call
@@ -142,7 +147,7 @@ class Exchange:
         held = self._reservation.amounts.usd_nanos if self._reservation else 0
         return max(cost, held) if "held" in billed.flags else cost
 
-    def _evidence(self, ending: Ending) -> Evidence:
+    def _evidence(self, ending: Ending, counted: int | None) -> Evidence:
         call, reading = self._record.call, self.reading
         passage = reading.passage if reading is not None else None
         reply = reading.reply if reading is not None else None
@@ -157,7 +162,7 @@ class Exchange:
             reported=reported,
             input_estimate=call.input_tokens_estimate,
             output_seen=output_seen,
-            counted_output=self._counted() if ending == "complete" and reported is None else None,
+            counted_output=counted,
             watched=passage is not None or reading is None or call.head.stream,
             held_output=budget.output_limit(call, self.target) * call.head.choices,
             choices=call.head.choices,
@@ -165,13 +170,14 @@ class Exchange:
             abort=self.abort,
         )
 
-    def _counted(self) -> int | None:
+    async def _counted(self) -> int | None:
         """Output by the model's own tokenizer, where the upstream said nothing and the vocabulary is known."""
         vocabulary = self.target.traits.vocabulary
-        if vocabulary is None or self.reading is None or self.reading.passage is None:
+        passage = self.reading.passage if self.reading is not None else None
+        if vocabulary is None or passage is None or passage.usage is not None:
             return None
-        text = self.reading.passage.text()
-        return None if text is None else self._bench.count_text(text, vocabulary)
+        text = passage.text()
+        return None if text is None else await self._bench.count_text(text, vocabulary)
 
     def _attempt(self, ending: Ending, billed: Usage | None, cost: int | None, error: ProxyError | None) -> Attempt:
         reading, first = self.reading, self._first_event_at

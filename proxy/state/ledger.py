@@ -43,7 +43,9 @@ class Ledger:
         self, path: Path, connection: sqlite3.Connection, report: Callable[[str], None], *, seq: int = 0
     ) -> None:
         self.written = 0  # rows committed
+        self.commits = 0
         self.failed = 0  # groups that could not be committed
+        self.posted_usd_nanos = 0  # committed since the start, over the attempts that had a price
         self._path = path
         self._inode = path.stat().st_ino
         self._connection = connection
@@ -175,7 +177,9 @@ class Ledger:
             self._fail(error)
             return 0
         self._seq += len(self._group)
+        self.posted_usd_nanos += sum(attempt.cost_usd_nanos or 0 for done in self._group for attempt in done.attempts)
         self._group.clear()
+        self.commits += 1
         self.written += rows
         return rows
 

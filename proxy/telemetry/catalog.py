@@ -169,7 +169,7 @@ SELF = (
     _gauge("prices_timestamp_seconds", "Date of the price book."),
     _gauge("workers", "Processes that serve."),
     _gauge("metrics_series", "Series exposed by the families above and below."),
-    _gauge("build_info", "1; what runs.", Label("version"), Label("python"), Label("demo", ("true", "false"))),
+    _gauge("build_info", "1 for what runs.", Label("version"), Label("python"), Label("demo", ("true", "false"))),
 )
 
 CAPPED = tuple(

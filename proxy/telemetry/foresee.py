@@ -14,7 +14,7 @@ from proxy.telemetry.catalog import AGENT, OTHER, ROUTE, UNATTRIBUTED, Family, L
 from proxy.telemetry.labels import Labels
 from proxy.types import Target
 
-FORESEEN_SERIES_MAX = 3_000  # of one family: half of what it may hold
+FORESEEN_SERIES_MAX = 2_000  # of one family: a third of what it may hold
 OF_TARGET = frozenset({"target", "to", "provider", "model"})
 
 Values = tuple[str, ...]

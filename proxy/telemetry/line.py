@@ -16,7 +16,7 @@ from msgspec import Struct
 from proxy.errors import family
 from proxy.telemetry.catalog import NANOS, TOKEN_KINDS
 from proxy.telemetry.reading import attempt_result
-from proxy.types import Attempt, Outcome, UsageSource
+from proxy.types import Attempt, Outcome
 
 NAME_MAX = 128
 DAY_S = 86_400
@@ -220,8 +220,8 @@ def utc_text(wall: float) -> str:
 
 @lru_cache(maxsize=2)
 def _date(days: int) -> str:
-    """Of the day so many days after 1970-01-01. Counted in eras of 400 years that begin on the first of March, so that a
-    leap day is the last of its year."""
+    """Of the day so many days after 1970-01-01. Counted in eras of 400 years that begin on the first of March, so that
+    a leap day is the last of its year."""
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,21 @@ import pytest
 
 from tests.real import upstream as scripted
 from tests.real.gate import API_KEY, Gate
-from tests.real.processes import START_S_MAX, Client, Process, request_json
+from tests.real.processes import START_S_MAX, Client, Process, eventually, request_json
 
-MODELS = ("chat", "embed", "write", "respond", "slow", "late", "cut", "fault", "fault-first", *scripted.REFUSALS)
-SETTLE_S_MAX = 10.0
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "engine: needs a compiled engine; only `pytest -m engine` runs it")
+MODELS = (
+    "chat",
+    "weave",
+    "embed",
+    "write",
+    "respond",
+    "slow",
+    "late",
+    "cut",
+    "fault",
+    "fault-first",
+    *scripted.REFUSALS,
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -85,16 +91,6 @@ class Stage:
         return error
 
 
-def eventually(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
-    """What `look` returns as soon as it is `good`; the last look if it never is, for the caller to judge."""
-    end = time.monotonic() + SETTLE_S_MAX
-    seen = look()
-    while not good(seen) and time.monotonic() < end:
-        time.sleep(0.02)
-        seen = look()
-    return seen
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("real")
@@ -123,9 +119,13 @@ def patient_gate(folder: Path, upstream: Upstream) -> Iterator[Gate]:
 
 def _gate(folder: Path, upstream: Upstream, attempts: int) -> Iterator[Gate]:
     if os.environ.get("HEADGATE_REAL_DIRECT"):
+
         class Direct:
             url = upstream.base_url[:-3]
-            def base_url(self, agent, run=None): return upstream.base_url
+
+            def base_url(self, agent, run=None):
+                return upstream.base_url
+
         yield Direct()
         return
     folder.mkdir()

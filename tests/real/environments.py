@@ -38,12 +38,21 @@ def python(name: str) -> Path:
 def ensure(name: str) -> None:
     if _current(name):
         return
-    home = ROOT / name
+    home, requirements = ROOT / name, str(HERE / f"requirements-{name}.txt")
     shutil.rmtree(home, ignore_errors=True)
     print(f"installing the environment {name!r} in {home}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=INSTALL_S_MAX)
     subprocess.run(
-        [str(home / "bin" / "python"), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(_requirements(name))],
+        [
+            str(home / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--require-hashes",
+            "-r",
+            str(_requirements(name)),
+        ],
         check=True,
         timeout=INSTALL_S_MAX,
         env=os.environ | (ENGINE_BUILD if name == "engine" else {}),
@@ -51,16 +60,13 @@ def ensure(name: str) -> None:
     _stamp(name).write_text(_wanted(name))
 
 
-def _requirements(name: str) -> Path:
-    return HERE / f"requirements-{name}.txt"
-
-
 def _stamp(name: str) -> Path:
     return ROOT / name / "requirements.sha256"
 
 
 def _wanted(name: str) -> str:
-    return hashlib.sha256(sys.version.encode() + _requirements(name).read_bytes()).hexdigest()
+    requirements = HERE / f"requirements-{name}.txt"
+    return hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
 
 
 def _current(name: str) -> bool:

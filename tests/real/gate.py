@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.error
 from pathlib import Path
 from typing import Any
 
-from tests.real.processes import Process, free_port, request_json, run_gate_command, wait_until_ready
+from tests.real.processes import Process, eventually, free_port, request_json, run_gate_command, wait_until_ready
 
 import os
+
 API_KEY = "sk-upstream-of-the-real-clients" if os.environ.get("HEADGATE_REAL_DIRECT") else "hg-key-of-the-real-clients"
 INPUT_USD_PER_MTOK = 2
 OUTPUT_USD_PER_MTOK = 8
@@ -42,6 +44,22 @@ class Gate:
 
     def admin(self, path: str) -> Any:
         return request_json(f"http://127.0.0.1:{self.admin_port}{path}")
+
+    def run(self, run: str, *, calls: int) -> dict[str, Any]:
+        """The summary of a run once the ledger knows so many calls of it; its rows are written in groups."""
+        return dict(eventually(lambda: self._summary(run), lambda seen: seen.get("calls", 0) >= calls))
+
+    def _summary(self, run: str) -> dict[str, Any]:
+        try:
+            return dict(self.admin(f"/runs/{run}")["run"]["summary"])
+        except urllib.error.HTTPError as missing:
+            if missing.code != 404:
+                raise
+            return {}
+
+    def spend(self, by: str, key: str) -> dict[str, Any]:
+        (row,) = (row for row in self.admin(f"/spend?by={by}")["rows"] if row["key"] == key)
+        return dict(row)
 
     def command(self, *arguments: str) -> Any:
         return json.loads(run_gate_command(*arguments, "--config", str(self.config), "--json"))

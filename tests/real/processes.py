@@ -1,4 +1,4 @@
-"""Starts, asks and stops the processes of the real tests: upstream, gate, engine, and the clients in their environments.
+"""Starts, asks and stops the processes of the real tests: upstream, gate, engine, and clients in their environments.
 
 Every wait has an end. What a process wrote to standard error is shown when it does not come up or dies.
 """
@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ CLIENTS = Path(__file__).parent / "clients"
 START_S_MAX = 30.0
 STOP_S_MAX = 15.0
 REPLY_S_MAX = 60.0
+SETTLE_S_MAX = 10.0
 QUIET = {"OPENAI_API_KEY": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
 
 
@@ -128,6 +129,16 @@ def free_port() -> int:
 def request_json(url: str, *, method: str = "GET") -> Any:
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=REPLY_S_MAX) as reply:
         return json.load(reply)
+
+
+def eventually(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
+    """What `look` returns as soon as it is `good`; the last look if it never is, for the caller to judge."""
+    end = time.monotonic() + SETTLE_S_MAX
+    seen = look()
+    while not good(seen) and time.monotonic() < end:
+        time.sleep(0.02)
+        seen = look()
+    return seen
 
 
 def wait_until_ready(process: Process, url: str, timeout_s: float = START_S_MAX) -> None:

@@ -1,8 +1,8 @@
 """What the scripted upstream says: OpenAI-compatible reply bodies and stream chunks, a function of the request alone.
 
 A request that offers tools is answered with calls to them, arguments made from their schemas, until the last message is
-a tool's; a request with a `json_schema` is answered with an instance of it; every other with a sentence. The chunks of
-parallel tool calls interleave, and their arguments are cut in the middle, as real engines do.
+a tool's; a request with a `json_schema` is answered with an instance of it; every other with a sentence. Streamed
+arguments of tools are cut in the middle, and the model `weave` interleaves those of parallel calls, as some engines do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,19 @@ from typing import Any
 Json = dict[str, Any]
 
 CREATED = 1_790_000_000
+
+
+def whole(path: str, body: Json, number: int) -> Json:
+    """The reply to a request that does not stream; `number` makes the ids."""
+    match path:
+        case "/v1/chat/completions":
+            return chat(body, number)
+        case "/v1/completions":
+            return completion(body, number)
+        case "/v1/embeddings":
+            return embeddings(body)
+        case _:
+            return response(body, number)
 
 
 def answer_message(body: Json) -> Json:
@@ -94,19 +107,26 @@ def chat_chunks(body: Json, number: int) -> Iterator[Json]:
     message = answer_message(body)
     calls = message.get("tool_calls") or []
     yield chat_chunk(body, number, {"role": "assistant", "content": None if calls else ""})
-    for slot, call in enumerate(calls):
-        function = {"name": call["function"]["name"], "arguments": ""}
-        yield chat_chunk(body, number, {"tool_calls": [{**call, "index": slot, "function": function}]})
-    longest = max((len(call["function"]["arguments"]) for call in calls), default=0)
-    for start in range(0, longest, 3):
-        for slot, call in enumerate(calls):
-            if piece := call["function"]["arguments"][start : start + 3]:
-                yield chat_chunk(body, number, {"tool_calls": [{"index": slot, "function": {"arguments": piece}}]})
+    for delta in tool_deltas(calls, woven=body["model"] == "weave"):
+        yield chat_chunk(body, number, {"tool_calls": [delta]})
     for word in (message["content"] or "").split(" ") if not calls else ():
         yield chat_chunk(body, number, {"content": word + " "})
     yield chat_chunk(body, number, {}, "tool_calls" if calls else "stop")
     if (body.get("stream_options") or {}).get("include_usage"):
         yield {**chat_chunk(body, number, {}), "choices": [], "usage": usage(body, json.dumps(message))}
+
+
+def tool_deltas(calls: list[Json], *, woven: bool) -> list[Json]:
+    pieces: list[tuple[int, int, Json]] = []
+    for slot, call in enumerate(calls):
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        pieces.append((0, slot, {**call, "index": slot, "function": {"name": name, "arguments": ""}}))
+        for start in range(0, len(arguments), 3):
+            function = {"arguments": arguments[start : start + 3]}
+            pieces.append((start + 1, slot, {"index": slot, "function": function}))
+    if woven:
+        pieces.sort(key=lambda piece: piece[:2])
+    return [delta for _, _, delta in pieces]
 
 
 def chat_chunk(body: Json, number: int, delta: Json, finish_reason: str | None = None) -> Json:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.real import upstream as scripted
-from tests.real.conftest import Stage, Upstream, eventually, stage
+from tests.real.conftest import Stage, Upstream, stage
 from tests.real.gate import API_KEY, Gate, cost_usd_nanos
+from tests.real.processes import REPOSITORY, run_script
 
 pytestmark = pytest.mark.real
 
@@ -62,10 +64,17 @@ def test_two_tools_are_called_at_once_and_their_results_answered(sdk: Stage) -> 
     assert second["choices"][0]["message"]["content"] == "Turn 5: 12.5"
 
 
-def test_interleaved_pieces_of_tool_calls_assemble(sdk: Stage) -> None:
+def test_interleaved_pieces_of_tool_calls_keep_their_order(sdk: Stage) -> None:
+    told = sdk.same("tools_woven")
+    assert told["order"][:4] == [0, 1, 0, 1]
+    assert [json.loads(text) for text in told["arguments"]] == [{"city": 'city "ü"'}, {"first": 2, "second": 2.5}]
+
+
+def test_pieces_of_tool_calls_assemble(sdk: Stage) -> None:
     told = sdk.same("tools_stream")
     calls = told["final"]["choices"][0]["message"]["tool_calls"]
-    assert [call["function"]["parsed_arguments"] for call in calls] == [{"city": 'city "ü"'}, {"first": 2, "second": 2.5}]
+    expected = [{"city": 'city "ü"'}, {"first": 2, "second": 2.5}]
+    assert [call["function"]["parsed_arguments"] for call in calls] == expected
     assert told["events"].count("tool_calls.function.arguments.done") == 2
 
 
@@ -191,7 +200,7 @@ def test_who_leaves_a_stream_stops_the_upstream_and_pays_for_what_was_sent(sdk: 
     (call,) = sdk.upstream.log()
     assert call["left"]
     assert 3 <= call["chunks"] < scripted.SLOW_CHUNKS / 4
-    assert sdk.gate.settled_run(run, calls=1)["cost_usd_nanos"] > 0
+    assert sdk.gate.run(run, calls=1)["cost_usd_nanos"] > 0
 
 
 def test_who_stops_waiting_for_a_reply_stops_the_upstream(sdk: Stage) -> None:
@@ -220,4 +229,11 @@ def test_an_error_before_the_first_content_is_an_error_status(sdk: Stage) -> Non
 def test_the_upstream_never_sees_the_gates_key(sdk: Stage) -> None:
     """Nor could it answer: it knows one key, its own."""
     sdk.through("chat")
-    assert eventually(sdk.upstream.log, bool)[0]["status"] == 200
+    assert [call["status"] for call in sdk.upstream.log()] == [200]
+
+
+@pytest.mark.parametrize("environment", ["clients", "litellm"], ids=["openai-3", "openai-2"])
+def test_the_example_runs_as_printed(gate: Gate, environment: str) -> None:
+    example = REPOSITORY / "examples" / "openai_sdk.py"
+    variables = {"HEADGATE_KEY": API_KEY, "HEADGATE_MODEL": "chat", "HEADGATE_URL": gate.url}
+    assert run_script(environment, example, variables) == "Turn 1: Say hello.\nTurn 1: And now in pieces. \n"

@@ -1,10 +1,10 @@
 """An OpenAI-compatible upstream for the real clients: scripted by the name of the model, with a bill of its own.
 
-`chat`, `embed` and any other name behave; `busy` is always overloaded and `busy-twice` only for its first two calls;
-`context`, `missing`, `denied` and `broken` refuse; `slow` streams for twenty seconds and `late` answers
-after as long, and both note who left; `cut`, `fault`
-and `fault-first` go wrong inside a stream. `/__log` and `/__bill` tell what happened; `/__reset` forgets it.
-Run as `python -m tests.real.upstream`: prints its port as one line of JSON, then serves until it is terminated.
+`chat`, `embed` and any other name behave; `weave` interleaves its tool calls; `busy` is always overloaded, `busy-twice`
+and `busy-second` only at first; `context`, `missing`, `denied` and `broken` refuse; `slow` streams for twenty seconds
+and `late` answers after as long, and both note who left; `cut`, `fault` and `fault-first` go wrong inside a stream.
+`/__log` and `/__bill` tell what happened, `/__reset` forgets it. Run as `python -m tests.real.upstream`: prints its port
+as one line of JSON, then serves until it is terminated.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from tests.real.replies import Json
 API_KEY = "sk-upstream-of-the-real-clients"
 SLOW_CHUNKS = 400
 SLOW_GAP_S = 0.05
+
+UNFINISHED = ("slow", "cut", "fault", "fault-first")  # streams that never get to their usage
 
 REFUSALS: dict[str, tuple[int, Json, dict[str, str]]] = {
     "busy": (
@@ -52,15 +54,10 @@ class Upstream:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         body: Json = await request.json()
         entry = self._enter(request, body)
-        if request.headers.get("Authorization") != f"Bearer {API_KEY}":
-            entry["status"] = 401
-            refusal = replies.error("wrong upstream key", "invalid_api_key", "invalid_request_error")
-            return web.json_response(refusal, status=401)
-        if refused := self._refusal(body["model"]):
-            status, error, headers = refused
-            entry["status"] = status
-            return web.json_response(error, status=status, headers=headers | {"x-request-id": entry["id"]})
         try:
+            if refused := self._refusal(request, body["model"]):
+                entry["status"], error, headers = refused
+                return web.json_response(error, status=entry["status"], headers=headers | {"x-request-id": entry["id"]})
             if body.get("stream"):
                 return await self._stream(request, body, entry)
             return await self._whole(request.path, body, entry)
@@ -87,7 +84,9 @@ class Upstream:
         self.log.append(entry)
         return entry
 
-    def _refusal(self, model: str) -> tuple[int, Json, dict[str, str]] | None:
+    def _refusal(self, request: web.Request, model: str) -> tuple[int, Json, dict[str, str]] | None:
+        if request.headers.get("Authorization") != f"Bearer {API_KEY}":
+            return 401, replies.error("whose key is this?", "invalid_api_key", "invalid_request_error"), {}
         calls = sum(1 for entry in self.log if entry["model"] == model)
         if calls > REFUSED_CALLS.get(model, calls):
             return None
@@ -97,12 +96,7 @@ class Upstream:
         number = len(self.log)
         if body["model"] == "late":
             await asyncio.sleep(SLOW_CHUNKS * SLOW_GAP_S)
-        reply = {
-            "/v1/chat/completions": lambda: replies.chat(body, number),
-            "/v1/completions": lambda: replies.completion(body, number),
-            "/v1/embeddings": lambda: replies.embeddings(body),
-            "/v1/responses": lambda: replies.response(body, number),
-        }[path]()
+        reply = replies.whole(path, body, number)
         entry["usage"] = reply["usage"]
         return web.json_response(reply, headers={"x-request-id": entry["id"]})
 
@@ -110,10 +104,10 @@ class Upstream:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "x-request-id": entry["id"]})
         await response.prepare(request)
         async for event in _events(request.path, body, len(self.log)):
-            if usage := event.get("usage") or (event.get("response") or {}).get("usage"):
-                entry["usage"] = usage
             await response.write(_frame(event))
             entry["chunks"] += 1
+        if body["model"] not in UNFINISHED:
+            entry["usage"] = replies.whole(request.path, body, len(self.log))["usage"]
         if body["model"] == "cut":
             assert request.transport is not None
             await asyncio.sleep(0.05)  # let the chunks out first: an abort drops what is still in the buffer

@@ -82,8 +82,19 @@ def tools(base_url: str, api_key: str) -> Any:
     return [first.model_dump(), second.model_dump()]
 
 
+def tools_woven(base_url: str, api_key: str) -> Any:
+    """Interleaved pieces of two tool calls; the SDK's own assembly cannot, so programs do it by index."""
+    client = OpenAI(base_url=base_url, api_key=api_key)
+    stream = client.chat.completions.create(model="weave", messages=HELLO, tools=TOOLS, stream=True)
+    pieces = [(piece.index, piece.function) for chunk in stream for piece in chunk.choices[0].delta.tool_calls or ()]
+    whole = ["", ""]
+    for index, function in pieces:
+        whole[index] += (function and function.arguments) or ""
+    return {"order": [index for index, _ in pieces], "arguments": whole}
+
+
 def tools_stream(base_url: str, api_key: str) -> Any:
-    """The SDK's own assembly of interleaved pieces of two tool calls."""
+    """The SDK's own assembly of the pieces of two tool calls."""
     client = OpenAI(base_url=base_url, api_key=api_key)
     with client.chat.completions.stream(model="chat", messages=HELLO, tools=TOOLS) as stream:
         events = [event.type for event in stream]

@@ -17,10 +17,10 @@ from typing import Any
 TOLD = ("status_code", "code", "param", "type", "message")
 
 
-def answer(function: Any, base_url: str, api_key: str) -> dict[str, Any]:
+def answer(loop: asyncio.Runner, function: Any, asked: dict[str, str]) -> dict[str, Any]:
     try:
-        value = function(base_url, api_key)
-        return {"value": asyncio.run(value) if inspect.iscoroutine(value) else value}
+        value = function(asked["base_url"], asked["api_key"])
+        return {"value": loop.run(value) if inspect.iscoroutine(value) else value}
     except Exception as error:
         told = {name: getattr(error, name, None) for name in TOLD}
         return {"error": told | {"classes": [kind.__name__ for kind in type(error).__mro__], "text": str(error)}}
@@ -30,10 +30,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an SDK prints is no answer
     module = importlib.import_module(sys.argv[1])
-    for line in sys.stdin:
-        asked = json.loads(line)
-        scenario = getattr(module, asked["scenario"])
-        print(json.dumps(answer(scenario, asked["base_url"], asked["api_key"])), file=answers, flush=True)
+    with asyncio.Runner() as loop:  # one for all scenarios: some SDKs keep a client for the life of the process
+        for line in sys.stdin:
+            asked = json.loads(line)
+            scenario = getattr(module, asked["scenario"])
+            print(json.dumps(answer(loop, scenario, asked)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

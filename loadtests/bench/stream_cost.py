@@ -1,0 +1,64 @@
+"""Streams: CPU a chunk while hundreds of them run, and whether any chunk is lost or late.
+
+The CPU counts only between two marks of the client, while every stream runs, less what the idle system uses anyway.
+A chunk is late when it is more than 100 ms older than chunks get on the direct way to the upstream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .processes import BenchError, lines
+from .request_cost import Faults
+from .systems import INTERVAL_MS, KEY, Lab, System, module
+
+LATE_MS = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    streams: int
+    window_s: float
+    late_ms: float = LATE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    cpu_us: float  # a chunk
+    per_s: float  # chunks
+    lost: int
+    late: int
+    age_p50_us: float
+    age_p99_us: float
+    age_max_us: float
+    resident_mb: float  # with all streams open
+
+
+def measure_streams(lab: Lab, system: System, load: Load, *, idle_cpu: float, faults: Faults) -> Result:
+    """`idle_cpu` is what the system uses without any load, in seconds of CPU a second."""
+    options = ["--streams", str(load.streams), "--window", str(load.window_s), "--late-ms", str(load.late_ms)]
+    target = ["--port", str(system.port), "--key", KEY, "--body", str(lab.bodies["stream"])]
+    command = module("streams", *target, "--interval-ms", str(INTERVAL_MS), *options)
+    marks: list[float] = []
+    counted = resident_mb = 0.0
+    for row in lines(command, core=lab.load_core, log=lab.folder / "streams.log"):
+        if "window" not in row:
+            break
+        marks.append(system.server.cpu_s())
+        resident_mb = system.server.resident_mb()
+        counted = float(row.get("chunks", 0))
+    else:
+        raise BenchError("the streaming client said nothing")
+    lost = int(row["lost"])
+    faults.add_streams(system.name, int(row["chunks"]), lost=lost + int(row["misplaced"]), sample=str(row["sample"]))
+    used = marks[1] - marks[0] - idle_cpu * load.window_s
+    return Result(
+        cpu_us=max(0.0, used) * 1e6 / max(1.0, counted),
+        per_s=counted / load.window_s,
+        lost=lost,
+        late=int(row["late"]),
+        age_p50_us=float(row["age_p50_us"]),
+        age_p99_us=float(row["age_p99_us"]),
+        age_max_us=float(row["age_max_us"]),
+        resident_mb=resident_mb,
+    )

@@ -1,0 +1,276 @@
+"""The composition root: the one place that constructs things and connects them. Nobody imports it; commands load it.
+
+A `Gate` is everything of one process: ledger, metrics, log, transport, both listeners, and the present snapshot of the
+configuration. `run` is its life as a command: start, serve, reload on SIGHUP or a changed file, drain on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as installed_version
+
+import uvloop
+from msgspec import structs
+
+from policies.retry import AttemptBudget
+from pricing.book import Bill, explain
+from proxy.assemble import Assembled, Tools, assemble
+from proxy.banner import banner
+from proxy.clock import Clock, SystemClock
+from proxy.config import Config, ConfigError, effective
+from proxy.counting import Counting
+from proxy.dialects.openai_chat import OpenAI
+from proxy.errors import ProxyError
+from proxy.execution.attempt import Bench
+from proxy.execution.race import Race
+from proxy.finish import Finish, Recorder
+from proxy.listeners import AdminListener, DataListener, ListenError, bind, url
+from proxy.pipeline import Parts, Pipeline
+from proxy.providers.transport import AiohttpTransport
+from proxy.state.keys import Keyring, KeyStore, KeyStoreError, load_pepper
+from proxy.state.ledger import Ledger
+from proxy.state.ledger_queries import LedgerReports
+from proxy.state.store import MemoryStore
+from proxy.surfaces.admin import AdminServices, admin_app
+from proxy.surfaces.llm import Services, Surface
+from proxy.surfaces.server import Edges, Server
+from proxy.tasks import Tasks
+from proxy.telemetry.log import LibraryHandler, RequestLog
+from proxy.telemetry.metrics import Metrics
+from proxy.types import Usage
+from proxy.watching import measure_lag, watch_config, watch_keys
+
+Load = Callable[[], Config]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Gate:
+    """One running gate. `start` it, ask it for `data_url` and `admin_url`, `stop` it."""
+
+    def __init__(self, config: Config, load: Load, clock: Clock) -> None:
+        """Raises ListenError, ProxyError (the ledger), KeyStoreError, ValueError: nothing was started then."""
+        self.config = config
+        self.ready = False
+        self._load = load
+        self._clock = clock
+        self._loopback = config.server.host in LOOPBACK
+        data = bind(config.server.host, config.server.port, "data listener", "--port")
+        admin = bind(config.admin.host, config.admin.port, "admin listener", "--admin-port")
+        self.data_url, self.admin_url = url(data), url(admin)
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._pepper = load_pepper(config.data_dir, os.environ)
+        self._keys = KeyStore(config.data_dir, self._pepper, clock.wall)
+        terminal = config.telemetry.log_format == "text" or (
+            config.telemetry.log_format == "auto" and sys.stderr.isatty()
+        )
+        self.log = RequestLog(sys.stderr.buffer, clock.wall, terminal=terminal)
+        self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
+        self.tasks = Tasks(self._task_failed)
+        self._counting = Counting()
+        self._tools = Tools(clock=clock, dialect=OpenAI(), transport=AiohttpTransport(), simulations={})
+        self._assembled = assemble(config, self._tools, self._keyring(config))
+        self.metrics = self._new_metrics(self._assembled)
+        self.store = MemoryStore()
+        self.pipeline = self._new_pipeline(config)
+        surface = Surface(
+            Services(
+                clock=clock,
+                dialect=self._tools.dialect,
+                pipeline=self.pipeline,
+                snapshot=lambda: self._assembled.snapshot,
+                ready=lambda: self.ready and self.ledger.accepting,
+            )
+        )
+        self._data = DataListener(data, Server(surface.handle, _edges(config)))
+        self._admin = AdminListener(admin, admin_app(self._admin_services()))
+        self._watch_metrics()
+
+    async def start(self) -> None:
+        logging.getLogger().addHandler(LibraryHandler(self.log))
+        self.ledger.start()
+        await self._admin.start()
+        await self._data.start()
+        self.tasks.start("loop lag", measure_lag(self.metrics.loop_lag))
+        self.tasks.start("keys", watch_keys(self._look_at_keys))
+        if self.config.source is not None:
+            self.tasks.start("configuration", watch_config(self.config.source, self._reload_from_file))
+        for warning in self._assembled.targets.warnings:
+            self.log.event("price", "warning", {"what": warning})
+        self.metrics.reload_succeeded(self._clock.wall())
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Not ready at once; calls that run may end within `limits.drain_s`; then everything is written and closed."""
+        self.ready = False
+        await self._data.stop(self._assembled.snapshot.limits.drain_s)
+        await self.tasks.close()
+        await self._admin.stop()
+        await self._tools.transport.close()
+        self.ledger.close()
+        self.log.close()
+
+    async def reload(self) -> str | None:
+        """Swaps the whole snapshot, or keeps the one in force and says why."""
+        try:
+            config = self._load()
+            assembled = assemble(config, self._tools, self._keyring(config))
+        except (ConfigError, KeyStoreError, ValueError, OSError) as error:
+            self.metrics.reload_failed()
+            self.log.event("reload refused", "error", {"why": str(error)})
+            return str(error)
+        snapshot = assembled.snapshot
+        routes = snapshot.planner.routes
+        self.metrics.reconfigure(routes.names, assembled.metered, agents=_agents(config), models=())
+        self.config, self._assembled = config, assembled
+        self.metrics.reload_succeeded(self._clock.wall())
+        self.log.event("reloaded", "info", {"version": snapshot.version})
+        return None
+
+    # --- construction --------------------------------------------------------------------------------------------
+
+    def _keyring(self, config: Config) -> Keyring:
+        return Keyring(self._keys, self._pepper, configured=config.configured_keys(), loopback=self._loopback)
+
+    def _new_metrics(self, assembled: Assembled) -> Metrics:
+        routes = assembled.snapshot.planner.routes
+        metrics = Metrics(routes.names, assembled.metered, agents=_agents(self.config))
+        metrics.set_build(installed_version("headgate"), "false")
+        return metrics
+
+    def _new_pipeline(self, config: Config) -> Pipeline:
+        bench = Bench(
+            store=self.store,
+            clock=self._clock,
+            count_text=self._counting.count,
+            started=self.metrics.attempt_started,
+            ended=self.metrics.attempt_ended,
+        )
+        observers = (Recorder(self.ledger), self.metrics, self.log)
+        return Pipeline(
+            Parts(
+                clock=self._clock,
+                dialect=self._tools.dialect,
+                race=Race(bench, AttemptBudget(config.defaults.retry.budget)),
+                finish=Finish(self._clock, observers, self._observer_failed),
+                tasks=self.tasks,
+                ledger_accepting=lambda: self.ledger.accepting,
+                started=self.metrics.started,
+                on_defect=self._defect,
+            )
+        )
+
+    def _admin_services(self) -> AdminServices:
+        return AdminServices(
+            reports=LedgerReports(self.ledger, self._explain_price),
+            keys=self._keys,
+            metrics=self.metrics.exposition,
+            config=lambda: {"version": self.config.version, "values": effective(self.config)},
+            targets=self._targets,
+            reload=self.reload,
+            wall=self._clock.wall,
+            audit=lambda audit: self.log.event("audit", "info", structs.asdict(audit)),
+            version=installed_version("headgate"),
+            base_url=f"{self.data_url}/v1",
+            token=self.config.admin.token,
+            hosts=frozenset(self.config.admin.hosts),
+            key_errors=(KeyStoreError,),
+        )
+
+    def _watch_metrics(self) -> None:
+        ledger, metrics = self.ledger, self.metrics
+        metrics.watch("ledger_queue_entries", lambda: ledger.waiting)
+        metrics.watch("ledger_writes_total", lambda: ledger.written, "ok")
+        metrics.watch("ledger_writes_total", lambda: ledger.failed, "failed")
+        metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
+
+    # --- answers for the admin listener --------------------------------------------------------------------------
+
+    def _explain_price(self, price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
+        price = self._assembled.targets.price(provider, model)
+        return explain(usage, price) if price is not None and price.id == price_id else None
+
+    def _targets(self) -> object:
+        return [
+            {"target": target.id, "provider": target.provider, "model": target.model, "price": target.price}
+            for target in self._assembled.metered
+        ]
+
+    # --- what happens on the side --------------------------------------------------------------------------------
+
+    async def _reload_from_file(self) -> None:
+        await self.reload()
+
+    def _look_at_keys(self) -> None:
+        try:
+            self._keys.reload_if_changed()
+        except KeyStoreError as error:
+            self.log.event("keys", "error", {"why": str(error)})
+
+    def _ledger_failed(self, why: str) -> None:
+        self.log.event("ledger", "error", {"why": why})
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        self.log.event("task failed", "error", {"task": name, "error": type(error).__name__})
+
+    def _observer_failed(self, name: str, error: Exception) -> None:
+        self.metrics.observer_failed(name)
+        self.log.event("observer failed", "error", {"observer": name, "error": type(error).__name__})
+
+    def _defect(self, error: BaseException) -> None:
+        logging.getLogger("proxy").error("a call met a defect of the gate", exc_info=error)
+
+
+def _agents(config: Config) -> tuple[str, ...]:
+    named = (key.agent for key in config.keys if key.agent != "any")
+    return tuple(dict.fromkeys((*config.agents, *named)))
+
+
+def _edges(config: Config) -> Edges:
+    limits = config.limits
+    return Edges(
+        head_timeout_s=limits.head_timeout_s,
+        keepalive_s=limits.keepalive_s,
+        connections_max=limits.connections_max,
+    )
+
+
+def run(load: Load, notices: tuple[str, ...]) -> int:
+    """`headgate up` and `serve`: until SIGTERM or SIGINT. Returns the exit code."""
+    try:
+        config = load()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, load, notices))
+
+
+async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
+    try:
+        gate = Gate(config, load, SystemClock())
+    except (ListenError, KeyStoreError, ProxyError, ValueError) as error:
+        print(f"headgate: {error}", file=sys.stderr)
+        return 1
+    await gate.start()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: gate.tasks.start("reload", gate._reload_from_file()))
+    print(banner(gate.config, gate.data_url, gate.admin_url, notices), flush=True)
+    # What was made so far lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await stopping.wait()
+    print("stopping: calls that run may end first; once more to stop at once", file=sys.stderr)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(name)
+    await gate.stop()
+    return 0

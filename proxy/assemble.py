@@ -1,0 +1,184 @@
+"""From a checked configuration to the snapshot that calls run under: providers, targets with prices, routes, rules.
+
+Nothing is started here and nothing is asked of the network; a configuration that cannot be assembled raises ValueError
+and leaves the running snapshot as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from msgspec import Struct, structs
+
+from policies.plan import Planner, Route, Routes
+from policies.retry import Retry
+from pricing.book import PriceBook, load
+from proxy.clock import Clock
+from proxy.config import Config
+from proxy.config_providers import OpenAIProvider, SimulatedProvider
+from proxy.config_schema import Agent, Defaults, Model, TargetChoice
+from proxy.dialects.base import Dialect
+from proxy.providers.base import Provider, Transport
+from proxy.providers.engines import ENGINES
+from proxy.providers.openai_compatible import Account, OpenAICompatible
+from proxy.providers.simulated import SimulatedTransport
+from proxy.snapshot import AgentRules, Keyring, Limits, Snapshot
+from proxy.types import Price, Target, Traits
+
+MIB = 1024 * 1024
+
+
+class Tools(Struct, frozen=True):
+    """What outlives a configuration and is shared by all of them."""
+
+    clock: Clock
+    dialect: Dialect
+    transport: Transport  # to real upstreams
+    simulations: dict[str, SimulatedTransport]  # by provider, so that a reload goes on with the same simulated world
+
+
+class Prices(Struct, frozen=True):
+    """`own` goes by the configuration's names for providers, `book` by the vendors'; the operator's word comes first."""
+
+    own: PriceBook
+    book: PriceBook
+    warnings: tuple[str, ...]
+
+
+class Assembled(Struct, frozen=True):
+    snapshot: Snapshot
+    targets: Targets
+    metered: tuple[Target, ...]
+
+
+def assemble(config: Config, tools: Tools, keyring: Keyring) -> Assembled:
+    prices = _prices(config)
+    providers = {name: _provider(name, settings, tools) for name, settings in config.providers.items()}
+    targets = Targets(config, prices)
+    routes = tuple(_route(name, model, targets) for name, model in config.models.items())
+    snapshot = Snapshot(
+        version=config.version,
+        planner=Planner(Routes(routes), unpriced_allowed=config.pricing.unknown == "allow"),
+        providers=providers,
+        keyring=keyring,
+        agents={name: _rules(agent, agent.models) for name, agent in config.agents.items()},
+        default_rules=_rules(config.defaults, None),
+        limits=_limits(config),
+    )
+    return Assembled(snapshot, targets, metered_targets(config, snapshot.planner.routes))
+
+
+def metered_targets(config: Config, routes: Routes) -> tuple[Target, ...]:
+    """Every target that metrics can foresee; a wildcard's provider is one target with the model `*`."""
+    wild = dict.fromkeys(
+        choice.provider for name, model in config.models.items() if name.endswith("*") for choice in model.targets
+    )
+    passed = (Target(id=f"{name}/*", provider=name, model="*", price=None) for name in wild)
+    return (*dict.fromkeys(routes.fixed_targets), *passed)
+
+
+class Targets:
+    """Makes targets; every attempt at one model of one provider shares what is known of it."""
+
+    def __init__(self, config: Config, prices: Prices) -> None:
+        self.warnings = prices.warnings
+        self.book_about = prices.book.about
+        self._config = config
+        self._book = prices.book
+        self._own = prices.own
+
+    def fixed(self, choice: TargetChoice) -> Target:
+        return self._target(choice, choice.model)
+
+    def passed(self, choices: tuple[TargetChoice, ...], rest: str) -> tuple[Target, ...]:
+        """The targets of a wildcard route for the model whose name ends in `rest`."""
+        return tuple(self._target(choice, choice.model.replace("*", rest)) for choice in choices)
+
+    def price(self, provider: str, model: str) -> Price | None:
+        """The operator's own word first, then the book's, under the name it has for the vendor."""
+        settings = self._config.providers.get(provider)
+        price = self._own.find(provider, model)
+        if price is not None or not isinstance(settings, OpenAIProvider):
+            return price
+        vendor = settings.price_provider or ENGINES[settings.engine].price_provider
+        return None if vendor is None else self._book.find(vendor, model)
+
+    def _target(self, choice: TargetChoice, model: str) -> Target:
+        settings = self._config.providers[choice.provider]
+        return Target(
+            id=f"{choice.provider}/{model}",
+            provider=choice.provider,
+            model=model,
+            price=self.price(choice.provider, model),
+            traits=_traits(settings, model),
+            weight=float(choice.weight),
+            failure_domain=settings.failure_domain or choice.provider,
+        )
+
+
+def _route(name: str, model: Model, targets: Targets) -> Route:
+    if name.endswith("*"):
+        return Route(name, target_for=partial(targets.passed, model.targets))
+    return Route(name, tuple(targets.fixed(choice) for choice in model.targets))
+
+
+def _traits(settings: OpenAIProvider | SimulatedProvider, model: str) -> Traits:
+    if isinstance(settings, SimulatedProvider):
+        return Traits(abort="stops")
+    traits = ENGINES[settings.engine].traits(model)
+    if settings.abort is not None:
+        traits = structs.replace(traits, abort=settings.abort)
+    if settings.stream_usage is not None:
+        traits = structs.replace(traits, stream_usage=settings.stream_usage)
+    return traits
+
+
+def _provider(name: str, settings: OpenAIProvider | SimulatedProvider, tools: Tools) -> Provider:
+    if isinstance(settings, SimulatedProvider):
+        return _simulated(name, settings, tools)
+    account = Account(
+        engine=settings.engine,
+        base_url=settings.address,
+        api_key=settings.api_key.reveal() if settings.api_key else None,
+        api_version=settings.api_version,
+        headers=tuple((header, value.reveal()) for header, value in settings.headers.items()),
+    )
+    return OpenAICompatible(name, account, dialect=tools.dialect, transport=tools.transport, clock=tools.clock)
+
+
+def _simulated(name: str, settings: SimulatedProvider, tools: Tools) -> Provider:
+    raise NotImplementedError
+
+
+def _prices(config: Config) -> Prices:
+    shipped = load()
+    book, warnings = shipped, ()
+    if config.pricing.table is not None:
+        book, warnings = shipped.with_table(config.pricing.table.read_bytes())
+    none = PriceBook(shipped.about, (), fallback={}, day=shipped.about.date)
+    own, more = none.with_overrides({name: price.written() for name, price in config.pricing.overrides.items()})
+    return Prices(own, book, (*warnings, *more))
+
+
+def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
+    return AgentRules(
+        models=None if models is None else frozenset(models),
+        deadline_s=rules.deadline_s,
+        first_token_timeout_s=rules.first_token_timeout_s,
+        idle_timeout_s=rules.idle_timeout_s,
+        retry=Retry(attempts=rules.retry.attempts),
+    )
+
+
+def _limits(config: Config) -> Limits:
+    limits = config.limits
+    return Limits(
+        body_bytes_max=config.server.max_body_mb * MIB,
+        body_floor_s=limits.body_timeout_s,
+        body_bytes_a_second=limits.body_bytes_per_s,
+        reply_bytes_max=limits.reply_max_mb * MIB,
+        write_timeout_s=limits.write_timeout_s,
+        heartbeat_s=limits.heartbeat_s,
+        drain_s=limits.drain_s,
+    )

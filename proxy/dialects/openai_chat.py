@@ -1,0 +1,54 @@
+"""The OpenAI dialect as one object, for every endpoint of its family.
+
+Only says which part of the codec answers which question; the parts stand beside it: request, passage, reply, fold,
+error. It has no state, so one instance serves all calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.dialects.base import Passage, Reply
+from proxy.dialects.openai_error import client_error, error_event, failure
+from proxy.dialects.openai_fold import reply_of
+from proxy.dialects.openai_passage import ChatPassage, PlainPassage
+from proxy.dialects.openai_reply import reply_from, stream_of
+from proxy.dialects.openai_request import read, write
+from proxy.dialects.openai_responses import ResponsesPassage
+from proxy.errors import ProxyError
+from proxy.types import Call, Endpoint, Head, Target
+
+
+class OpenAI:
+    """Implements `base.Dialect`."""
+
+    name = "openai"
+
+    def read(self, endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
+        return read(endpoint, raw, content_type)
+
+    def write(self, call: Call, target: Target) -> bytes:
+        return write(call, target)
+
+    def passage(self, call: Call, target: Target) -> Passage:
+        if call.endpoint in ("chat", "completions"):
+            return ChatPassage(call, target)
+        return ResponsesPassage(call, target) if call.endpoint == "responses" else PlainPassage(call, target)
+
+    def reply(self, call: Call, body: bytes) -> Reply:
+        return reply_from(call, body)
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
+        return failure(status, headers, body)
+
+    def error(self, error: ProxyError) -> tuple[int, bytes]:
+        return client_error(error)
+
+    def error_event(self, error: ProxyError, endpoint: Endpoint = "chat") -> bytes:
+        return error_event(error, endpoint)
+
+    def stream_of(self, call: Call, reply: Reply) -> bytes:
+        return stream_of(call, reply)
+
+    def reply_of(self, call: Call, stream: bytes) -> Reply:
+        return reply_of(call, stream)

@@ -1,0 +1,76 @@
+"""Where the gate listens: sockets bound before anything else starts, and connections closed only after their calls.
+
+A port that is taken is the commonest mistake of a first start, so it is found first and said in one sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+from aiohttp import web
+
+from proxy.surfaces.server import Server
+
+BACKLOG = 1024
+
+
+class ListenError(Exception):
+    """An address that cannot be listened at; the text says why and what to do."""
+
+
+def bind(host: str, port: int, what: str, flag: str) -> socket.socket:
+    """A listening socket. `what` and `flag` are for the message: "data listener", "--port"."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(f"The {what} cannot use port {port} on {host}: it is taken. Try {flag} 0.") from None
+        raise ListenError(f"The {what} cannot listen at {host}:{port}: {error.strerror or error}.") from None
+    sock.setblocking(False)
+    return sock
+
+
+def url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class DataListener:
+    """The surfaces' connections on one socket."""
+
+    def __init__(self, sock: socket.socket, server: Server) -> None:
+        self._socket = sock
+        self._server = server
+        self._listening: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._listening = await asyncio.get_running_loop().create_server(self._server, sock=self._socket)
+
+    async def stop(self, grace_s: float) -> None:
+        """No new connections at once; those open may end their calls within `grace_s`."""
+        if self._listening is not None:
+            self._listening.close()
+        self._server.pre_shutdown()
+        await self._server.shutdown(grace_s)
+
+
+class AdminListener:
+    """The admin application on its own socket."""
+
+    def __init__(self, sock: socket.socket, application: web.Application) -> None:
+        self._socket = sock
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, handler_cancellation=True)
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket).start()
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()

@@ -1,0 +1,84 @@
+"""What is known of the engines and vendors that speak OpenAI's dialect: one row of flags each, no code.
+
+A row says where a vendor is, how it takes its credential, what of the dialect it serves, whether it reports the usage
+of a stream when asked, and what a closed connection does to its bill. Where nothing is certain the row says what cannot
+cost money unseen: `unknown` for the bill. An engine of one's own stops generating when its client leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from pricing.tokens import encoding_for
+from proxy.types import AbortRule, Endpoint, Traits
+
+KeyHeader = Literal["Authorization", "api-key"]
+
+PATHS: Mapping[Endpoint, str] = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+    "responses": "/responses",
+    "images": "/images/generations",
+    "speech": "/audio/speech",
+    "transcriptions": "/audio/transcriptions",
+    "moderations": "/moderations",
+    "rerank": "/rerank",
+}
+EVERYTHING = frozenset(PATHS)
+TEXT: frozenset[Endpoint] = frozenset({"chat", "completions", "embeddings", "responses"})
+AUDIO: frozenset[Endpoint] = frozenset({"speech", "transcriptions"})
+
+
+class Engine(Struct, frozen=True):
+    base_url: str | None  # up to the version; None: it is wherever its operator put it
+    price_provider: str | None  # its name in the price book; None: nobody sends a bill
+    serves: frozenset[Endpoint]  # what is known to exist there
+    stream_usage: bool = True
+    abort: AbortRule = "unknown"
+    key_header: KeyHeader = "Authorization"  # with `Bearer`, or the bare key
+
+    def traits(self, model: str) -> Traits:
+        """What is known of any model there; a configuration may know more."""
+        return Traits(stream_usage=self.stream_usage, vocabulary=encoding_for(model), abort=self.abort)
+
+
+def _own(*further: Endpoint) -> Engine:
+    return Engine(None, None, frozenset({"chat", "completions", *further}), abort="stops")
+
+
+ENGINES: Mapping[str, Engine] = {
+    "openai": Engine("https://api.openai.com/v1", "openai", EVERYTHING - {"rerank"}),
+    "azure": Engine(None, "azure", EVERYTHING - {"rerank", "moderations"}, key_header="api-key"),
+    "openrouter": Engine("https://openrouter.ai/api/v1", "openrouter", TEXT),
+    "groq": Engine("https://api.groq.com/openai/v1", "groq", AUDIO | {"chat", "responses"}),
+    "together": Engine("https://api.together.xyz/v1", "together", EVERYTHING - {"responses", "moderations"}),
+    "fireworks": Engine("https://api.fireworks.ai/inference/v1", "fireworks", TEXT | {"rerank", "transcriptions"}),
+    # refuses fields it does not know, and reports usage at the end of every stream unasked
+    "mistral": Engine(
+        "https://api.mistral.ai/v1",
+        "mistral",
+        frozenset({"chat", "embeddings", "moderations", "transcriptions"}),
+        stream_usage=False,
+    ),
+    "deepseek": Engine("https://api.deepseek.com/v1", "deepseek", frozenset({"chat", "completions"})),
+    "xai": Engine("https://api.x.ai/v1", "x-ai", TEXT | {"images"}),
+    "gemini": Engine(
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "google",
+        frozenset({"chat", "embeddings", "images"}),
+    ),
+    "litellm": Engine(None, None, EVERYTHING),  # a gateway: what stands behind it decides
+    "vllm": _own("embeddings", "responses", "transcriptions", "rerank"),
+    "sglang": _own("embeddings", "responses", "rerank"),
+    "tgi": _own(),
+    "llamacpp": _own("embeddings", "responses", "rerank"),
+    "ollama": _own("embeddings", "responses", "images"),
+    "lmstudio": _own("embeddings", "responses"),
+    "simulated": Engine(
+        "http://simulated.invalid/v1", None, TEXT, abort="stops"
+    ),  # `simulated.SimulatedTransport`; the name resolves nowhere
+}

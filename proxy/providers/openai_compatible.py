@@ -1,0 +1,158 @@
+"""A provider that speaks OpenAI's dialect: one account at a vendor, or one engine of one's own.
+
+It decides the address and the headers of a request and is the only holder of the account's credential, which goes to
+that address and nowhere else. Of the client's request only the body travels, written by the dialect, and the boundary
+of a multipart body; none of its headers do. What comes back is cleared of the credential: whole events, bodies and
+error texts are looked at one at a time, so nothing is held back for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from proxy.clock import Clock
+from proxy.dialects.base import Dialect
+from proxy.errors import ProxyError
+from proxy.providers.base import Transport, UpstreamRequest
+from proxy.providers.engines import ENGINES, PATHS
+from proxy.providers.hints import retry_after_s
+from proxy.types import Call, Endpoint, Target
+
+USER_AGENT = "headgate/0.1.0"
+SECRET_LENGTH_MIN = 12  # a local engine's key may be a word like "none", which answers may well contain
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+VALUE = re.compile(r"[\t -~]*")
+RESERVED = frozenset(
+    {"accept", "accept-encoding", "authorization", "api-key", "connection", "content-length", "content-type", "cookie"}
+    | {"expect", "host", "te", "traceparent", "trailer", "transfer-encoding", "upgrade"}
+)
+DEPLOYED = frozenset(PATHS) - {"responses"}  # endpoints whose deployment Azure wants in the path
+NOT_JSON: frozenset[Endpoint] = frozenset({"speech", "transcriptions"})
+
+
+class Account(Struct, frozen=True):
+    """What the configuration says of one provider."""
+
+    engine: str = "openai"
+    base_url: str | None = None  # None: the vendor's own
+    api_key: str | None = None
+    api_version: str | None = None  # Azure only; None: its version-less v1 form
+    headers: tuple[tuple[str, str], ...] = ()  # further ones, their values as secret as the key
+    traceparent: bool = False  # whether the vendor is told the trace id
+
+    def __repr__(self) -> str:
+        return f"Account({self.engine}, {self.base_url})"
+
+
+class OpenAICompatible:
+    def __init__(self, name: str, account: Account, *, dialect: Dialect, transport: Transport, clock: Clock) -> None:
+        """Raises ValueError for an account that cannot work."""
+        self.name = name
+        self.dialect = dialect
+        self.transport = transport
+        self._clock = clock
+        self._engine = ENGINES[account.engine]
+        self._traceparent = account.traceparent
+        self._deployed_at, self._query = "", ""
+        base = _base_url(account, self._engine.base_url)
+        if account.engine == "azure":
+            base = base.partition("/openai")[0] + "/openai"
+            if account.api_version is None:
+                base += "/v1"
+            else:
+                self._deployed_at = base + "/deployments/"
+                self._query = f"?api-version={quote(account.api_version, safe='')}"
+        self._urls = {endpoint: f"{base}{path}{self._query}" for endpoint, path in PATHS.items()}
+        common = _common_headers(account, self._engine.key_header)
+        self._headers = {
+            accept: {**common, "Content-Type": "application/json", "Accept": accept}
+            for accept in ("application/json", "text/event-stream", "*/*")
+        }
+        self._secrets = _forms([account.api_key or "", *[value for _, value in account.headers]])
+
+    def __repr__(self) -> str:
+        return f"OpenAICompatible({self.name}, {self._urls['chat']})"
+
+    def request(self, call: Call, target: Target, seconds_left: float) -> UpstreamRequest:
+        endpoint = call.endpoint
+        if endpoint not in self._engine.serves:
+            path = PATHS[endpoint]
+            raise ProxyError("unknown_path", f"The provider {self.name} of {call.model} has no {path}.", sent=False)
+        return UpstreamRequest(
+            "POST", self._url(endpoint, target), self._headers_of(call), self.dialect.write(call, target)
+        )
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
+        body = self.redact(body)
+        error = self.dialect.failure(status, headers, body)
+        if status >= 429:
+            error.retry_after_s = retry_after_s(headers, body, self._clock.wall())
+        return error
+
+    def redact(self, data: bytes) -> bytes:
+        for secret in self._secrets:
+            if secret in data:
+                data = data.replace(secret, b"*" * len(secret))  # as long as it was: lengths and offsets stay true
+        return data
+
+    def _url(self, endpoint: Endpoint, target: Target) -> str:
+        if self._deployed_at and endpoint in DEPLOYED:
+            return f"{self._deployed_at}{quote(target.model, safe='')}{PATHS[endpoint]}{self._query}"
+        return self._urls[endpoint]
+
+    def _headers_of(self, call: Call) -> dict[str, str]:
+        head = call.head
+        if head.stream:
+            headers = self._headers["text/event-stream"]
+        else:
+            headers = self._headers["*/*" if call.endpoint in NOT_JSON else "application/json"]
+        if head.fields is None:
+            headers = {**headers, "Content-Type": head.content_type}  # its boundary is in the body
+        if self._traceparent:
+            headers = {**headers, "traceparent": f"00-{call.trace_id}-{self._clock.id()[:16]}-01"}
+        return headers
+
+
+def _base_url(account: Account, default: str | None) -> str:
+    base = account.base_url or default
+    if base is None:
+        raise ValueError(f"engine {account.engine} has no address of its own: base_url is needed")
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("base_url must be an http(s) address")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("base_url may hold no user, password, query or fragment")
+    return base.rstrip("/")
+
+
+def _common_headers(account: Account, key_header: str) -> dict[str, str]:
+    given = {name.lower() for name, _ in account.headers}
+    if given & RESERVED:
+        raise ValueError(f"the gate itself sets {', '.join(sorted(given & RESERVED))}")
+    headers = {"Accept-Encoding": "identity", **dict(account.headers)}
+    if "user-agent" not in given:
+        headers["User-Agent"] = USER_AGENT
+    if account.api_key:
+        headers[key_header] = f"Bearer {account.api_key}" if key_header == "Authorization" else account.api_key
+    for name, value in headers.items():
+        if not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
+            raise ValueError(f"the header {name!r} cannot be sent: a name is a token, a value printable ASCII")
+    return headers
+
+
+def _forms(secrets: list[str]) -> tuple[bytes, ...]:
+    """Each secret as it is, as it stands in JSON, and as it stands in a URL."""
+    forms: dict[bytes, None] = {}
+    for secret in secrets:
+        if len(secret) >= SECRET_LENGTH_MIN:
+            plain = secret.encode()
+            in_json = encode(secret)[1:-1]
+            forms.update(
+                dict.fromkeys((plain, in_json, in_json.replace(b"/", b"\\/"), quote(secret, safe="").encode()))
+            )
+    return tuple(forms)

@@ -1,0 +1,228 @@
+"""The admin listener: metrics, reports from the ledger, keys, the configuration in force, reload.
+
+It has a listener and a credential of its own, because who may call models may not see the books; `admin_guard` keeps
+the door. Nothing is configured over HTTP but keys. Names come from clients: they leave here as JSON, never as HTML.
+What an answer holds is decided by whoever gives it: each service is handed in, none is reached for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from html import escape
+from typing import Annotated, Protocol
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from proxy.errors import ProxyError
+from proxy.secret import Secret
+from proxy.surfaces.admin_guard import KEY_ID, Audit, Guard, Rules, json_reply
+from proxy.surfaces.query import instant_ms, limit, number, parameters
+from proxy.types import KeyRecord
+
+BODY_BYTES_MAX = 1024 * 1024
+PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+LINKS = ("/spend", "/agents", "/runs", "/requests", "/keys", "/targets", "/config", "/metrics")
+WINDOW = ("since", "limit", "before")
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Reports(Protocol):
+    """Each answer is a value that can be sent as JSON; None where nothing has that id."""
+
+    async def spend(self, by: str, since_ms: int | None = None, *, until_ms: int | None = None) -> Struct: ...
+    async def agents(self, since_ms: int | None = None) -> Sequence[Struct]: ...
+    async def runs(
+        self, limit: int, *, agent: str | None = None, since_ms: int | None = None, before: int | None = None
+    ) -> Struct: ...
+    async def run(self, id: str) -> Struct | None: ...
+    async def requests(
+        self, filters: Mapping[str, str], limit: int, *, since_ms: int | None = None, before: int | None = None
+    ) -> Struct: ...
+    async def request(self, id: str) -> Struct | None: ...
+
+
+class StoredKey(Protocol):
+    @property
+    def record(self) -> KeyRecord: ...
+    @property
+    def created_wall(self) -> float: ...
+    @property
+    def revoked_wall(self) -> float | None: ...
+
+
+class KeyStore(Protocol):
+    def create(
+        self,
+        agent: str | None,
+        *,
+        team: str | None = None,
+        models: tuple[str, ...] | None = None,
+        lasts_s: float | None = None,
+    ) -> tuple[KeyRecord, str]: ...
+    def revoke(self, id: str) -> bool: ...
+    def list(self) -> Sequence[StoredKey]: ...
+
+
+class AdminServices(Struct, frozen=True):
+    reports: Reports
+    keys: KeyStore
+    metrics: Callable[
+        [str], tuple[bytes, str]
+    ]  # for an Accept header: exposition and its content type; in a thread of its own
+    config: Callable[[], object]  # the effective configuration, secrets masked
+    targets: Callable[[], object]
+    reload: Callable[[], Awaitable[str | None]]  # None: swapped; else why the old configuration was kept
+    wall: Callable[[], float]
+    audit: Callable[[Audit], None]
+    version: str
+    base_url: str  # of the data listener
+    token: Secret | None = None
+    hosts: frozenset[str] = frozenset()  # names beside the loopback ones, without port
+    key_errors: tuple[type[Exception], ...] = ()  # what `keys` raises when its file cannot be used
+
+
+class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /keys."""
+
+    agent: Name | None = None  # absent: the caller may name its own
+    team: Name | None = None
+    models: Annotated[tuple[Name, ...], Meta(max_length=100)] | None = None
+    lasts_s: Annotated[float, Meta(gt=0, le=3.2e9)] | None = None
+
+
+def admin_app(services: AdminServices) -> web.Application:
+    admin = _Admin(services)
+    rules = Rules(services.audit, services.token, services.hosts, services.key_errors)
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[Guard(rules).serve])
+    app.add_routes(
+        [
+            web.get("/", admin.page),
+            web.get("/health/live", admin.live),
+            web.get("/metrics", admin.metrics),
+            web.get("/spend", admin.spend),
+            web.get("/agents", admin.agents),
+            web.get("/runs", admin.runs),
+            web.get("/runs/{id}", admin.run),
+            web.get("/requests", admin.requests),
+            web.get("/requests/{id}", admin.request),
+            web.get("/keys", admin.keys),
+            web.post("/keys", admin.create_key),
+            web.delete("/keys/{id}", admin.revoke_key),
+            web.get("/config", admin.config),
+            web.get("/targets", admin.targets),
+            web.post("/reload", admin.reload),
+        ]
+    )
+    return app
+
+
+class _Admin:
+    def __init__(self, services: AdminServices) -> None:
+        self._services = services
+        self._page = _page(services.version, services.base_url)
+
+    async def page(self, request: web.Request) -> web.Response:
+        headers = {"Content-Security-Policy": PAGE_POLICY}
+        return web.Response(text=self._page, content_type="text/html", headers=headers)
+
+    async def live(self, request: web.Request) -> web.Response:
+        return json_reply({"status": "live"})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        loop = asyncio.get_running_loop()
+        body, content_type = await loop.run_in_executor(None, self._services.metrics, accept)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def spend(self, request: web.Request) -> web.Response:
+        given = parameters(request, ("by", "since", "until"))
+        since, until = self._instant(given, "since"), self._instant(given, "until")
+        return json_reply(await self._services.reports.spend(given.get("by", "agent"), since, until_ms=until))
+
+    async def agents(self, request: web.Request) -> web.Response:
+        since = self._instant(parameters(request, ("since",)), "since")
+        return json_reply({"rows": await self._services.reports.agents(since)})
+
+    async def runs(self, request: web.Request) -> web.Response:
+        given = parameters(request, (*WINDOW, "agent"))
+        since, before, agent = self._instant(given, "since"), number(given, "before"), given.get("agent")
+        return json_reply(await self._services.reports.runs(limit(given), agent=agent, since_ms=since, before=before))
+
+    async def run(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return _found(await self._services.reports.run(request.match_info["id"]), "run")
+
+    async def requests(self, request: web.Request) -> web.Response:
+        given = parameters(request, None)
+        since, rows, before = self._instant(given, "since"), limit(given), number(given, "before")
+        filters = {name: value for name, value in given.items() if name not in WINDOW}
+        return json_reply(await self._services.reports.requests(filters, rows, since_ms=since, before=before))
+
+    async def request(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return _found(await self._services.reports.request(request.match_info["id"]), "request")
+
+    async def keys(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return json_reply({"rows": [_shown(stored) for stored in self._services.keys.list()]})
+
+    async def create_key(self, request: web.Request) -> web.Response:
+        parameters(request)
+        if request.content_type != "application/json":  # all else a page may send across origins without asking
+            raise ProxyError("unsupported_media_type", "send the description of the key as application/json")
+        try:
+            asked = msgspec.json.decode(await request.read(), type=KeyRequest)
+        except ValueError as error:  # msgspec's own are among them
+            raise ProxyError("invalid_request", f"this does not describe a key: {error}") from error
+        create = self._services.keys.create
+        record, text = create(asked.agent, team=asked.team, models=asked.models, lasts_s=asked.lasts_s)
+        request[KEY_ID] = record.id
+        return json_reply({"key": text, "record": record}, status=201)
+
+    async def revoke_key(self, request: web.Request) -> web.Response:
+        parameters(request)
+        id = request[KEY_ID] = request.match_info["id"]
+        if not self._services.keys.revoke(id):
+            raise ProxyError("unknown_path", "no key has this id")
+        return json_reply({"revoked": id})
+
+    async def config(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return json_reply(self._services.config())
+
+    async def targets(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return json_reply(self._services.targets())
+
+    async def reload(self, request: web.Request) -> web.Response:
+        parameters(request)
+        refused = await self._services.reload()
+        if refused is not None:
+            raise ProxyError("invalid_request", f"the present configuration stays in force: {refused}", status=422)
+        return json_reply({"reloaded": True})
+
+    def _instant(self, given: Mapping[str, str], name: str) -> int | None:
+        return instant_ms(given, name, int(self._services.wall() * 1000))
+
+
+def _found(answer: Struct | None, what: str) -> web.Response:
+    if answer is None:
+        raise ProxyError("unknown_path", f"the ledger knows no {what} of this id")
+    return json_reply(answer)
+
+
+def _shown(stored: StoredKey) -> dict[str, object]:
+    return {"record": stored.record, "created_wall": stored.created_wall, "revoked_wall": stored.revoked_wall}
+
+
+def _page(version: str, base_url: str) -> str:
+    links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in LINKS)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Headgate</title>'
+        f"<h1>Headgate {escape(version)}</h1><p>Agents use the base URL <code>{escape(base_url)}</code>.</p>"
+        f"<p>What this listener answers:</p><ul>{links}</ul></html>"
+    )

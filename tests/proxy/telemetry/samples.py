@@ -1,0 +1,77 @@
+"""Outcomes for the telemetry tests."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from proxy.types import Attempt, Call, Gaps, Head, Identity, Outcome, Price, Target, Usage
+
+PRICE = Price(
+    id="price",
+    input_uncached=1,
+    output=1,
+    input_cached=1,
+    input_cache_write_5m=1,
+    input_cache_write_1h=1,
+    input_audio=1,
+    input_image=1,
+    reasoning=1,
+    output_audio=1,
+)
+FAST = Target(id="p1/fast", provider="p1", model="fast", price=PRICE)
+DEEP = Target(id="p2/deep", provider="p2", model="deep", price=PRICE)
+WILD = Target(id="p3/*", provider="p3", model="*", price=None)
+TARGETS = (FAST, DEEP, WILD)
+IDENTITY = Identity(key_id="key-1", agent="planner", agent_source="header", run="run-1", run_source="header")
+CALL = Call(
+    id="c" * 32,
+    endpoint="chat",
+    dialect="openai",
+    route="smart",
+    head=Head(model="smart", stream=True),
+    raw=b'{"model":"smart"}',
+    identity=IDENTITY,
+    arrived_at=1000.0,
+    arrived_wall=1_790_000_000.25,
+    deadline=1600.0,
+    input_tokens_estimate=4,
+    trace_id="ab" * 16,
+)
+PLAIN_CALL = replace(CALL, head=Head(model="smart"))
+ATTEMPT = Attempt(
+    number=1,
+    role="first",
+    target=FAST,
+    started_at=1000.0,
+    duration_s=2.0,
+    lesson="success",
+    usage=Usage(input_uncached=900, input_cached=100, output=81, reasoning=10),
+    cost_usd_nanos=12_345,
+    first_event_s=0.3,
+    status=200,
+)
+OUTCOME = Outcome(
+    call=CALL,
+    plan=None,
+    attempts=(ATTEMPT,),
+    status=200,
+    duration_s=2.0025,
+    served_by="primary",
+    upstream_s=2.0,
+    first_event_s=0.3125,
+    last_event_s=2.0,
+    gaps=Gaps(counts=(3, 0, 2, *(0,) * 13), sum_s=0.07),
+    bytes_out=4321,
+)
+REFUSED = replace(
+    OUTCOME,
+    attempts=(),
+    status=429,
+    served_by="none",
+    error_code="budget_exceeded",
+    error_source="policy",
+    upstream_s=0.0,
+    first_event_s=None,
+    last_event_s=None,
+    gaps=None,
+)
