@@ -196,7 +196,7 @@ def _tree_lines(answer: RunTree, page: Page) -> Iterator[str]:
     yield ""
     path = answer.critical_path
     yield f"cost           {dollars(answer.total_usd_nanos)}"
-    yield f"wall time      {seconds(answer.run.summary.wall_s)}"
+    yield f"wall time      {seconds(answer.wall_s)}"
     yield f"critical path  {seconds(path.seconds)} in {len(path.request_ids)} calls, one after the other"
     step = answer.longest_step
     if step is not None:

@@ -16,11 +16,36 @@ from proxy.config import build
 from proxy.config_file import Document, Place
 from proxy.config_schema import Config
 from proxy.config_tree import Path, Value, paths
-from proxy.vendors import ENGINE_PORTS, VENDORS
 
 # The models listed by an OpenAI-compatible engine on a loopback port; None: there is none.
 Probe = Callable[[int], tuple[str, ...] | None]
 
+
+class Vendor(Struct, frozen=True):
+    """`plain`: beginnings of the names by which its models are known without its own name in front."""
+
+    variable: str
+    plain: tuple[str, ...] = ()
+
+
+VENDORS: Mapping[str, Vendor] = {  # by engine
+    "openai": Vendor(
+        "OPENAI_API_KEY",
+        ("gpt-", "chatgpt-", "o1", "o3", "o4", "codex-", "text-embedding-", "omni-moderation-", "whisper-", "tts-"),
+    ),
+    "deepseek": Vendor("DEEPSEEK_API_KEY", ("deepseek-",)),
+    "fireworks": Vendor("FIREWORKS_API_KEY"),
+    "gemini": Vendor("GEMINI_API_KEY", ("gemini-", "gemma-")),
+    "groq": Vendor("GROQ_API_KEY"),
+    "mistral": Vendor(
+        "MISTRAL_API_KEY",
+        ("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-", "open-mistral-"),
+    ),
+    "openrouter": Vendor("OPENROUTER_API_KEY"),
+    "together": Vendor("TOGETHER_API_KEY"),
+    "xai": Vendor("XAI_API_KEY", ("grok-",)),
+}
+ENGINE_PORTS: Mapping[int, str] = {8000: "vllm", 11434: "ollama", 8080: "llamacpp", 30000: "sglang"}
 OWN_PORT, OTHER_PORT = 8080, 8088  # llama.cpp has the first one too
 PLAIN_NAMES_MAX = 256
 SIMULATED: Mapping[str, tuple[str, str]] = {"sim-small": ("0.15", "0.60"), "sim-large": ("2.50", "10")}

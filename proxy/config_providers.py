@@ -9,18 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from proxy.config_values import Headers, HttpAddress, Name, Seconds, Share, StatusShares, Switch, Text
+from proxy.providers.engines import ENGINES
 from proxy.secret import Secret
 from proxy.types import AbortRule
-from proxy.vendors import VENDORS, EngineName
+
+ENGINE_NAMES = tuple(sorted(name for name in ENGINES if name != "simulated"))  # that one is a kind of its own
 
 
 class Block(BaseModel):
     """Frozen, strict, without unknown keys; its errors hold no input."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def _known_engine(name: str) -> str:
+    if name not in ENGINE_NAMES:
+        raise ValueError(f"Input should be one of {', '.join(ENGINE_NAMES)}")
+    return name
+
+
+EngineName = Annotated[Text, AfterValidator(_known_engine)]
 
 
 class OpenAIProvider(Block):
@@ -49,18 +60,17 @@ class OpenAIProvider(Block):
     def _vendor_address(cls, values: object) -> object:
         if not isinstance(values, dict) or values.get("base_url") is not None:
             return values
-        engine = values.get("engine", "openai")
-        vendor = VENDORS.get(engine) if isinstance(engine, str) else None
-        others = {name: value for name, value in values.items() if name != "base_url"}
-        return {**others, "base_url": vendor.base_url} if vendor else others
+        name = values.get("engine", "openai")
+        engine = ENGINES.get(name) if isinstance(name, str) else None
+        others = {field: value for field, value in values.items() if field != "base_url"}
+        return {**others, "base_url": engine.base_url} if engine and engine.base_url else others
 
     @model_validator(mode="after")
     def _address_and_key(self) -> OpenAIProvider:
         if not self.base_url:
             raise ValueError(f"base_url is needed: engine {self.engine} has no address of its own")
-        vendor = VENDORS.get(self.engine)
-        if vendor is not None and self.base_url == vendor.base_url and not self.api_key:
-            raise ValueError(f"api_key is needed for {vendor.base_url}")
+        if self.base_url == ENGINES[self.engine].base_url and not self.api_key:
+            raise ValueError(f"api_key is needed for {self.base_url}")
         return self
 
 

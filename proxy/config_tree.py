@@ -20,7 +20,7 @@ Value = Union[None, bool, int, float, str, list["Value"], dict[str, "Value"]]  #
 Path = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,31})(\.[0-9]{1,32}([eE][-+]?[0-9]{1,2})?|[eE][-+]?[0-9]{1,2})")
 _WORDS: Mapping[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),

@@ -104,7 +104,7 @@ class Pipeline:
         exchange, reading = await parts.race.run(
             record, plan, providers=snapshot.providers, retry=rules.retry, timeouts=timeouts
         )
-        if reading.more:
+        if reading.streams:
             await self._stream(record, downstream, (exchange, reading), rules=rules, limits=snapshot.limits)
         else:
             await self._whole(record, downstream, (exchange, reading))

@@ -67,6 +67,8 @@ class Watch:
         self._deadline = call.deadline
         self._heartbeats = call.head.stream
         self._patience = patience
+        # Who is waited for can change between two ticks, so the timer looks in more often than either limit.
+        self._glance_s = min(patience.idle_s, patience.write_s) / 4
         self._downstream = downstream
         self._loop = asyncio.get_running_loop()
         self._beat_at = self._loop.time()
@@ -86,28 +88,33 @@ class Watch:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        patience = self._patience
-        limit = patience.idle_s if self.waiting == "upstream" else patience.write_s
-        if now >= self._deadline:
-            self.expired = "deadline"
-        elif now - self.moved_at >= limit:
-            self.expired = self.waiting
+        self.expired = self._overdue(now)
         if self.expired is not None:
             self._timeout.reschedule(now)
             return
-        if (
-            self._heartbeats
-            and self.waiting == "upstream"
-            and now - max(self.moved_at, self._beat_at) >= (patience.heartbeat_s)
-        ):
-            self._beat_at = now
+        next_at = min(self._deadline, self.moved_at + self._limit_s, now + self._glance_s)
+        if self._heartbeats:
+            next_at = min(next_at, self._beat(now))
+        self._timer = self._loop.call_at(next_at, self._tick)
+
+    @property
+    def _limit_s(self) -> float:
+        return self._patience.idle_s if self.waiting == "upstream" else self._patience.write_s
+
+    def _overdue(self, now: float) -> Waiting | Literal["deadline"] | None:
+        if now >= self._deadline:
+            return "deadline"
+        return self.waiting if now >= self.moved_at + self._limit_s else None
+
+    def _beat(self, now: float) -> float:
+        """Sends a heartbeat if one is due, and says when the next may be."""
+        due_at = max(self.moved_at, self._beat_at) + self._patience.heartbeat_s
+        if now < due_at:
+            return due_at
+        if self.waiting == "upstream":
             self._downstream.heartbeat()
-        next_at = min(
-            self._deadline,
-            self.moved_at + min(patience.idle_s, patience.write_s),
-            max(self.moved_at, self._beat_at) + patience.heartbeat_s,
-        )
-        self._timer = self._loop.call_at(max(next_at, now + 0.001), self._tick)
+        self._beat_at = now
+        return now + self._patience.heartbeat_s
 
 
 async def relay(

@@ -42,7 +42,7 @@ class Progress:
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="What a call and a streamed chunk cost, beside nginx and a bare aiohttp hop; see docs/benchmarks.md."
+        description="What a call and a streamed chunk cost, beside nginx and a bare aiohttp hop (docs/benchmarks.md)."
     )
     parser.add_argument("--quick", action="store_true", help="about 40 seconds instead of 4 minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")

@@ -167,9 +167,10 @@ async def run(given: argparse.Namespace) -> None:
     request = Request(given.body.read_bytes(), given.key)
     load = Load(request, left=given.requests, progress=given.progress)
     loop = asyncio.get_running_loop()
-    connections = []
-    for _ in range(given.connections):
-        connections.append((await loop.create_connection(lambda: Connection(load), "127.0.0.1", given.port))[1])
+    connections = [
+        (await loop.create_connection(lambda: Connection(load), "127.0.0.1", given.port))[1]
+        for _ in range(given.connections)
+    ]
     began_at = time.perf_counter()
     try:
         if given.rate:

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -112,14 +112,19 @@ class Server:
         return []
 
 
+def json_lines(output: Iterable[bytes]) -> Iterator[Mapping[str, float | str]]:
+    """wrk writes a report of its own around the line that requests.lua adds; only objects count."""
+    for line in output:
+        if line.startswith(b"{"):
+            yield json.loads(line)
+
+
 def lines(command: Sequence[str], *, core: int, log: Path) -> Iterator[Mapping[str, float | str]]:
     """Runs a client to its end and gives each line of JSON as soon as it is written."""
     with log.open("ab") as sink:
         process = spawn(command, core=core, output=subprocess.PIPE, errors=sink)
     try:
-        for line in process.stdout or ():
-            if line.startswith(b"{"):
-                yield json.loads(line)
+        yield from json_lines(process.stdout or ())
         if process.wait(STOP_S_MAX) != 0:
             raise BenchError(f"{' '.join(command[:4])} ... ended with {process.returncode}:\n{tail(log)}")
     finally:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def sparkline(found: Growth) -> str:
 
 def machine() -> dict[str, str]:
     return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cpu": f"{os.cpu_count()} x {_cpu_model()}",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

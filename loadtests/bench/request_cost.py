@@ -36,10 +36,10 @@ class Faults:
         if bad:
             self.sample = f"{name}: {row['sample']}"
 
-    def add_streams(self, name: str, chunks: int, *, lost: int, sample: str) -> None:
+    def add_streams(self, name: str, chunks: int, *, bad: int, sample: str) -> None:
         self.checked += chunks
-        self.wrong += lost
-        if lost:
+        self.wrong += bad
+        if bad:
             self.sample = f"{name}: {sample}"
 
 
@@ -90,9 +90,7 @@ def load(lab: Lab, system: System, body: str, options: Sequence[str]) -> Iterato
 
 
 def last(rows: Iterator[Row]) -> Row:
-    row: Row | None = None
-    for row in rows:
-        pass
-    if row is None:
+    whole = list(rows)
+    if not whole:
         raise BenchError("the load client said nothing")
-    return row
+    return whole[-1]

@@ -50,7 +50,8 @@ def measure_streams(lab: Lab, system: System, load: Load, *, idle_cpu: float, fa
     else:
         raise BenchError("the streaming client said nothing")
     lost = int(row["lost"])
-    faults.add_streams(system.name, int(row["chunks"]), lost=lost + int(row["misplaced"]), sample=str(row["sample"]))
+    bad = lost + int(row["misplaced"]) + int(row["unended"])
+    faults.add_streams(system.name, int(row["chunks"]), bad=bad, sample=str(row["sample"]))
     used = marks[1] - marks[0] - idle_cpu * load.window_s
     return Result(
         cpu_us=max(0.0, used) * 1e6 / max(1.0, counted),

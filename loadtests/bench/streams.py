@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -53,6 +54,7 @@ class Tally:
     running: int = 0
     sample: str = ""
     ages_us: list[int] = field(default_factory=list)
+    all_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Stream(asyncio.Protocol):
@@ -70,18 +72,17 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
         self._transport = transport
-        self._tally.running += 1
         transport.write(self._request.numbered(self._number))
 
     def data_received(self, data: bytes) -> None:
-        now_us = time.monotonic_ns() // 1000
+        now = now_us()
         text = self._text + self._reply.feed(data)
         if self._reply.status != 200:
             self._fail(f"status {self._reply.status}: {text[:200]!r}")
             return
         whole = text.rfind(b"\n\n") + 2
         for match in CHUNK.finditer(text, 0, whole):
-            self._take(int(match[1]), int(match[2]), now_us - int(match[3]))
+            self._take(int(match[1]), int(match[2]), now - int(match[3]))
         self._finished = self._finished or b"data: [DONE]" in text
         self._text = text[whole:]
         if self._reply.done:
@@ -119,6 +120,13 @@ class Stream(asyncio.Protocol):
             self._open = False
             self._tally.running -= 1
             self._transport.close()
+            if not self._tally.running:
+                self._tally.all_ended.set()
+
+
+def now_us() -> int:
+    """On the clock that the upstream stamps its chunks with."""
+    return time.monotonic_ns() // 1000
 
 
 async def run(given: argparse.Namespace) -> None:
@@ -131,7 +139,7 @@ async def run(given: argparse.Namespace) -> None:
         round(given.late_ms * 1000),
     )
     body = given.body.read_bytes().replace(b"@CHUNKS@", b"%d" % plan.chunks)
-    tally = Tally()
+    tally = Tally(running=plan.streams)
     began_at = asyncio.get_running_loop().time()
     await _start(Request(body, given.key), given.port, plan=plan, tally=tally)
     await _sleep_until(began_at + plan.ramp_s + plan.settle_s)
@@ -139,9 +147,8 @@ async def run(given: argparse.Namespace) -> None:
     print(json.dumps({"window": "begin"}), flush=True)
     await asyncio.sleep(plan.window_s)
     print(json.dumps({"window": "end", "chunks": tally.chunks - before}), flush=True)
-    end = asyncio.get_running_loop().time() + plan.ramp_s + TAIL_S + END_S_MAX
-    while tally.running and asyncio.get_running_loop().time() < end:
-        await asyncio.sleep(0.05)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(tally.all_ended.wait(), plan.ramp_s + TAIL_S + END_S_MAX)
     print(json.dumps(_summary(plan, tally)), flush=True)
 
 

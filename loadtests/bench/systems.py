@@ -63,7 +63,7 @@ class Lab:
     def start_upstream(self) -> System:
         port = self.upstream_port = free_port()
         options = ["--port", str(port), "--interval-ms", str(INTERVAL_MS)]
-        system = self._start("upstream", port, module("upstream", *options))
+        system = self._start("direct", port, module("upstream", *options))
         wait_answer(system)
         return system
 
@@ -82,7 +82,7 @@ class Lab:
         self._servers.remove(system.server)
 
     def _start(self, name: str, port: int, command: Sequence[str]) -> System:
-        core = self.load_core if name == "upstream" else self.core
+        core = self.load_core if name == "direct" else self.core
         started_at = time.perf_counter()
         server = Server(name, command, core=core, log=self.folder / f"{name}-{port}.log")
         self._servers.append(server)

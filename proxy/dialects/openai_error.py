@@ -80,9 +80,7 @@ def error_event(error: ProxyError, endpoint: Endpoint) -> bytes:
     return b"data: %b\n\n" % _shown({"error": words})
 
 
-def _failure(
-    status: int, payload: Any, *, said: str, passed: Passed | None, retry_after_s: float | None
-) -> ProxyError:
+def _failure(status: int, payload: Any, *, said: str, passed: Passed | None, retry_after_s: float | None) -> ProxyError:
     code = _code(status, payload)
     if code in _UNQUOTED:
         return ProxyError(code, _unquoted_text(code, status), retry_after_s=retry_after_s)

@@ -13,7 +13,7 @@ from proxy.dialects.base import Reply
 from proxy.dialects.json_body import dumps, loads
 from proxy.dialects.openai_error import fault_of, is_fault
 from proxy.dialects.openai_reply import broken, reply_from
-from proxy.dialects.openai_responses import ENDS
+from proxy.dialects.openai_responses import ENDS, failed
 from proxy.dialects.sse import DONE, Splitter, fields_of
 from proxy.types import Call
 
@@ -55,8 +55,9 @@ def reply_of(call: Call, stream: bytes) -> Reply:
 def _last_response(call: Call, events: list[dict[str, Any]]) -> Reply:
     for event in events:
         response = event.get("response")
-        if event.get("type") == "response.failed" and isinstance(response, dict):
-            raise fault_of({"error": response.get("error") or {}})
+        error = failed(event)
+        if error is not None:
+            raise fault_of(error)
         if event.get("type") in ENDS and isinstance(response, dict):
             return reply_from(call, dumps(response))
     raise broken("its stream was cut")

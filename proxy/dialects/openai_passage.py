@@ -31,7 +31,7 @@ _NAMED = re.compile(rb'"(?:usage|finish_reason|error)"(?!: ?null)').search
 _GENERATED = (
     "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio",
 )  # fmt: skip
-_TEXTS = ("text", "content", "name", "arguments", "function", "transcript", "summary", "delta")
+_TEXTS = (*_GENERATED, "text", "function", "name", "arguments", "transcript", "summary", "delta")
 
 
 class StreamPassage:

@@ -16,6 +16,14 @@ ENDS = frozenset({"response.completed", "response.incomplete"})
 _LOUD = re.compile(rb"response\.(?:completed|incomplete|failed)|error|\[DONE\]").search
 
 
+def failed(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """A failing event in the form that errors have elsewhere."""
+    kind, response = payload.get("type"), payload.get("response")
+    if kind == "response.failed":
+        return {"error": (response.get("error") if isinstance(response, dict) else None) or {}}
+    return {"error": payload} if kind == "error" and not payload.get("error") else None
+
+
 class ResponsesPassage(StreamPassage):
     __slots__ = ()
 
@@ -24,12 +32,7 @@ class ResponsesPassage(StreamPassage):
         return _LOUD(data) is not None
 
     def fault_in(self, name: bytes, payload: dict[str, Any]) -> dict[str, Any] | None:
-        kind, response = payload.get("type"), payload.get("response")
-        if kind == "response.failed":
-            return {"error": (response.get("error") if isinstance(response, dict) else None) or {}}
-        if kind == "error" and not payload.get("error"):
-            return {"error": payload}
-        return super().fault_in(name, payload)
+        return failed(payload) or super().fault_in(name, payload)
 
     def report(self, payload: dict[str, Any]) -> None:
         response = payload.get("response")

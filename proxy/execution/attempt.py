@@ -134,7 +134,8 @@ class Exchange:
         reading = self.reading
         if reading is None:
             return "cut"
-        return "refused" if reading.status != 200 or error is reading.fault else "cut"
+        empty = reading.passage is not None and not reading.passage.content
+        return "refused" if reading.status != 200 or (empty and error is reading.fault) else "cut"
 
     # --- the bill ------------------------------------------------------------------------------------------------
 

@@ -47,9 +47,14 @@ class Reading:
         return self._target.id
 
     @property
+    def streams(self) -> bool:
+        """Whether the reply goes to the client as it comes; otherwise `first` is all of it."""
+        return self._opaque or (self.passage is not None and self.reply is None)
+
+    @property
     def more(self) -> bool:
         """Whether `read` may still hand something out."""
-        return self._opaque or (self.reply is None and self.passage is not None and not self.passage.terminal)
+        return self._opaque or (self.passage is not None and not self.passage.terminal)
 
     @property
     def fault(self) -> ProxyError | None:

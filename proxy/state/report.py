@@ -130,6 +130,7 @@ class Path(Struct, frozen=True):
 class RunTree(Struct, frozen=True):
     run: RunRow
     total_usd_nanos: int  # with all children
+    wall_s: float  # from the first call to the end of the last, of the whole tree
     critical_path: Path  # over the calls of the whole tree
     longest_step: RequestRow | None  # of the whole tree
     calls: list[RequestRow]  # this run's own, in order
@@ -155,6 +156,7 @@ def tree(row: RunRow, calls: list[RequestRow], children: list[RunTree], truncate
     return RunTree(
         run=row,
         total_usd_nanos=row.summary.cost_usd_nanos + sum(child.total_usd_nanos for child in children),
+        wall_s=(max(map(_end_ms, steps), default=0) - min((step.at_ms for step in steps), default=0)) / 1000,
         critical_path=critical_path(steps),
         longest_step=max(steps, key=lambda step: step.duration_s, default=None),
         calls=calls,

@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 from proxy.relay import Headers
 
 SEND_BUFFER = 128 * 1024
+SERVER = ("Server", "headgate")
 HEARTBEAT = b": keep-alive\n\n"
 
 
@@ -128,7 +129,7 @@ class Client:
         self.response: web.StreamResponse | None = None
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        response = web.Response(status=status, headers=CIMultiDict(headers), body=body)
+        response = web.Response(status=status, headers=CIMultiDict((*headers, SERVER)), body=body)
         self.response = response
         if status in (400, 408, 413) and not self._request.content.is_eof():
             response.force_close()  # what is left of the body is not worth reading
@@ -136,7 +137,7 @@ class Client:
         await response.write_eof()
 
     async def start(self, status: int, headers: Headers) -> None:
-        response = web.StreamResponse(status=status, headers=CIMultiDict(headers))
+        response = web.StreamResponse(status=status, headers=CIMultiDict((*headers, SERVER)))
         response.headers["Cache-Control"] = "no-cache"
         response.headers["X-Accel-Buffering"] = "no"
         if self._request.version >= (1, 1):

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
-from typing import BinaryIO, Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +33,13 @@ Field = str | int | float | bool | None
 Form = Callable[[Outcome], bytes]
 
 
+class Sink(Protocol):
+    """Where lines go. Unbuffered, best: a thread that is stuck in a buffer's lock can spoil the exit of the process."""
+
+    def write(self, data: memoryview, /) -> int | None: ...
+    def flush(self) -> None: ...
+
+
 class Note(Struct, frozen=True):
     """An event other than a call's end."""
 
@@ -49,7 +56,7 @@ def json_form(outcome: Outcome) -> bytes:
 class RequestLog:
     """`wall` is the clock's; `stream` is written to by one thread only and not closed."""
 
-    def __init__(self, stream: BinaryIO, wall: Callable[[], float], *, terminal: bool = False) -> None:
+    def __init__(self, stream: Sink, wall: Callable[[], float], *, terminal: bool = False) -> None:
         self._stream = stream
         self._wall = wall
         self._form: Form = human_form if terminal else json_form

@@ -1,7 +1,7 @@
 """A whole gate over real loopback sockets in virtual time: scripted upstreams below, raw HTTP clients above.
 
-Only the ledger, the log and the metrics are replaced, by a list of outcomes. `World` is an async context manager; when it
-closes it checks what must hold after every flow: nothing held, nothing open, one outcome for each call begun.
+Only the ledger, the log and the metrics are replaced, by a list of outcomes. `World` is an async context manager;
+when it closes it checks what must hold after every flow: nothing held, nothing open, one outcome for each call begun.
 """
 
 from __future__ import annotations
@@ -207,9 +207,7 @@ class World:
             )
         )
         self.snapshot = self._new_snapshot(dialect)
-        surface = Surface(
-            Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready)
-        )
+        surface = Surface(Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready))
         self._server = Server(surface.handle, self._edges)
         self._listening = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", 0)
         self.port = self._listening.sockets[0].getsockname()[1]
@@ -358,9 +356,7 @@ REPLY = (
 )
 ROLE = b'data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
 FINISH = b'data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-USAGE = (
-    b'data: {"id":"c1","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}\n\n'
-)
+USAGE = b'data: {"id":"c1","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 

@@ -55,6 +55,11 @@ def delta(text: str | None = "hi", *, index: int = 0, finish: str | None = None,
 DONE = b"data: [DONE]\n\n"
 
 
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+USAGE_EVENT = event({"id": "x", "choices": [], "usage": USAGE})
+ERROR_EVENT = event({"error": {"message": "no", "type": "server_error", "param": None, "code": None}})
+
+
 def run(passage: Passage, pieces: list[bytes]) -> bytes:
     return b"".join(map(passage.feed, pieces)) + passage.close()
 

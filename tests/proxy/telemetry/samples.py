@@ -1,9 +1,16 @@
-"""Outcomes for the telemetry tests."""
+"""Outcomes for the telemetry tests, and what a scrape made of them."""
 
 from __future__ import annotations
 
-from msgspec.structs import replace
+from collections.abc import Iterable
 
+from msgspec.structs import replace
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser
+from prometheus_client.samples import Sample
+
+from proxy.telemetry.catalog import PREFIX
+from proxy.telemetry.metrics import Metrics
 from proxy.types import Attempt, Call, Gaps, Head, Identity, Outcome, Price, Target, Usage
 
 PRICE = Price(
@@ -75,3 +82,40 @@ REFUSED = replace(
     last_event_s=None,
     gaps=None,
 )
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.3"
+Found = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def metrics(*outcomes: Outcome) -> Metrics:
+    made = Metrics(["smart"], TARGETS, agents=["planner", "writer"])
+    for outcome in outcomes:
+        made.started(outcome.call.route)
+        made.observe(outcome)
+    return made
+
+
+def scrape(made: Metrics) -> Found:
+    return {
+        (sample.name.removeprefix(PREFIX), frozenset(sample.labels.items())): sample.value
+        for sample in parsed(made.exposition(OPENMETRICS)[0].decode())
+    }
+
+
+def parsed(text: str) -> list[Sample]:
+    """By the client's strict parser: it refuses buckets that fall and a count that is not their last."""
+    families: Iterable[Metric] = parser.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    return [sample for family in families for sample in family.samples]
+
+
+def value(found: Found, name: str, **labels: str) -> float:
+    return found[name, frozenset(labels.items())]
+
+
+def moved(found: Found, *names: str) -> dict[tuple[str, ...], float]:
+    """The children of counters that are not 0, by their sorted labels."""
+    return {
+        (name, *(text for _, text in sorted(labels))): count
+        for (name, labels), count in found.items()
+        if count and name in names
+    }

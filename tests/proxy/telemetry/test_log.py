@@ -147,7 +147,7 @@ def test_a_pipe_that_is_full_and_does_not_block_drops_instead_of_spinning() -> N
         def write(self, data: Any) -> None:
             return None
 
-    log = RequestLog(Full(), wall)  # type: ignore[arg-type]  # a raw stream is the case in question
+    log = RequestLog(Full(), wall)
     log.observe(OUTCOME)
     log.close()
     assert log.dropped == 1

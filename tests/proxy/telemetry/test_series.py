@@ -100,8 +100,11 @@ def test_a_bucket_keeps_its_newest_exemplar() -> None:
     for trace_id in ("old", "new"):
         made.histograms["cost_usd"][()].observe_traced(25_000_000, trace_id, 1.5)
     (metric,) = made.collect()
-    (kept,) = [sample.exemplar for sample in metric.samples if sample.exemplar]
+    ((kept, labels),) = [(sample.exemplar, sample.labels) for sample in metric.samples if sample.exemplar]
     assert (kept.labels, kept.value, kept.timestamp) == ({"trace_id": "new"}, 0.025, 1.5)
+    assert labels == {"le": "0.025"}
+    found = samples(made)
+    assert found["headgate_cost_usd_bucket", ("0.01",)] == 0 and found["headgate_cost_usd_bucket", ("0.025",)] == 2
 
 
 def test_a_full_family_folds_its_most_variable_label_and_loses_nothing() -> None:
