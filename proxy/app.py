@@ -20,7 +20,7 @@ from msgspec import structs
 
 from policies.retry import AttemptBudget
 from pricing.book import Bill, explain
-from proxy.assemble import Assembled, Tools, assemble
+from proxy.assemble import Assembled, Tools, Transports, assemble
 from proxy.banner import banner
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config, ConfigError, effective
@@ -32,7 +32,6 @@ from proxy.execution.race import Race
 from proxy.finish import Finish, Recorder
 from proxy.listeners import AdminListener, DataListener, ListenError, bind, url
 from proxy.pipeline import Parts, Pipeline
-from proxy.providers.transport import AiohttpTransport
 from proxy.state.keys import Keyring, KeyStore, KeyStoreError, load_pepper
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
@@ -73,7 +72,7 @@ class Gate:
         self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
         self.tasks = Tasks(self._task_failed)
         self._counting = Counting()
-        self._tools = Tools(clock=clock, dialect=OpenAI(), transport=AiohttpTransport(), simulations={})
+        self._tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={})
         self._assembled = assemble(config, self._tools, self._keyring(config))
         self.metrics = self._new_metrics(self._assembled)
         self.store = MemoryStore()
@@ -111,7 +110,7 @@ class Gate:
         await self._data.stop(self._assembled.snapshot.limits.drain_s)
         await self.tasks.close()
         await self._admin.stop()
-        await self._tools.transport.close()
+        await self._tools.transports.close()
         self.ledger.close()
         self.log.close()
 

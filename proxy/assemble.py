@@ -19,14 +19,36 @@ from proxy.config import Config
 from proxy.config_providers import OpenAIProvider, SimulatedProvider
 from proxy.config_schema import Agent, Defaults, Model, TargetChoice
 from proxy.dialects.base import Dialect
-from proxy.providers.base import Provider, Transport
+from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES
 from proxy.providers.openai_compatible import Account, OpenAICompatible
-from proxy.providers.simulated import SimulatedTransport
+from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
+from proxy.providers.transport import AiohttpTransport
 from proxy.snapshot import AgentRules, Keyring, Limits, Snapshot
 from proxy.types import Price, Target, Traits
 
 MIB = 1024 * 1024
+SIMULATED_AT = "http://simulated.invalid/v1"  # where no socket ever goes
+
+
+class Transports:
+    """One pool of connections for each connect timeout that a provider asks for, shared by all configurations."""
+
+    def __init__(self) -> None:
+        self._made: dict[float, AiohttpTransport] = {}
+
+    def __repr__(self) -> str:
+        return f"Transports({self._made})"
+
+    def get(self, connect_s: float) -> AiohttpTransport:
+        transport = self._made.get(connect_s)
+        if transport is None:
+            transport = self._made[connect_s] = AiohttpTransport(connect_s=connect_s)
+        return transport
+
+    async def close(self) -> None:
+        for transport in self._made.values():
+            await transport.close()
 
 
 class Tools(Struct, frozen=True):
@@ -34,12 +56,12 @@ class Tools(Struct, frozen=True):
 
     clock: Clock
     dialect: Dialect
-    transport: Transport  # to real upstreams
-    simulations: dict[str, SimulatedTransport]  # by provider, so that a reload goes on with the same simulated world
+    transports: Transports  # to real upstreams
+    simulations: dict[tuple[str, Simulation], SimulatedTransport]  # so that a reload goes on in the same world
 
 
 class Prices(Struct, frozen=True):
-    """`own` goes by the configuration's names for providers, `book` by the vendors'; the operator's word comes first."""
+    """`own` goes by the configuration's names for providers and comes first, `book` by the vendors'."""
 
     own: PriceBook
     book: PriceBook
@@ -139,23 +161,42 @@ def _provider(name: str, settings: OpenAIProvider | SimulatedProvider, tools: To
         return _simulated(name, settings, tools)
     account = Account(
         engine=settings.engine,
-        base_url=settings.address,
+        base_url=settings.base_url,
         api_key=settings.api_key.reveal() if settings.api_key else None,
         api_version=settings.api_version,
         headers=tuple((header, value.reveal()) for header, value in settings.headers.items()),
     )
-    return OpenAICompatible(name, account, dialect=tools.dialect, transport=tools.transport, clock=tools.clock)
+    return OpenAICompatible(
+        name,
+        account,
+        dialect=tools.dialect,
+        transport=tools.transports.get(settings.connect_timeout_s),
+        clock=tools.clock,
+    )
 
 
 def _simulated(name: str, settings: SimulatedProvider, tools: Tools) -> Provider:
-    raise NotImplementedError
+    simulation = Simulation(
+        seed=settings.seed,
+        first_token_s=Spread(settings.first_token_s.median, settings.first_token_s.sigma),
+        token_s=Spread(settings.token_s.median, settings.token_s.sigma),
+        output_tokens=Spread(settings.output_tokens.median, settings.output_tokens.sigma),
+        stall_share=settings.stall_share,
+        stall_s=settings.stall_s,
+        errors=tuple((int(status), share) for status, share in settings.error_share.items()),
+        cut_share=settings.cut_share,
+    )
+    transport = tools.simulations.get((name, simulation))
+    if transport is None:
+        transport = tools.simulations[name, simulation] = SimulatedTransport(simulation, tools.clock)
+    account = Account(base_url=SIMULATED_AT)
+    return OpenAICompatible(name, account, dialect=tools.dialect, transport=transport, clock=tools.clock)
 
 
 def _prices(config: Config) -> Prices:
     shipped = load()
-    book, warnings = shipped, ()
-    if config.pricing.table is not None:
-        book, warnings = shipped.with_table(config.pricing.table.read_bytes())
+    table = config.pricing.table
+    book, warnings = shipped.with_table(table.read_bytes()) if table is not None else (shipped, ())
     none = PriceBook(shipped.about, (), fallback={}, day=shipped.about.date)
     own, more = none.with_overrides({name: price.written() for name, price in config.pricing.overrides.items()})
     return Prices(own, book, (*warnings, *more))

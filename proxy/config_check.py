@@ -11,6 +11,7 @@ from ipaddress import ip_address
 
 from proxy.config_fields import below, nearest
 from proxy.config_file import Place
+from proxy.config_schema import Admin, Server
 from proxy.config_tree import Path, Problem, Value
 
 _KNOBS = frozenset("budget breaker cache concurrency hedge on_budget priority rpm tpm output_tokens_max".split())  # noqa: SIM905
@@ -125,8 +126,10 @@ def listeners(values: dict[str, Value], *, keys_stored: bool) -> Iterator[Proble
         yield Problem(("server", "host"), message)
     if not _loopback(values, "admin") and not below(values, ("admin", "token")):
         yield Problem(("admin", "host"), "an address beyond loopback needs `admin.token`")
-    ports = [below(values, (block, "port")) for block in ("server", "admin")]
-    if ports[0] == ports[1] and ports[0]:
+    server_port, admin_port = below(values, ("server", "port")), below(values, ("admin", "port"))
+    server_port = Server().port if server_port is None else server_port
+    admin_port = Admin().port if admin_port is None else admin_port
+    if server_port == admin_port != 0:
         yield Problem(("admin", "port"), "the same port as server.port")
 
 

@@ -148,6 +148,7 @@ def test_one_secret_is_one_key() -> None:
 
 
 def test_two_listeners_have_two_ports() -> None:
-    (problem,) = listeners({"server": {"port": 9}, "admin": {"port": 9}}, keys_stored=False)
-    assert problem.path == ("admin", "port")
+    for given in ({"server": {"port": 9}, "admin": {"port": 9}}, {"server": {"port": 8081}}, {"admin": {"port": 8080}}):
+        (problem,) = listeners(given, keys_stored=False)  # type: ignore[arg-type]
+        assert problem.path == ("admin", "port")
     assert list(listeners({"server": {"port": 0}, "admin": {"port": 0}}, keys_stored=False)) == []

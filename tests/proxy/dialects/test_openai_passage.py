@@ -116,6 +116,7 @@ def test_a_usage_event_cut_inside_its_crlf_leaves_no_line_end_behind() -> None:
     passage = started()
     raw = USAGE_EVENT.replace(b"\n", b"\r\n")
     assert passage.feed(raw[:-1]) + passage.feed(raw[-1:]) == b""
+    assert passage.feed(raw[:-1]) + passage.feed(raw[-1:] + delta()) == delta()
     assert passage.feed(DONE) == DONE
 
 

@@ -1,8 +1,8 @@
 """Writes a llama model with random weights, a few hundred kilobytes in all, that llama.cpp loads: `tiny_model.py PATH`.
 
 Its answers are noise, but it has a vocabulary (every byte, and the letters), a chat template's worth of context and one
-block of attention, so an engine does with it all that it does with a large one. Its row for the end of a text is zero:
-under greedy sampling another token always wins, so an answer is as long as it was asked to be.
+block of attention, so an engine does with it all that it does with a large one. Only letters have an output row that is
+not zero: under greedy sampling one of them always wins, so an answer is text, and as long as it was asked to be.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ WIDTH = 32
 HEADS = 4
 INNER = 64
 CONTEXT = 8192
-END_OF_TEXT = 2
 LETTERS = [chr(code) for code in range(33, 127)]
+LETTER_TOKENS = 2 * len(LETTERS)  # alone, and after a space
 
 
 def vocabulary(writer: gguf.GGUFWriter) -> int:
@@ -32,7 +32,7 @@ def vocabulary(writer: gguf.GGUFWriter) -> int:
     writer.add_token_types([kind for _, kind in tokens])
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
-    writer.add_eos_token_id(END_OF_TEXT)
+    writer.add_eos_token_id(2)
     return len(tokens)
 
 
@@ -54,7 +54,7 @@ def weights(writer: gguf.GGUFWriter, tokens: int) -> None:
     for norm in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
         add_norm(norm)
     output = random.standard_normal((tokens, WIDTH)).astype(numpy.float32)
-    output[END_OF_TEXT] = 0
+    output[: tokens - LETTER_TOKENS] = 0
     writer.add_tensor("output.weight", output)
 
 
