@@ -132,6 +132,12 @@ class PriceBook:
         models = sum(len(names._exact) + len(names._patterns) for layer in self._layers for names in layer.values())
         return f"PriceBook({self.about.source}, {self.about.date}, {models} names in {len(self._layers)} layers)"
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Every name that has a price of its own; patterns and dated snapshots are not names."""
+        exact = (name for layer in self._layers for names in layer.values() for name in names._exact)
+        return frozenset(name for name in exact if "#" not in name)
+
     def find(self, provider: str, model: str, tier: str = STANDARD) -> Price | None:
         """The price of a model; `tier` is the service tier the provider served: priority, flex, fast or batch."""
         key = (provider, model, tier)

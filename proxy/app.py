@@ -22,7 +22,7 @@ from policies.retry import AttemptBudget
 from pricing.book import Bill, explain
 from proxy.assemble import Assembled, Tools, Transports, assemble
 from proxy.banner import banner
-from proxy.clock import Clock, SystemClock
+from proxy.clock import Clock, SystemClock, day_wall
 from proxy.config import Config, ConfigError, effective
 from proxy.counting import Counting
 from proxy.dialects.openai_chat import OpenAI
@@ -68,7 +68,8 @@ class Gate:
         terminal = config.telemetry.log_format == "text" or (
             config.telemetry.log_format == "auto" and sys.stderr.isatty()
         )
-        self.log = RequestLog(sys.stderr.buffer, clock.wall, terminal=terminal)
+        # Unbuffered and our own: a writer stuck in a shared buffer would hold up the end of the process.
+        self.log = RequestLog(open(2, "wb", buffering=0, closefd=False), clock.wall, terminal=terminal)
         self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
         self.tasks = Tasks(self._task_failed)
         self._counting = Counting()
@@ -101,7 +102,6 @@ class Gate:
             self.tasks.start("configuration", watch_config(self.config.source, self._reload_from_file))
         for warning in self._assembled.targets.warnings:
             self.log.event("price", "warning", {"what": warning})
-        self.metrics.reload_succeeded(self._clock.wall())
         self.ready = True
 
     async def stop(self) -> None:
@@ -125,7 +125,9 @@ class Gate:
             return str(error)
         snapshot = assembled.snapshot
         routes = snapshot.planner.routes
-        self.metrics.reconfigure(routes.names, assembled.metered, agents=_agents(config), models=())
+        self.metrics.reconfigure(
+            routes.names, assembled.metered, agents=_agents(config), models=assembled.targets.book_models
+        )
         self.config, self._assembled = config, assembled
         self.metrics.reload_succeeded(self._clock.wall())
         self.log.event("reloaded", "info", {"version": snapshot.version})
@@ -138,8 +140,11 @@ class Gate:
 
     def _new_metrics(self, assembled: Assembled) -> Metrics:
         routes = assembled.snapshot.planner.routes
-        metrics = Metrics(routes.names, assembled.metered, agents=_agents(self.config))
+        names = assembled.targets.book_models
+        metrics = Metrics(routes.names, assembled.metered, agents=_agents(self.config), models=names)
         metrics.set_build(installed_version("headgate"), "false")
+        metrics.set("config_last_success_timestamp_seconds", self._clock.wall())
+        metrics.set("prices_timestamp_seconds", day_wall(assembled.targets.book_about.date))
         return metrics
 
     def _new_pipeline(self, config: Config) -> Pipeline:
@@ -150,7 +155,7 @@ class Gate:
             started=self.metrics.attempt_started,
             ended=self.metrics.attempt_ended,
         )
-        observers = (Recorder(self.ledger), self.metrics, self.log)
+        observers = {"ledger": Recorder(self.ledger), "metrics": self.metrics, "log": self.log}
         return Pipeline(
             Parts(
                 clock=self._clock,
@@ -183,7 +188,10 @@ class Gate:
 
     def _watch_metrics(self) -> None:
         ledger, metrics = self.ledger, self.metrics
+        loop = asyncio.get_running_loop()
         metrics.watch("ledger_queue_entries", lambda: ledger.waiting)
+        metrics.watch("ledger_lag_seconds", lambda: ledger.lag_s(loop.time()))
+        metrics.watch_drift(lambda: ledger.posted_usd_nanos)
         metrics.watch("ledger_writes_total", lambda: ledger.written, "ok")
         metrics.watch("ledger_writes_total", lambda: ledger.failed, "failed")
         metrics.watch("log_records_dropped_total", lambda: self.log.dropped)

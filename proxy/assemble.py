@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
 from pricing.book import PriceBook, load
-from proxy.clock import Clock
+from proxy.clock import Clock, today
 from proxy.config import Config
 from proxy.config_providers import OpenAIProvider, SimulatedProvider
 from proxy.config_schema import Agent, Defaults, Model, TargetChoice
@@ -75,7 +75,7 @@ class Assembled(Struct, frozen=True):
 
 
 def assemble(config: Config, tools: Tools, keyring: Keyring) -> Assembled:
-    prices = _prices(config)
+    prices = _prices(config, today(tools.clock))
     providers = {name: _provider(name, settings, tools) for name, settings in config.providers.items()}
     targets = Targets(config, prices)
     routes = tuple(_route(name, model, targets) for name, model in config.models.items())
@@ -106,6 +106,7 @@ class Targets:
     def __init__(self, config: Config, prices: Prices) -> None:
         self.warnings = prices.warnings
         self.book_about = prices.book.about
+        self.book_models = prices.book.models
         self._config = config
         self._book = prices.book
         self._own = prices.own
@@ -193,11 +194,11 @@ def _simulated(name: str, settings: SimulatedProvider, tools: Tools) -> Provider
     return OpenAICompatible(name, account, dialect=tools.dialect, transport=transport, clock=tools.clock)
 
 
-def _prices(config: Config) -> Prices:
-    shipped = load()
+def _prices(config: Config, day: str) -> Prices:
+    shipped = load(day=day)
     table = config.pricing.table
     book, warnings = shipped.with_table(table.read_bytes()) if table is not None else (shipped, ())
-    none = PriceBook(shipped.about, (), fallback={}, day=shipped.about.date)
+    none = PriceBook(shipped.about, (), fallback={}, day=day)
     own, more = none.with_overrides({name: price.written() for name, price in config.pricing.overrides.items()})
     return Prices(own, book, (*warnings, *more))
 

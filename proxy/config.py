@@ -100,9 +100,8 @@ def at_rest(file: Path, environment: Mapping[str, str]) -> tuple[Path, tuple[str
 
 
 def _follows(path: ValuePath, said: ValuePath) -> bool:
-    """A value that could not be read has been complained about; so has the block around it."""
-    shared = min(len(path), len(said))
-    return shared > 0 and path[:shared] == said[:shared]
+    """A value that could not be read has been complained about; what is wrong with the block around it may follow."""
+    return len(path) > 0 and said[: len(path)] == path
 
 
 def _checked(values: dict[str, Value]) -> tuple[Config | None, list[Problem]]:
@@ -147,6 +146,8 @@ def _problem(detail: ErrorDetails, values: dict[str, Value]) -> Problem:
         return Problem(path[:-1], message)
     if kind == "extra_forbidden":
         return Problem(path, f"unknown key{nearest(str(path[-1]), names_at(path[:-1], values))}")
+    if kind == "union_tag_not_found" and not isinstance(below(values, path), dict):
+        kind = "dict_type"
     return Problem(path, WORDS.get(kind, message))
 
 

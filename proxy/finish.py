@@ -6,7 +6,7 @@ more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from proxy.clock import Clock
@@ -41,10 +41,10 @@ class Finish:
     """`on_failure` is told the name of an observer that raised."""
 
     def __init__(
-        self, clock: Clock, observers: Sequence[Observer], on_failure: Callable[[str, Exception], None]
+        self, clock: Clock, observers: Mapping[str, Observer], on_failure: Callable[[str, Exception], None]
     ) -> None:
         self._clock = clock
-        self._observers = tuple(observers)
+        self._observers = tuple(observers.items())
         self._on_failure = on_failure
         self.ended = 0  # outcomes made; calls begun less this is what is in flight
 
@@ -53,11 +53,11 @@ class Finish:
             await exchange.end("abandoned")
         outcome = self._outcome(record, config_version)
         self.ended += 1
-        for observer in self._observers:
+        for name, observer in self._observers:
             try:
                 observer.observe(outcome)
             except Exception as error:
-                self._on_failure(type(observer).__name__, error)
+                self._on_failure(name, error)
 
     def _outcome(self, record: Record, config_version: str) -> Outcome:
         call, error = record.call, record.error

@@ -72,7 +72,9 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
         self._transport = transport
-        transport.write(self._request.numbered(self._number))
+
+    def begin(self) -> None:
+        self._transport.write(self._request.numbered(self._number))
 
     def data_received(self, data: bytes) -> None:
         now = now_us()
@@ -140,9 +142,8 @@ async def run(given: argparse.Namespace) -> None:
     )
     body = given.body.read_bytes().replace(b"@CHUNKS@", b"%d" % plan.chunks)
     tally = Tally(running=plan.streams)
-    began_at = asyncio.get_running_loop().time()
     await _start(Request(body, given.key), given.port, plan=plan, tally=tally)
-    await _sleep_until(began_at + plan.ramp_s + plan.settle_s)
+    await asyncio.sleep(plan.ramp_s + plan.settle_s)
     before = tally.chunks
     print(json.dumps({"window": "begin"}), flush=True)
     await asyncio.sleep(plan.window_s)
@@ -153,16 +154,13 @@ async def run(given: argparse.Namespace) -> None:
 
 
 async def _start(request: Request, port: int, *, plan: Plan, tally: Tally) -> None:
+    """All connections first, then timers: on a busy machine the streams still begin when they should."""
     loop = asyncio.get_running_loop()
-    began_at = loop.time()
-    for number in range(plan.streams):
-        await _sleep_until(began_at + plan.starts_at(number))
-        stream = Stream(request, number, plan=plan, tally=tally)
+    streams = [Stream(request, number, plan=plan, tally=tally) for number in range(plan.streams)]
+    for stream in streams:
         await loop.create_connection(lambda stream=stream: stream, "127.0.0.1", port)  # type: ignore[misc]
-
-
-async def _sleep_until(at: float) -> None:
-    await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
+    for number, stream in enumerate(streams):
+        loop.call_later(plan.starts_at(number), stream.begin)
 
 
 def _summary(plan: Plan, tally: Tally) -> dict[str, float | str]:

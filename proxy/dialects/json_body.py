@@ -161,8 +161,6 @@ def _with_lone_surrogates(raw: bytes) -> dict[str, Raw]:
     at the same places. What is broken in the shadow too is broken."""
     shadow = _ESCAPE.sub(_private, raw)
     fields = _OBJECT.decode(shadow)
-    if shadow == raw:
-        return fields
     return {_name(raw[key]): Raw(raw[start:end]) for key, start, end in _walk(shadow, fields)}
 
 

@@ -14,6 +14,7 @@ an event that is no JSON. Nothing follows it, no end marker either.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +35,7 @@ _GENERATED = (
 _TEXTS = (*_GENERATED, "text", "function", "name", "arguments", "transcript", "summary", "delta")
 
 
-class StreamPassage:
+class StreamPassage(ABC):
     """What all streams share; a subclass says what is loud and what an event means."""
 
     __slots__ = (
@@ -87,13 +88,13 @@ class StreamPassage:
         return None if self._kept is None else "".join(self._kept)
 
     @staticmethod
+    @abstractmethod
     def loud(data: bytes) -> bool:
         """Whether whole events hold anything that must be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
         """Learns from an event of `size` bytes; False if the client must not see it."""
-        raise NotImplementedError
 
     def report(self, payload: dict[str, Any]) -> None:
         """Takes the usage out of an event, if it has one."""

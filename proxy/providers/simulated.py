@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
+from multidict import CIMultiDict
 
 from proxy.clock import Clock
 from proxy.providers import simulated_wire as wire
@@ -26,6 +27,8 @@ from proxy.providers.simulated_stream import stream_of
 from proxy.providers.simulated_wire import Naming, Question
 from proxy.types import Endpoint, Price
 
+EVENTS: Mapping[str, str] = {"Content-Type": "text/event-stream"}
+EMPTY: Mapping[str, str] = {}
 BLOCK_BYTES = 256  # of prompt text to a block of the prefix cache: 64 tokens
 SIMULATED_PRICES: Mapping[str, Price] = {
     name: Price(
@@ -124,18 +127,19 @@ class SimulatedTransport:
         return None
 
     async def _refuse(self, status: int, draw: Draw) -> SimulatedResponse:
+        hint = {"retry-after": f"{self._simulation.retry_after_s:g}"} if status in (429, 503) else {}
+        body = wire.error(status, "The simulated upstream is overloaded or out of order")
+        response = self._at_once(status, body, hint)
         await asyncio.sleep(draw.log_normal(self._simulation.first_token_s.median, 0.5) / 10)
-        response = self._at_once(status, wire.error(status, "The simulated upstream is overloaded or out of order"))
-        if status in (429, 503):
-            response.headers["retry-after"] = f"{self._simulation.retry_after_s:g}"
         return response
 
-    def _at_once(self, status: int, body: bytes) -> SimulatedResponse:
-        return self._headed(SimulatedResponse(self._books, status, steps=[Step(self._clock.now(), body)], bill=None))
+    def _at_once(self, status: int, body: bytes, more: Mapping[str, str] = EMPTY) -> SimulatedResponse:
+        steps = [Step(self._clock.now(), body)]
+        return self._headed(SimulatedResponse(self._books, status, steps=steps, bill=None), more)
 
-    def _headed(self, response: SimulatedResponse, content_type: str = "application/json") -> SimulatedResponse:
-        response.headers["Content-Type"] = content_type
-        response.headers["x-request-id"] = f"req_sim{self._calls}"
+    def _headed(self, response: SimulatedResponse, more: Mapping[str, str] = EMPTY) -> SimulatedResponse:
+        head = {"Content-Type": "application/json", "x-request-id": f"req_sim{self._calls}", **more}
+        response.headers = CIMultiDict(head)
         return response
 
     def _embed(self, asked: Question, draw: Draw) -> SimulatedResponse:
@@ -166,7 +170,7 @@ class SimulatedTransport:
         cut = draw.share() < self._simulation.cut_share
         if cut:
             del steps[1 + draw.below(len(steps) - 1) :]
-        return self._headed(SimulatedResponse(self._books, 200, steps=steps, bill=bill, cut=cut), "text/event-stream")
+        return self._headed(SimulatedResponse(self._books, 200, steps=steps, bill=bill, cut=cut), EVENTS)
 
     def _answer(self, asked: Question, say: Draw) -> Answer:
         offered = [] if asked.after_tool() else asked.functions()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -84,7 +85,7 @@ class SimulatedResponse:
 
     def __init__(self, books: Books, status: int, *, steps: list[Step], bill: Bill | None, cut: bool = False) -> None:
         self.status = status
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.headers: Mapping[str, str] = CIMultiDict()
         self._books = books
         self._steps = steps
         self._next = 0
@@ -112,6 +113,7 @@ class SimulatedResponse:
         except asyncio.CancelledError:
             self.close()
             raise
+        self._steps = [replace(self._steps[-1], at=self._books.now())]
 
     def close(self) -> None:
         bill, self._bill = self._bill, None

@@ -73,8 +73,8 @@ class ResponseStream:
         self._number = -1
 
     def turn(self, answers: list[Answer], number: int) -> bytes:
-        delta = self._event("response.output_text.delta", {**self._part, "delta": answers[0].pieces[number]})
-        return delta if number else self._opening() + delta
+        begun = b"" if number else self._opening()
+        return begun + self._event("response.output_text.delta", {**self._part, "delta": answers[0].pieces[number]})
 
     def _opening(self) -> bytes:
         begun = {"type": "message", "id": f"msg_{self._naming.id}", "status": "in_progress", "role": "assistant"}

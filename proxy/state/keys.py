@@ -170,7 +170,7 @@ class KeyStore:
         return self._keys
 
     def lookup(self, presented: str) -> KeyRecord | None:
-        return self.find(presented, self._pepper.digest(presented.encode("utf-8", "surrogateescape")))
+        return self.find(presented, self._pepper.digest(presented.encode("utf-8", "surrogatepass")))
 
     def find(self, presented: str, digest: bytes) -> KeyRecord | None:
         """As `lookup`, for who has the digest already."""
@@ -242,7 +242,7 @@ class Keyring:
     def identify(self, presented: str) -> KeyRecord | None:
         if len(presented) > PRESENTED_CHARS_MAX:
             return None
-        digest = self._pepper.digest(presented.encode("utf-8", "surrogateescape"))
+        digest = self._pepper.digest(presented.encode("utf-8", "surrogatepass"))
         record = self._configured.get(digest) or self._store.find(presented, digest)
         return OPEN if record is None and self.open else record
 

@@ -199,7 +199,7 @@ class World:
                 clock=self.clock,
                 dialect=dialect,
                 race=Race(bench, AttemptBudget()),
-                finish=Finish(self.clock, [self], lambda name, error: self.defects.append(error)),
+                finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.accepting,
                 started=lambda route: None,

@@ -187,6 +187,7 @@ async def stream_of(places: list[tuple[int, int]], ending: bytes, age_us: int = 
     tally = streams.Tally(running=1)
     stream = streams.Stream(Request(body.chat_stream(500), "key"), 7, plan=PLAN, tally=tally)
     stream.connection_made(Wire())
+    stream.begin()
     stream.data_received(STREAM_HEAD % b"7")
     sent_at_us = streams.now_us() - age_us
     for number, place in places:

@@ -118,9 +118,7 @@ def test_a_providers_mistakes_are_told_without_the_readers_inner_names(
 
 def test_the_line_is_that_of_the_value_itself(tmp_path: Path) -> None:
     text = GOOD.replace("weight: 2}", "weight: two}")
-    assert refusal(tmp_path, text) == [
-        "headgate.yaml:9 models.qwen.targets.1.weight: Input should be a valid integer"
-    ]
+    assert refusal(tmp_path, text) == ["headgate.yaml:9 models.qwen.targets.1.weight: Input should be a valid integer"]
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(tmp_path: Path) -> None:
@@ -267,7 +265,12 @@ def test_the_example_is_right_with_everything_switched_on(tmp_path: Path) -> Non
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["sim/a", "single"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["sim/a", "single"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )

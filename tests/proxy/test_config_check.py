@@ -30,7 +30,14 @@ def test_short_forms_are_written_out_in_their_place() -> None:
     [
         {"models": 3},
         {"models": {"a": 3, "b": {"targets": 3}, "c": {"targets": [3, [], {}]}, "d": None}},
-        {"models": ["a"], "providers": ["p"], "agents": [1], "keys": {"a": 1}, "server": 1, "pricing": {"overrides": 1}},
+        {
+            "models": ["a"],
+            "providers": ["p"],
+            "agents": [1],
+            "keys": {"a": 1},
+            "server": 1,
+            "pricing": {"overrides": 1},
+        },
         {"agents": {"a": {"models": "m"}, "b": 1}, "keys": [1, {"key": []}], "server": {"host": 1, "workers": "4"}},
         {"providers": {"a": {"kind": []}}, "admin": {"host": [], "port": []}, "data_dir": [], "pricing": []},
     ],

@@ -41,7 +41,7 @@ def test_an_address_left_empty_is_the_vendors() -> None:
 
 
 def test_an_unknown_engine_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match="Input should be one of azure, .*vllm"):
+    with pytest.raises(ValidationError, match=r"Input should be one of azure, .*vllm"):
         openai(engine="vlm", base_url="http://x/")
 
 

@@ -51,7 +51,9 @@ def test_what_is_not_plain_data_is_refused_with_its_line(text: str, line: int, m
 
 
 def test_an_alias_bomb_is_refused_at_its_first_anchor() -> None:
-    bomb = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh"))
+    bomb = "a: &a [x]\n" + "".join(
+        f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)
+    )
     with pytest.raises(SyntaxProblem, match="anchors are not read"):
         read(bomb)
 

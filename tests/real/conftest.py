@@ -5,7 +5,6 @@ Every scenario that succeeds is run twice, straight against the upstream and thr
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,16 +117,6 @@ def patient_gate(folder: Path, upstream: Upstream) -> Iterator[Gate]:
 
 
 def _gate(folder: Path, upstream: Upstream, attempts: int) -> Iterator[Gate]:
-    if os.environ.get("HEADGATE_REAL_DIRECT"):
-
-        class Direct:
-            url = upstream.base_url[:-3]
-
-            def base_url(self, agent, run=None):
-                return upstream.base_url
-
-        yield Direct()
-        return
     folder.mkdir()
     gate = Gate(folder, upstream.base_url, scripted.API_KEY, MODELS, attempts)
     try:

@@ -43,16 +43,7 @@ def ensure(name: str) -> None:
     print(f"installing the environment {name!r} in {home}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=INSTALL_S_MAX)
     subprocess.run(
-        [
-            str(home / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--require-hashes",
-            "-r",
-            str(_requirements(name)),
-        ],
+        [str(home / "bin" / "pip"), "install", "--quiet", "--require-hashes", "--requirement", requirements],
         check=True,
         timeout=INSTALL_S_MAX,
         env=os.environ | (ENGINE_BUILD if name == "engine" else {}),

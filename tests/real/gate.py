@@ -13,9 +13,8 @@ from typing import Any
 
 from tests.real.processes import Process, eventually, free_port, request_json, run_gate_command, wait_until_ready
 
-import os
 
-API_KEY = "sk-upstream-of-the-real-clients" if os.environ.get("HEADGATE_REAL_DIRECT") else "hg-key-of-the-real-clients"
+API_KEY = "hg-key-of-the-real-clients"
 INPUT_USD_PER_MTOK = 2
 OUTPUT_USD_PER_MTOK = 8
 
@@ -39,11 +38,15 @@ class Gate:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
     def base_url(self, agent: str, run: str | None = None) -> str:
         return f"{self.url}/agents/{agent}" + (f"/runs/{run}" if run else "") + "/v1"
 
     def admin(self, path: str) -> Any:
-        return request_json(f"http://127.0.0.1:{self.admin_port}{path}")
+        return request_json(f"{self.admin_url}{path}")
 
     def run(self, run: str, *, calls: int) -> dict[str, Any]:
         """The summary of a run once the ledger knows so many calls of it; its rows are written in groups."""
@@ -62,7 +65,7 @@ class Gate:
         return dict(row)
 
     def command(self, *arguments: str) -> Any:
-        return json.loads(run_gate_command(*arguments, "--config", str(self.config), "--json"))
+        return json.loads(run_gate_command(*arguments, "--admin", self.admin_url, "--json"))
 
     def _configuration(
         self, folder: Path, upstream: str, api_key: str, models: tuple[str, ...], attempts: int

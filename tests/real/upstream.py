@@ -3,8 +3,8 @@
 `chat`, `embed` and any other name behave; `weave` interleaves its tool calls; `busy` is always overloaded, `busy-twice`
 and `busy-second` only at first; `context`, `missing`, `denied` and `broken` refuse; `slow` streams for twenty seconds
 and `late` answers after as long, and both note who left; `cut`, `fault` and `fault-first` go wrong inside a stream.
-`/__log` and `/__bill` tell what happened, `/__reset` forgets it. Run as `python -m tests.real.upstream`: prints its port
-as one line of JSON, then serves until it is terminated.
+`/__log` and `/__bill` tell what happened, `/__reset` forgets it. Run as `python -m tests.real.upstream`: it prints its
+port as one line of JSON and serves until it is terminated.
 """
 
 from __future__ import annotations

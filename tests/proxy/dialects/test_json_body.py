@@ -154,7 +154,9 @@ def test_loads_takes_what_the_grammar_allows(text: str) -> None:
     assert loads(text.encode()) == json.loads(text)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[" * 200_000, b'"\\ud800', b"nope", b"1" * 5000 + b"x"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[" * 200_000, b'"\\ud800', b"nope", b'["\\ud800",' + b"[" * 200_000, b"1" * 5000 + b"x"]
+)
 def test_loads_and_object_of_fail_with_a_value_error_only(raw: bytes) -> None:
     for read in (loads, object_of):
         with pytest.raises(ValueError):
@@ -164,6 +166,11 @@ def test_loads_and_object_of_fail_with_a_value_error_only(raw: bytes) -> None:
 def test_a_repeated_name_beside_a_lone_surrogate_is_a_value_error_too() -> None:
     with pytest.raises(RepeatedName):
         object_of(b'{"a":"\\ud800","b":1,"b":2}')
+
+
+def test_names_in_escapes_stay_apart_beside_a_lone_surrogate() -> None:
+    raw = b'{"\\ud83d\\ude00":1,"\\ud83d\\ude01":2,"t":"\\ud800"}'
+    assert [bytes(value) for value in top_level(raw).values()] == [b"1", b"2", b'"\\ud800"']
 
 
 def test_dumps_keeps_text_readable_and_lone_surrogates_alive() -> None:

@@ -152,6 +152,7 @@ def test_after_the_end_marker_only_usage_is_read() -> None:
         ({"error": {"message": "m", "code": "rate_limit_exceeded"}}, "upstream_overloaded", 429),
         ({"error": {"message": "m", "type": "insufficient_quota"}}, "upstream_quota", 429),
         ({"error": {"message": "m", "code": 503}}, "upstream_error", 503),
+        ({"error": {"message": "m", "code": "503"}}, "upstream_error", 503),
         ({"error": {"message": "m", "code": "context_length_exceeded"}}, "upstream_rejected", 400),
         ({"error": {"message": "m", "code": "invalid_api_key"}}, "upstream_auth", 502),
         ({"error": {"message": "m"}}, "upstream_error", 502),

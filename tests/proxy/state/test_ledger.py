@@ -149,8 +149,10 @@ async def test_a_failed_commit_stops_new_calls_keeps_what_waits_and_is_never_tri
     assert (ledger.accepting, ledger.failed, ledger.waiting) == (False, 1, 600)
     assert len(said) == 1 and "full" in said[0]
     await ledger.query(lambda file: file.execute("PRAGMA max_page_count = 1000000"))
+    ledger.append(outcome())
     assert ledger.step() == 0
     assert await ledger.query(ids) == ["safe"]
+    assert (ledger.failed, ledger.waiting) == (1, 602)
 
 
 def _allow_no_more_pages(file: sqlite3.Connection) -> None:
