@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
+from io import FileIO
 
 import uvloop
 from msgspec import structs
@@ -29,7 +30,7 @@ from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Bench
 from proxy.execution.race import Race
-from proxy.finish import Finish, Recorder
+from proxy.finish import Finish, Observer, Recorder
 from proxy.listeners import AdminListener, DataListener, ListenError, bind, url
 from proxy.pipeline import Parts, Pipeline
 from proxy.state.keys import Keyring, KeyStore, KeyStoreError, load_pepper
@@ -69,7 +70,7 @@ class Gate:
             config.telemetry.log_format == "auto" and sys.stderr.isatty()
         )
         # Unbuffered and our own: a writer stuck in a shared buffer would hold up the end of the process.
-        self.log = RequestLog(open(2, "wb", buffering=0, closefd=False), clock.wall, terminal=terminal)
+        self.log = RequestLog(FileIO(2, "wb", closefd=False), clock.wall, terminal=terminal)
         self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
         self.tasks = Tasks(self._task_failed)
         self._counting = Counting()
@@ -124,10 +125,8 @@ class Gate:
             self.log.event("reload refused", "error", {"why": str(error)})
             return str(error)
         snapshot = assembled.snapshot
-        routes = snapshot.planner.routes
-        self.metrics.reconfigure(
-            routes.names, assembled.metered, agents=_agents(config), models=assembled.targets.book_models
-        )
+        routes, models = snapshot.planner.routes, assembled.targets.book_models
+        self.metrics.reconfigure(routes.names, assembled.metered, agents=_agents(config), models=models)
         self.config, self._assembled = config, assembled
         self.metrics.reload_succeeded(self._clock.wall())
         self.log.event("reloaded", "info", {"version": snapshot.version})
@@ -155,7 +154,7 @@ class Gate:
             started=self.metrics.attempt_started,
             ended=self.metrics.attempt_ended,
         )
-        observers = {"ledger": Recorder(self.ledger), "metrics": self.metrics, "log": self.log}
+        observers: dict[str, Observer] = {"ledger": Recorder(self.ledger), "metrics": self.metrics, "log": self.log}
         return Pipeline(
             Parts(
                 clock=self._clock,
@@ -192,7 +191,7 @@ class Gate:
         metrics.watch("ledger_queue_entries", lambda: ledger.waiting)
         metrics.watch("ledger_lag_seconds", lambda: ledger.lag_s(loop.time()))
         metrics.watch_drift(lambda: ledger.posted_usd_nanos)
-        metrics.watch("ledger_writes_total", lambda: ledger.written, "ok")
+        metrics.watch("ledger_writes_total", lambda: ledger.commits, "ok")
         metrics.watch("ledger_writes_total", lambda: ledger.failed, "failed")
         metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
 
