@@ -6,7 +6,7 @@ Every scenario that succeeds is run twice, straight against the upstream and thr
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,9 @@ class Stage:
         return error
 
 
+OnStage = Callable[[str, str], Stage]
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("real")
@@ -118,17 +121,22 @@ def patient_gate(folder: Path, upstream: Upstream) -> Iterator[Gate]:
 
 def _gate(folder: Path, upstream: Upstream, attempts: int) -> Iterator[Gate]:
     folder.mkdir()
-    gate = Gate(folder, upstream.base_url, scripted.API_KEY, MODELS, attempts)
+    gate = Gate(folder, {"base_url": upstream.base_url, "api_key": scripted.API_KEY}, MODELS, attempts)
     try:
         yield gate
     finally:
         gate.process.stop()
 
 
-def stage(environment: str, module: str, folder: Path, upstream: Upstream, gate: Gate) -> Iterator[Stage]:
-    """For the fixtures of one test file."""
-    client = Client(environment, module, folder)
-    try:
-        yield Stage(client, upstream, gate)
-    finally:
+@pytest.fixture(scope="session")
+def on_stage(folder: Path, upstream: Upstream, gate: Gate) -> Iterator[OnStage]:
+    """Brings a client module of an environment on stage."""
+    clients: list[Client] = []
+
+    def bring(environment: str, module: str) -> Stage:
+        clients.append(Client(environment, module, folder))
+        return Stage(clients[-1], upstream, gate)
+
+    yield bring
+    for client in clients:
         client.stop()

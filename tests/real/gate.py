@@ -13,19 +13,18 @@ from typing import Any
 
 from tests.real.processes import Process, eventually, free_port, request_json, run_gate_command, wait_until_ready
 
-
 API_KEY = "hg-key-of-the-real-clients"
 INPUT_USD_PER_MTOK = 2
 OUTPUT_USD_PER_MTOK = 8
 
 
 class Gate:
-    """`upstream` is the base URL of an OpenAI-compatible server; `models` are offered under their own names."""
+    """`provider` is its block of the configuration; `models` of it are offered under their own names."""
 
-    def __init__(self, folder: Path, upstream: str, api_key: str, models: tuple[str, ...], attempts: int) -> None:
+    def __init__(self, folder: Path, provider: dict[str, str], models: tuple[str, ...], attempts: int) -> None:
         self.port, self.admin_port = free_port(), free_port()
         self.config = folder / "headgate.yaml"
-        self.config.write_text(json.dumps(self._configuration(folder, upstream, api_key, models, attempts), indent=1))
+        self.config.write_text(json.dumps(self._configuration(folder, provider, models, attempts), indent=1))
         command = [sys.executable, "-m", "proxy", "serve", "--config", str(self.config)]
         self.process = Process(command, folder / "gate.log")
         try:
@@ -68,7 +67,7 @@ class Gate:
         return json.loads(run_gate_command(*arguments, "--admin", self.admin_url, "--json"))
 
     def _configuration(
-        self, folder: Path, upstream: str, api_key: str, models: tuple[str, ...], attempts: int
+        self, folder: Path, provider: dict[str, str], models: tuple[str, ...], attempts: int
     ) -> dict[str, Any]:
         price = {"input_usd_per_mtok": INPUT_USD_PER_MTOK, "output_usd_per_mtok": OUTPUT_USD_PER_MTOK}
         return {
@@ -76,7 +75,7 @@ class Gate:
             "admin": {"host": "127.0.0.1", "port": self.admin_port},
             "data_dir": str(folder / "data"),
             "keys": [{"key": API_KEY, "agent": "any"}],
-            "providers": {"lab": {"kind": "openai", "base_url": upstream, "api_key": api_key}},
+            "providers": {"lab": {"kind": "openai", **provider}},
             "models": {model: {"targets": [f"lab/{model}"]} for model in models},
             "defaults": {"retry": {"attempts": attempts}},
             "pricing": {"overrides": {f"lab/{model}": price for model in models}},

@@ -79,7 +79,7 @@ class Client:
 
     def __init__(self, environment: str, module: str, folder: Path) -> None:
         command = [str(environments.python(environment)), str(CLIENTS / "runner.py"), module]
-        self._process = Process(command, folder / f"{environment}-{module}.log", {"TMPDIR": str(folder)})
+        self._process = Process(command, folder / f"{module}-{time.monotonic_ns()}.log", {"TMPDIR": str(folder)})
 
     def run(self, scenario: str, base_url: str, api_key: str) -> dict[str, Any]:
         """`{"value": ...}`, or `{"error": {...}}` with the exception's classes and the SDK's fields of it."""

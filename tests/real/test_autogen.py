@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.real.conftest import Stage, Upstream, stage
+from tests.real.conftest import OnStage, Stage, Upstream
 from tests.real.gate import API_KEY, Gate, cost_usd_nanos
 from tests.real.processes import REPOSITORY, run_script
 
@@ -17,8 +14,8 @@ TURNS = 4
 
 
 @pytest.fixture(scope="module")
-def team(folder: Path, upstream: Upstream, gate: Gate) -> Iterator[Stage]:
-    yield from stage("clients", "autogen_team", folder, upstream, gate)
+def team(on_stage: OnStage) -> Stage:
+    return on_stage("clients", "autogen_team")
 
 
 @pytest.mark.parametrize("scenario", ["chat", "chat_stream"])

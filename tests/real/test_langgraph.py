@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.real.conftest import Stage, Upstream, stage
+from tests.real.conftest import OnStage, Stage, Upstream
 from tests.real.gate import API_KEY, Gate, cost_usd_nanos
 from tests.real.processes import REPOSITORY, run_script
 
@@ -15,20 +12,18 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def agent(folder: Path, upstream: Upstream, gate: Gate) -> Iterator[Stage]:
-    yield from stage("clients", "langgraph_agent", folder, upstream, gate)
+def agent(on_stage: OnStage) -> Stage:
+    return on_stage("clients", "langgraph_agent")
 
 
 def test_an_agent_runs_is_resumed_by_another_process_and_is_billed_to_its_run(
-    agent: Stage, folder: Path, upstream: Upstream, gate: Gate
+    agent: Stage, on_stage: OnStage, upstream: Upstream, gate: Gate
 ) -> None:
     base_url = gate.base_url("researcher", "thesis")
     first = agent.same("start", base_url)
     assert first["messages"] == ["human", "ai", "tool", "tool", "ai"]
     bill = [upstream.bill()["chat"]]
-    later = next(stage("clients", "langgraph_agent", folder, upstream, gate))
-    second = later.same("resume", base_url)
-    later.client.stop()
+    second = on_stage("clients", "langgraph_agent").same("resume", base_url)
     assert second["messages"] == first["messages"] * 2
     bill.append(upstream.bill()["chat"])
     cost = sum(map(cost_usd_nanos, bill))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.real.conftest import Stage, Upstream, stage
+from tests.real.conftest import OnStage, Stage, Upstream
 from tests.real.gate import Gate, cost_usd_nanos
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def litellm(folder: Path, upstream: Upstream, gate: Gate) -> Iterator[Stage]:
-    yield from stage("litellm", "litellm_sdk", folder, upstream, gate)
+def litellm(on_stage: OnStage) -> Stage:
+    return on_stage("litellm", "litellm_sdk")
 
 
 @pytest.mark.parametrize("scenario", ["completion", "completion_stream", "async_completion", "async_completion_stream"])

@@ -145,6 +145,7 @@ async def _events(path: str, body: Json, number: int) -> AsyncIterator[Json]:
         for step in range(0 if model == "fault-first" else 3):
             yield replies.chat_chunk(body, number, {"content": f"word{step} "})
         if model != "cut":
+            await asyncio.sleep(SLOW_GAP_S)  # or it arrives with them, and all is still before the first byte
             yield replies.error("the engine fell over", "engine_failure", "server_error")
     else:
         for event in _whole_events(path, body, number):

@@ -256,6 +256,13 @@ def give_up_waiting(base_url: str, api_key: str) -> Any:
     return client.chat.completions.create(model="late", messages=HELLO).model_dump()
 
 
+def patient_for_each_piece(base_url: str, api_key: str) -> Any:
+    """Two seconds of a stream under a timeout of one: it bounds each read, not their sum."""
+    client = OpenAI(base_url=base_url, api_key=api_key, timeout=1.0, max_retries=0)
+    with client.chat.completions.create(model="slow", messages=HELLO, stream=True) as stream:
+        return [next(stream).choices[0].delta.content for _ in range(40)]
+
+
 def _read_to_the_end(base_url: str, api_key: str, model: str) -> Any:
     client = OpenAI(base_url=base_url, api_key=api_key)
     with client.chat.completions.create(model=model, messages=HELLO, stream=True) as stream:
