@@ -20,7 +20,7 @@ info = ModelInfo(
 
 def member(name: str, task: str) -> AssistantAgent:
     model = OpenAIChatCompletionClient(
-        model=os.environ.get("HEADGATE_MODEL", "gpt-5.5"),
+        model=os.environ.get("HEADGATE_MODEL", "sim-small"),
         base_url=f"{gate}/agents/{name}/runs/{run}/v1",
         api_key=os.environ.get("HEADGATE_KEY", "any"),
         model_info=info,

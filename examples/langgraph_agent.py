@@ -24,7 +24,7 @@ def add(first: int, second: int) -> int:
 
 agent = create_agent(
     ChatOpenAI(
-        model=os.environ.get("HEADGATE_MODEL", "gpt-5.5"),
+        model=os.environ.get("HEADGATE_MODEL", "sim-small"),
         base_url=f"{gate}/agents/researcher/runs/{run}/v1",
         api_key=SecretStr(os.environ.get("HEADGATE_KEY", "any")),
     ),

@@ -91,11 +91,12 @@ class Request:
         self.prompt_tokens = max(1, len(body) // 4)
         model = MODEL.search(body)
         self.model = model[1] if model else b'"bench"'
-        self.streamed = STREAM.search(body) is not None and self.path.endswith(b"/chat/completions")
+        asked = b'"stream"' in body and STREAM.search(body) is not None  # a plain search rules most bodies out, fast
+        self.streamed = asked and self.path.endswith(b"/chat/completions")
         self.wants_usage = self.streamed and INCLUDE_USAGE.search(body) is not None
         named = lowered.find(b"\r\nx-nonce:")
         nonce = NONCE.search(head, named + 10, head.find(b"\r\n", named + 2)) if named >= 0 else None
-        user = USER.search(body) if nonce is None else None
+        user = USER.search(body) if nonce is None and b'"user"' in body else None
         self.nonce = nonce[0] if nonce else user[1] if user else b"none"
 
     def usage(self, tokens: int) -> bytes:

@@ -24,7 +24,8 @@ from pricing.book import Bill, explain
 from proxy.assemble import Assembled, Tools, Transports, assemble
 from proxy.banner import banner
 from proxy.clock import Clock, SystemClock, day_wall
-from proxy.config import Config, ConfigError, effective
+from proxy.config.check import is_loopback
+from proxy.config.load import Config, ConfigError, effective
 from proxy.counting import Counting
 from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
@@ -47,7 +48,6 @@ from proxy.types import Usage
 from proxy.watching import measure_lag, watch_config, watch_keys
 
 Load = Callable[[], Config]
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Gate:
@@ -59,7 +59,7 @@ class Gate:
         self.ready = False
         self._load = load
         self._clock = clock
-        self._loopback = config.server.host in LOOPBACK
+        self._loopback = is_loopback(config.server.host)
         data = bind(config.server.host, config.server.port, "data listener", "--port")
         admin = bind(config.admin.host, config.admin.port, "admin listener", "--admin-port")
         self.data_url, self.admin_url = url(data), url(admin)

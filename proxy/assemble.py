@@ -15,9 +15,9 @@ from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
 from pricing.book import PriceBook, load
 from proxy.clock import Clock, today
-from proxy.config import Config
-from proxy.config_providers import OpenAIProvider, SimulatedProvider
-from proxy.config_schema import Agent, Defaults, Model, TargetChoice
+from proxy.config.load import Config
+from proxy.config.providers import OpenAIProvider, SimulatedProvider
+from proxy.config.schema import Agent, Defaults, Model, TargetChoice
 from proxy.dialects.base import Dialect
 from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.config import Config
+from proxy.config.load import Config
 
 
 def banner(config: Config, data_url: str, admin_url: str, notices: tuple[str, ...]) -> str:

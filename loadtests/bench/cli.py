@@ -71,6 +71,7 @@ def measure(given: argparse.Namespace, progress: Progress) -> Results:
         bench.start()
         for section in [given.only] if given.only else SECTIONS:
             bench.run(section)
+        bench.check_metering()
         return bench.results
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .figures import slope
+from .metering import priced_calls
 from .processes import BenchError
 from .request_cost import CONNECTIONS, Faults, load
 from .systems import Lab, wait_answer, wait_ready
 
 SETTLE_S = 1.5  # until a new process counts as idle
 SAMPLES = 100
+LABEL = "headgate, growth test"
 WARM_REQUESTS = 20_000  # before memory has to be flat, or half of a shorter run
 
 
@@ -30,8 +32,9 @@ class Growth:
         return slope(self.after_warm_up()) * 100_000
 
 
-def measure_growth(lab: Lab, name: str, *, requests: int, faults: Faults) -> Growth:
-    system = lab.start(name)
+def measure_growth(lab: Lab, *, requests: int, faults: Faults) -> Growth:
+    """Of the gate alone, in a process of its own."""
+    system = lab.start("headgate")
     wait_ready(system)
     every = max(1, requests // SAMPLES)
     options = ["--requests", str(requests), "--connections", str(CONNECTIONS), "--progress", str(every)]
@@ -40,10 +43,11 @@ def measure_growth(lab: Lab, name: str, *, requests: int, faults: Faults) -> Gro
         if "progress" in row:
             samples.append((int(row["progress"]), system.server.resident_mb()))
         else:
-            faults.add(name, row)
+            faults.add(LABEL, row)
+    faults.compare(LABEL, priced_calls(system))
     lab.stop(system)
     if not samples:
-        raise BenchError(f"{name} answered too few of {requests} requests: {faults.sample}")
+        raise BenchError(f"headgate answered too few of {requests} requests: {faults.sample}")
     return Growth(tuple(samples))
 
 

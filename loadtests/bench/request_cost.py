@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from .processes import BenchError, lines
 from .systems import KEY, Lab, System, module
@@ -28,19 +29,28 @@ class Faults:
     checked: int = 0
     wrong: int = 0
     sample: str = ""
+    calls: Counter[str] = field(default_factory=Counter)  # answered, by system
 
     def add(self, name: str, row: Row) -> None:
         self.checked += int(row["requests"])
+        self.calls[name] += int(row["requests"])
         bad = int(row["wrong"]) + int(row["broken"])
         self.wrong += bad
         if bad:
             self.sample = f"{name}: {row['sample']}"
 
-    def add_streams(self, name: str, chunks: int, *, bad: int, sample: str) -> None:
+    def add_streams(self, name: str, streams: int, *, chunks: int, bad: int, sample: str) -> None:
         self.checked += chunks
+        self.calls[name] += streams
         self.wrong += bad
         if bad:
             self.sample = f"{name}: {sample}"
+
+    def compare(self, name: str, metered: int) -> None:
+        """`metered`: the calls that the system itself has a price for."""
+        if metered < self.calls[name]:
+            self.wrong += self.calls[name] - metered
+            self.sample = f"{name}: {self.calls[name]} calls were answered, {metered} metered and priced"
 
 
 def has_wrk() -> bool:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from . import growth, request_cost, stream_cost
 from .growth import Growth
+from .metering import priced_calls
 from .request_cost import Faults
 from .systems import Lab, System, wait_answer, wait_ready
 
@@ -89,6 +90,12 @@ class Bench:
             self._idle_cpu[system.name] = (system.server.cpu_s() - before[system.name]) / growth.SETTLE_S
             wait_answer(system)
 
+    def check_metering(self) -> None:
+        """After the last section: the gate must have metered and priced every call that the clients saw answered."""
+        for system in self._systems:
+            if system.name == "headgate":
+                self.results.faults.compare(system.name, priced_calls(system))
+
     def run(self, section: Section) -> None:
         if section == "requests":
             self._requests()
@@ -146,7 +153,7 @@ class Bench:
         if "headgate" in self._names:
             self._say(f"memory over {self._size.growth_requests:,} requests: headgate")
             requests, faults = self._size.growth_requests, self.results.faults
-            self.results.growth = growth.measure_growth(self._lab, "headgate", requests=requests, faults=faults)
+            self.results.growth = growth.measure_growth(self._lab, requests=requests, faults=faults)
 
     def _starts(self) -> None:
         for number in range(self._size.starts):

@@ -51,7 +51,7 @@ def measure_streams(lab: Lab, system: System, load: Load, *, idle_cpu: float, fa
         raise BenchError("the streaming client said nothing")
     lost = int(row["lost"])
     bad = lost + int(row["misplaced"]) + int(row["unended"])
-    faults.add_streams(system.name, int(row["chunks"]), bad=bad, sample=str(row["sample"]))
+    faults.add_streams(system.name, load.streams, chunks=int(row["chunks"]), bad=bad, sample=str(row["sample"]))
     used = marks[1] - marks[0] - idle_cpu * load.window_s
     return Result(
         cpu_us=max(0.0, used) * 1e6 / max(1.0, counted),

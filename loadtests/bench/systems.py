@@ -35,6 +35,7 @@ class System:
     port: int
     server: Server
     started_at: float  # time.perf_counter() just before exec
+    admin_port: int = 0  # the gate's
 
 
 class Lab:
@@ -75,18 +76,19 @@ class Lab:
         if name == "hop":
             upstream = f"http://127.0.0.1:{self.upstream_port}"
             return self._start(name, port, module("hop", "--port", str(port), "--upstream", upstream))
-        return self._start(name, port, self._gate(port))
+        admin_port = free_port()
+        return self._start(name, port, self._gate(port, admin_port), admin_port)
 
     def stop(self, system: System) -> None:
         system.server.stop()
         self._servers.remove(system.server)
 
-    def _start(self, name: str, port: int, command: Sequence[str]) -> System:
+    def _start(self, name: str, port: int, command: Sequence[str], admin_port: int = 0) -> System:
         core = self.load_core if name == "direct" else self.core
         started_at = time.perf_counter()
         server = Server(name, command, core=core, log=self.folder / f"{name}-{port}.log")
         self._servers.append(server)
-        return System(name, port, server, started_at)
+        return System(name, port, server, started_at, admin_port)
 
     def _nginx(self, port: int) -> list[str]:
         folder = self.folder / f"nginx-{port}"
@@ -96,11 +98,11 @@ class Lab:
         conf.write_text(string.Template(NGINX_CONF.read_text()).substitute(names))
         return [nginx_path() or "nginx", "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(conf)]
 
-    def _gate(self, port: int) -> list[str]:
+    def _gate(self, port: int, admin_port: int) -> list[str]:
         price = {"input_usd_per_mtok": 3, "output_usd_per_mtok": 12}
         configuration = {
             "server": {"host": "127.0.0.1", "port": port},
-            "admin": {"host": "127.0.0.1", "port": free_port()},
+            "admin": {"host": "127.0.0.1", "port": admin_port},
             "data_dir": str(self.folder / f"data-{port}"),
             "keys": [{"key": KEY, "agent": "bench"}],
             "providers": {

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from loadtests.bench import body, load, streams
 from loadtests.bench.figures import median, percentile, ratios, slope
 from loadtests.bench.growth import Growth
+from loadtests.bench.metering import total
 from loadtests.bench.processes import cpu_ticks, json_lines, resident_kb
 from loadtests.bench.report import Row, added, against_hop, render
 from loadtests.bench.request_cost import Faults
@@ -91,6 +92,22 @@ def test_of_wrk_only_the_line_of_the_script_counts_and_its_faults_are_kept() -> 
     faults.add("headgate", row)
     assert (faults.checked, faults.wrong) == (29481, 3)
     assert faults.sample == "headgate: 502 instead of number 000300000017"
+
+
+def test_a_call_that_was_answered_and_not_metered_is_a_fault() -> None:
+    faults = Faults()
+    faults.add("headgate", {"requests": 10, "wrong": 0, "broken": 0, "sample": ""})
+    faults.add_streams("headgate", 5, chunks=500, bad=0, sample="")
+    faults.compare("headgate", 16)  # one more that the client broke off
+    assert faults.wrong == 0
+    faults.compare("headgate", 14)
+    assert faults.wrong == 1
+    assert "15 calls were answered, 14 metered" in faults.sample
+
+
+def test_a_metric_is_the_sum_over_its_series() -> None:
+    text = 'a_total{x="1"} 2.0\na_total{x="2"} 3.5\na_total_created{x="1"} 99.0\n# a_total 7\nb_total 4\n'
+    assert (total(text, "a_total"), total(text, "b_total"), total(text, "c_total")) == (5.5, 4.0, 0.0)
 
 
 # --- requests and replies

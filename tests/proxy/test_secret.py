@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from proxy.config_tree import typed
+from proxy.config.tree import typed
 from proxy.secret import MASK, Secret
 
 CANARY = "sk-canary-0123456789"

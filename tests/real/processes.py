@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from proxy.vendors import VENDORS
 from tests.real import environments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,7 +27,12 @@ START_S_MAX = 30.0
 STOP_S_MAX = 15.0
 REPLY_S_MAX = 60.0
 SETTLE_S_MAX = 10.0
-QUIET = {"OPENAI_API_KEY": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
+LOOPBACK_ONLY = {  # no provider key, no proxy, no report to a vendor, no price list fetched at import
+    **{vendor.variable: "" for vendor in VENDORS.values()},
+    "NO_PROXY": "*",
+    "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
 
 
 class Process:
@@ -41,7 +47,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=sink,
-                env=os.environ | QUIET | (environment or {}),
+                env=os.environ | LOOPBACK_ONLY | (environment or {}),
             )
 
     def say(self, line: str) -> None:
@@ -95,7 +101,7 @@ def run_script(environment: str, script: Path, variables: dict[str, str]) -> str
     done = subprocess.run(
         [str(environments.python(environment)), str(script)],
         cwd=REPOSITORY,
-        env=os.environ | QUIET | variables,
+        env=os.environ | LOOPBACK_ONLY | variables,
         capture_output=True,
         text=True,
         timeout=REPLY_S_MAX,
@@ -110,6 +116,7 @@ def run_gate_command(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "proxy", *arguments],
         cwd=REPOSITORY,
+        env=os.environ | LOOPBACK_ONLY,
         capture_output=True,
         text=True,
         timeout=REPLY_S_MAX,
@@ -127,8 +134,12 @@ def free_port() -> int:
 
 
 def request_json(url: str, *, method: str = "GET") -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=REPLY_S_MAX) as reply:
+    with _straight().open(urllib.request.Request(url, method=method), timeout=REPLY_S_MAX) as reply:
         return json.load(reply)
+
+
+def _straight() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def eventually(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
@@ -145,8 +156,8 @@ def wait_until_ready(process: Process, url: str, timeout_s: float = START_S_MAX)
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         try:
-            with urllib.request.urlopen(url, timeout=1.0):
-                return
+            _straight().open(url, timeout=1.0).close()
+            return
         except (urllib.error.URLError, OSError):
             assert process.running(), f"it ended at its start:\n{process.last_errors()}"
             time.sleep(0.05)

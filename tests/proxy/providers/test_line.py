@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -155,4 +156,15 @@ async def test_the_socket_waits_for_its_reader() -> None:
         await asyncio.sleep(1)
         assert held == payload.total_bytes <= 4 * line_module.READ_BYTES + 262_144
         line.abort()
+        connection.close()
+
+
+async def test_nothing_is_unpacked_on_the_way() -> None:
+    packed = gzip.compress(b"0" * 10_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    async with caller(always(head + packed)) as client:
+        connection, line = await client.connect()
+        line.ask(HEAD, b"{}")
+        _, payload = await line.read()
+        assert await payload.readany() == packed
         connection.close()

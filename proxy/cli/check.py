@@ -1,0 +1,75 @@
+"""`headgate check`: is this file right, and what does it really say? It reads and starts nothing.
+
+On a terminal and in a pipe: one line a value, with its origin (a line of the file, the environment, a flag, the
+default). With `--json` an object, also for errors, so that a pipeline can read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import msgspec
+
+from proxy.cli.options import Subparsers, add_config, config_file
+from proxy.cli.output import Output, standard
+from proxy.config.load import Config, ConfigError, effective, load, oddities
+
+MISUSED = 2
+
+EXAMPLES = """\
+examples:
+  headgate check --config headgate.yaml                 every value and where it comes from
+  headgate check --config headgate.yaml | grep -v default
+  headgate check --config headgate.yaml --json          for a pipeline: {"version": ..., "settings": [...]}
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "check",
+        help="validate a configuration and show every value with its origin",
+        description="Validates a configuration file and shows the effective configuration; secrets are masked.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+
+
+def check(arguments: argparse.Namespace) -> int:
+    file: Path = config_file(arguments)
+    output = standard(os.environ)
+    try:
+        config = load(file, os.environ)
+    except ConfigError as error:
+        if not arguments.json:
+            raise
+        output.line(msgspec.json.encode({"errors": error.messages}).decode())
+        return MISUSED
+    if arguments.json:
+        output.line(_json(config))
+    else:
+        _lines(config, output, file)
+    return 0
+
+
+def _json(config: Config) -> str:
+    return msgspec.json.encode(
+        {"version": config.version, "warnings": oddities(config), "settings": effective(config)}
+    ).decode()
+
+
+def _lines(config: Config, output: Output, file: Path) -> None:
+    rows = [(setting.path, _text(setting.value), setting.origin) for setting in effective(config)]
+    output.table(("setting", "value", "origin"), rows)
+    for warning in oddities(config):
+        output.note(f"warning: {warning}")
+    if output.human:
+        output.success(f"{file} is valid; version {config.version}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,100 @@
+"""`headgate`: which commands there are, and which module knows each. It parses, dispatches and gives the exit code.
+
+Only the module of the command that was asked for is loaded; the others are a line in the help. Exit codes: 0 fine,
+1 failed, 2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxy.cli.by_name import function
+from proxy.cli.output import standard
+from proxy.config.error import ConfigError
+
+FAILED, MISUSED = 1, 2
+
+DESCRIPTION = """\
+A gate in front of your language models. Point the base URL of any OpenAI client at it; it forwards, streams,
+retries, and writes down what every call cost and for whom."""
+
+EXAMPLES = """\
+examples:
+  headgate up                                    try it now: no configuration, no key needed
+  headgate check --config headgate.yaml          is this file right, and what does it really say?
+  headgate serve --config headgate.yaml          run it
+  headgate keys create --agent planner           a key for one agent, shown once
+  headgate spend --by agent --since 1d           who spent what since yesterday
+  headgate explain REQUEST_ID                    one call: every attempt, every decision, the arithmetic
+
+`headgate COMMAND --help` tells more. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.
+"""
+
+
+class Command(NamedTuple):
+    """`module` has `register(subparsers)`, which declares options, and the function that runs the command."""
+
+    name: str
+    purpose: str
+    module: str
+    function: str
+
+
+COMMANDS = (
+    Command(
+        "up", "start without configuration: provider keys, local engines, else simulation", "proxy.cli.serve", "up"
+    ),
+    Command("serve", "start with a configuration file", "proxy.cli.serve", "serve"),
+    Command("demo", "a simulated fleet, direct against through the gate; nothing needed", "proxy.demo", "demo"),
+    Command("check", "validate a configuration and show every value with its origin", "proxy.cli.check", "check"),
+    Command("keys", "create, list and revoke the keys that callers present", "proxy.cli.keys", "keys"),
+    Command("spend", "what was spent, by agent, model, run or key", "proxy.cli.reports", "spend"),
+    Command("runs", "the runs of agents, with their calls and cost", "proxy.cli.reports", "runs"),
+    Command("explain", "one request: attempts, decisions, price", "proxy.cli.reports", "explain"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    asked = next((argument for argument in given if not argument.startswith("-")), None)
+    parser = _parser(asked)
+    chosen = parser.parse_args(given)
+    command = next((command for command in COMMANDS if command.name == chosen.command), None)
+    if command is None:
+        if chosen.version:
+            return function("proxy.cli.version:show")() or 0
+        parser.print_help()
+        return MISUSED
+    try:
+        return function(f"{command.module}:{command.function}")(chosen) or 0
+    except ConfigError as error:
+        standard(os.environ).failure(error.messages)
+        return MISUSED
+    except KeyboardInterrupt:
+        return FAILED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser(asked: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headgate",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    asked_module = next((command.module for command in COMMANDS if command.name == asked), None)
+    for command in COMMANDS:
+        if command.module != asked_module:
+            subparsers.add_parser(command.name, help=command.purpose, add_help=False)
+    if asked_module:
+        function(f"{asked_module}:register")(subparsers)
+    return parser

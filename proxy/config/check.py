@@ -1,0 +1,176 @@
+"""What no single field can know: short forms, features this version does not have, and names that refer to nothing.
+
+All of it works on the values as they were read, before the schema sees them, so that one run finds the mistakes of both
+kinds. It never assumes a type: what is not what it should be is left for the schema to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+
+from proxy.config.fields import below, nearest
+from proxy.config.file import Place
+from proxy.config.schema import Admin, Server
+from proxy.config.tree import Path, Problem, Value
+
+_KNOBS = frozenset("budget breaker cache concurrency hedge on_budget priority rpm tpm output_tokens_max".split())  # noqa: SIM905
+_MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members rounds shadow steps".split())  # noqa: SIM905
+
+# Names that will mean something one day; they are refused with other words than a typo, and never ignored.
+NOT_YET: Mapping[Path, frozenset[str]] = {
+    ("agents", "*"): _KNOBS,
+    ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
+    ("defaults",): _KNOBS,
+    ("keys", "*"): frozenset({"budget"}),
+    ("models", "*"): _MODES,
+    ("providers", "*"): frozenset({"gpu", "kv_tokens"}),
+    ("telemetry",): frozenset({"otlp"}),
+}
+# Values that are the whole block's nature: without them nothing else in the block can be judged.
+NATURES_NOT_YET: Mapping[Path, frozenset[str]] = {
+    ("models", "*", "mode"): frozenset({"cascade", "quorum", "debate"}),
+    ("providers", "*", "kind"): frozenset({"anthropic", "gemini", "bedrock"}),
+}
+LATER = "not available in this version"
+
+
+def write_out(values: dict[str, Value], places: dict[Path, Place]) -> None:
+    """Short forms, `qwen: vllm/qwen3` and `targets: [vllm/qwen3]`; the long form stands where the short one stood."""
+    models = values.get("models")
+    for name, model in _items(values, "models"):
+        if isinstance(model, str) and isinstance(models, dict):
+            models[name] = {"targets": [model]}
+            _moved(places, ("models", name), ("targets", 0))
+        targets = _list(below(values, ("models", name, "targets")))
+        for at, target in enumerate(targets):
+            if isinstance(target, str) and "/" in target:
+                provider, _, rest = target.partition("/")
+                targets[at] = {"provider": provider, "model": rest}
+                _moved(places, ("models", name, "targets", at), ("provider",))
+                _moved(places, ("models", name, "targets", at), ("model",))
+
+
+def _moved(places: dict[Path, Place], path: Path, further: Path) -> None:
+    if path in places:
+        places[path + further] = places[path]
+
+
+def take_out_what_is_later(values: dict[str, Value]) -> Iterator[Problem]:
+    server = values.get("server")
+    workers = below(server, ("workers",))
+    if isinstance(server, dict) and isinstance(workers, int) and workers > 1:
+        yield Problem(("server", "workers"), f"more than one worker is {LATER}: one process serves; start more gates")
+        del server["workers"]
+    for pattern, natures in NATURES_NOT_YET.items():
+        for path, block in _blocks(values, pattern[:-1]):
+            nature = block.get(str(pattern[-1]))
+            if isinstance(nature, str) and nature in natures:
+                yield Problem((*path, pattern[-1]), f"{pattern[-1]} {nature!r} is {LATER}")
+                _remove(values, path)
+    for pattern, names in NOT_YET.items():
+        for path, block in _blocks(values, pattern):
+            for name in [name for name in block if name in names]:
+                yield Problem((*path, name), LATER)
+                del block[name]
+
+
+def references(values: dict[str, Value]) -> Iterator[Problem]:
+    """Names of providers and models that nothing bears. Asked before anything is taken out."""
+    models = _names(values, "models")
+    if not models:
+        yield Problem(("models",), "no model is configured, so nothing could be served")
+    for name, model in _items(values, "models"):
+        for at, target in enumerate(_list(below(model, ("targets",)))):
+            yield from _target(values, ("models", name, "targets", at), target)
+    for pattern in (("agents", "*"), ("keys", "*")):
+        for path, block in _blocks(values, pattern):
+            for at, wanted in enumerate(_list(block.get("models"))):
+                if isinstance(wanted, str) and wanted not in models:
+                    yield Problem((*path, "models", at), f"there is no model {wanted!r}{nearest(wanted, models)}")
+    yield from _price_names(values)
+
+
+def _target(values: Value, path: Path, target: Value) -> Iterator[Problem]:
+    if isinstance(target, str):
+        yield Problem(path, "a target reads provider/model")
+    provider, model = below(target, ("provider",)), below(target, ("model",))
+    providers = _names(values, "providers")
+    if isinstance(provider, str) and provider not in providers:
+        yield Problem((*path, "provider"), f"there is no provider {provider!r}{nearest(provider, providers)}")
+    if isinstance(model, str) and model.endswith("*") and not str(path[1]).endswith("*"):
+        yield Problem((*path, "model"), "`*` needs a model name that ends with `*`")
+
+
+def _price_names(values: dict[str, Value]) -> Iterator[Problem]:
+    providers = _names(values, "providers")
+    for key, _ in _items(values.get("pricing"), "overrides"):
+        provider, _, model = key.partition("/")
+        if not model:
+            yield Problem(("pricing", "overrides", key), "the name must be provider/model")
+        elif provider not in providers:
+            hint = nearest(provider, providers)
+            yield Problem(("pricing", "overrides", key), f"there is no provider {provider!r}{hint}")
+
+
+def listeners(values: dict[str, Value], *, keys_stored: bool) -> Iterator[Problem]:
+    """Nothing is open to a network without a secret, and no secret is there twice."""
+    seen: dict[str, int] = {}
+    for at, entry in enumerate(_list(values.get("keys"))):
+        text = str(below(entry, ("key",)) or "")
+        if text and text in seen:
+            yield Problem(("keys", at, "key"), f"the same key as keys.{seen[text]}")
+        seen.setdefault(text, at)
+    if not _loopback(values, "server") and not keys_stored and not any(seen):
+        message = "an address beyond loopback needs keys: add one under `keys` or with `headgate keys create`"
+        yield Problem(("server", "host"), message)
+    if not _loopback(values, "admin") and not below(values, ("admin", "token")):
+        yield Problem(("admin", "host"), "an address beyond loopback needs `admin.token`")
+    server_port, admin_port = below(values, ("server", "port")), below(values, ("admin", "port"))
+    server_port = Server().port if server_port is None else server_port
+    admin_port = Admin().port if admin_port is None else admin_port
+    if server_port == admin_port != 0:
+        yield Problem(("admin", "port"), "the same port as server.port")
+
+
+def _loopback(values: dict[str, Value], block: str) -> bool:
+    host = below(values, (block, "host"))
+    return not isinstance(host, str) or is_loopback(host)  # absent: the default; of a wrong type: the schema refuses it
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _blocks(values: Value, pattern: Path, path: Path = ()) -> list[tuple[Path, dict[str, Value]]]:
+    """Every mapping at a place; a list, so that the caller may take things out."""
+    if not pattern:
+        return [(path, values)] if isinstance(values, dict) else []
+    if pattern[0] != "*":
+        return _blocks(below(values, pattern[:1]), pattern[1:], (*path, pattern[0]))
+    parts: Iterator[str | int] = iter(values) if isinstance(values, dict) else iter(range(len(_list(values))))
+    return [found for part in parts for found in _blocks(below(values, (part,)), pattern[1:], (*path, part))]
+
+
+def _remove(values: dict[str, Value], path: Path) -> None:
+    around = below(values, path[:-1])
+    if isinstance(around, dict):
+        del around[str(path[-1])]
+
+
+def _items(values: Value, block: str) -> list[tuple[str, Value]]:
+    found = below(values, (block,))
+    return list(found.items()) if isinstance(found, dict) else []
+
+
+def _names(values: Value, block: str) -> frozenset[str]:
+    return frozenset(name for name, _ in _items(values, block))
+
+
+def _list(value: Value) -> list[Value]:
+    return value if isinstance(value, list) else []

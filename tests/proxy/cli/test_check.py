@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.main import main
+
+GOOD = "providers: {sim: {kind: simulated}}\nmodels: {small: sim/small}\nadmin: {token: ${TOKEN:-}}\n"
+CANARY = "sk-canary-0123456789"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "headgate.yaml"
+    file.write_text(GOOD)
+    return file
+
+
+def test_each_value_is_a_line_with_its_origin(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"providers.sim.kind\tsimulated\t{file}:1" in lines
+    assert "server.port\t8080\tdefault" in lines
+    assert f"admin.token\tnull\t{file}:3" in lines
+    assert all(line.count("\t") == 2 for line in lines)
+
+
+def test_json_has_version_and_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", str(file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"path": "server.port", "value": 8080, "origin": "default"} in told["settings"]
+    assert len(told["version"]) == 12
+    assert told["warnings"] == []
+
+
+def test_json_has_the_errors_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(GOOD + "x: 1\n")
+    assert main(["check", "--config", str(file), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {"errors": [f"{file}:4 x: unknown key"]}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_secrets_are_masked(
+    file: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", CANARY)
+    assert main(["check", "--config", str(file), *arguments]) == 0
+    said = capsys.readouterr()
+    assert "********" in said.out
+    assert "environment TOKEN" in said.out
+    assert CANARY not in said.out + said.err
+
+
+def test_odd_prices_are_a_warning(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(GOOD + "pricing: {overrides: {sim/small: {input_usd_per_mtok: 0.0000001, output_usd_per_mtok: 1}}}")
+    assert main(["check", "--config", str(file)]) == 0
+    assert capsys.readouterr().err.startswith("warning: ")
+
+
+def test_without_the_option_the_usual_file_is_meant(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    assert main(["check"]) == 0
+    assert "headgate.yaml:1" in capsys.readouterr().out
+    file.unlink()
+    assert main(["check"]) == 2
+    assert capsys.readouterr().err == "headgate.yaml cannot be read: No such file or directory\n"

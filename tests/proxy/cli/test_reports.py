@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from pricing.book import Bill, explain
+from proxy.cli import reports
+from proxy.secret import Secret
+from proxy.state.ledger import Ledger
+from proxy.state.ledger_queries import LedgerReports
+from proxy.surfaces.admin import AdminServices, admin_app
+from proxy.types import Outcome, Usage
+from tests import build
+from tests.proxy.state.samples import attempt, call, outcome, refused
+
+
+class NoKeys:
+    def create(self, *_: object, **__: object) -> tuple[object, str]:
+        raise AssertionError("reports make no key")
+
+    def revoke(self, id: str) -> bool:
+        raise AssertionError("reports revoke no key")
+
+    def list(self) -> list[object]:
+        raise AssertionError("reports list no key")
+
+
+async def kept() -> str | None:
+    return None
+
+
+def bill(price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
+    return explain(usage, build.PRICE)
+
+
+class Gate:
+    """An admin listener over a real ledger, asked by the command in a thread of its own."""
+
+    def __init__(self, folder: Path, *done: Outcome, token: str | None = None) -> None:
+        ledger = Ledger.open(folder / "ledger.db")
+        for one in done:
+            ledger.append(one)
+        services = AdminServices(
+            reports=LedgerReports(ledger, bill),
+            keys=NoKeys(),  # type: ignore[arg-type]  # never called
+            metrics=lambda accept: (b"", "text/plain"),
+            config=dict,
+            targets=list,
+            reload=kept,
+            wall=lambda: 1_700_000_000.0,
+            audit=lambda line: None,
+            version="1",
+            base_url="",
+            token=Secret(token) if token else None,
+        )
+        self._app = admin_app(services)
+
+    async def run(self, *arguments: str) -> int:
+        async with TestServer(self._app) as server:
+            return await run(*arguments, "--admin", f"http://127.0.0.1:{server.port}")
+
+
+async def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    reports.register(parser.add_subparsers(dest="command"))
+    chosen = parser.parse_args(arguments)
+    command = {"spend": reports.spend, "runs": reports.runs, "explain": reports.explain}[chosen.command]
+    return await asyncio.get_running_loop().run_in_executor(None, command, chosen)
+
+
+TREE = (
+    outcome(call("plan", run="top"), duration_s=1.0),
+    outcome(call("slow", run="child", parent="top", at_s=1.0), attempt(cost=123_000), duration_s=4.0),
+    outcome(call("aside", run="child", parent="top", at_s=1.5), duration_s=1.0),
+)
+
+
+async def test_spend_is_a_table_with_a_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = (outcome(call(agent="planner"), attempt(cost=123_000)), outcome(call(), attempt(cost=None)), refused())
+    assert await Gate(tmp_path, *done).run("spend", "--since", "1d") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["agent", "calls", "attempts", "input", "output", "cost", "unpriced", "estimated"],
+        ["planner", "1", "1", "10", "5", "$0.000123"],
+        ["a", "2", "1", "10", "5", "$0.00", "1"],
+        ["total", "3", "2", "20", "10", "$0.000123", "1"],
+    ]
+
+
+async def test_json_is_the_answer_as_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await Gate(tmp_path, outcome()).run("spend", "--by", "model", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["by"], answer["rows"][0]["key"], answer["rows"][0]["cost_usd_nanos"]) == ("model", "smart", 1_000)
+
+
+async def test_runs_are_listed_latest_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await Gate(tmp_path, *TREE).run("runs", "--agent", "a") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "child", "top"]
+
+
+async def test_a_run_is_a_tree_with_cost_critical_path_and_longest_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await Gate(tmp_path, *TREE).run("runs", "top") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "run top (a): 1 calls, $0.000125"
+    assert "    run child (a): 2 calls, $0.000124" in lines
+    assert [line.split()[-1] for line in lines if line.lstrip().startswith("* ") and "request" not in line] == [
+        "plan",
+        "slow",
+    ]
+    assert lines[-4:] == [
+        "cost           $0.000125",
+        "wall time      5.00s",
+        "critical path  5.00s in 2 calls, one after the other",
+        "longest step   4.00s, smart, request slow",
+    ]
+
+
+async def test_explain_tells_decisions_and_the_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await Gate(tmp_path, outcome(call("r1"), attempt(cost=20_000))).run("explain", "r1") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "request r1 at 2023-11-14T22:13:20.000Z",
+        "agent a, run -, key k, model smart",
+        "planned: single over up/model > other/model (as configured)",
+        "attempt 1 (first) went to up/model after 0.250 s: success in 1.500 s, status 200, first event after 0.500 s",
+        "answered 200 by primary in 2.000 s, of which 1.500 s waiting for upstreams",
+        "attempt 1: usage reported, price test",
+        "  10 input_uncached at $1.0000 a million = $0.000010",
+        "  5 output at $2.0000 a million = $0.000010",
+        "cost $0.000020",
+    ]
+
+
+async def test_names_of_clients_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await Gate(tmp_path, outcome(call(agent="\x1b[2Jü"))).run("spend") == 0
+    out = capsys.readouterr().out
+    assert out.isascii() and "\x1b" not in out and "\\x1b[2J\\xfc" in out
+
+
+async def test_when_nothing_listens_the_way_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        assert await run("spend", "--admin", f"http://127.0.0.1:{unused.getsockname()[1]}") == 1
+    assert "start it with `headgate up`" in capsys.readouterr().err
+
+
+async def test_the_token_comes_from_the_environment_or_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(tmp_path, outcome(), token="operator-token")
+    monkeypatch.delenv("HEADGATE_ADMIN_TOKEN", raising=False)
+    assert await gate.run("spend") == 1
+    assert "HEADGATE_ADMIN_TOKEN" in capsys.readouterr().err
+    (tmp_path / "token").write_text("operator-token\n")
+    gate = Gate(tmp_path / "2", outcome(), token="operator-token")
+    assert await gate.run("spend", "--token-file", str(tmp_path / "token")) == 0
+    monkeypatch.setenv("HEADGATE_ADMIN_TOKEN", "operator-token")
+    assert await Gate(tmp_path / "3", outcome(), token="operator-token").run("spend") == 0
+    assert "operator-token" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("explain", "unknown"), 1, "no request of this id"),
+        (("runs", "unknown/run"), 1, "no run of this id"),
+        (("spend", "--since", "soon"), 2, "since must be like"),
+        (("spend", "--token-file", "/nowhere/at/all"), 2, "token file"),
+    ],
+)
+async def test_what_cannot_be_answered_says_why_and_sets_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    assert await Gate(tmp_path).run(*arguments) == code
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.out == ""
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8081", "http://", "http://[::1", "http://h:port"])
+async def test_an_address_that_is_none_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("spend", "--admin", url) == 2
+    assert "--admin" in capsys.readouterr().err
+
+
+async def test_a_redirect_is_not_followed_with_the_token(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=302, headers={"Location": "/taken"})
+
+    app = web.Application()
+    app.router.add_get("/{path}", elsewhere)
+    monkeypatch.setenv("HEADGATE_ADMIN_TOKEN", "operator-token")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with TestServer(app) as server:
+        assert await run("spend", "--admin", f"http://127.0.0.1:{server.port}") == 1
+    assert asked == ["/spend"]
+    assert "not the admin listener" in capsys.readouterr().err
+
+
+def test_the_command_starts_without_the_server_it_asks() -> None:
+    script = "import sys, proxy.cli.reports; print([m for m in ('aiohttp', 'asyncio', 'sqlite3') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.serve import FromFile, FromSurroundings, register
+from proxy.config.load import ConfigError
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers(dest="command"))
+    return parser.parse_args(arguments)
+
+
+def test_both_commands_take_where_to_listen_and_where_to_write() -> None:
+    for command in ("up", "serve"):
+        given = vars(parsed(command, "--host", "::1", "--port", "1", "--admin-port", "2", "--data-dir", "d"))
+        assert (given["server.host"], given["server.port"], given["admin.port"], given["data_dir"]) == (
+            "::1",
+            1,
+            2,
+            "d",
+        )
+
+
+@pytest.mark.parametrize("arguments", [["up", "--config", "x"], ["up", "--workers", "2"], ["serve", "--port", "x"]])
+def test_other_options_are_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(*arguments)
+    assert ended.value.code == 2
+
+
+def test_a_file_is_read_anew_at_each_load(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("providers: {sim: {kind: simulated}}\nmodels: {small: sim/small}\n")
+    source = FromFile(file, {}, {"server.port": 9})
+    first = source.load()
+    assert (first.server.port, first.source) == (9, file)
+    file.write_text("providers: {sim: {kind: simulated}}\nmodels: {large: sim/large}\n")
+    assert set(source.load().models) == {"large"}
+    assert set(first.models) == {"small"}
+
+
+def test_several_workers_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("providers: {sim: {kind: simulated}}\nmodels: {small: sim/small}\n")
+    with pytest.raises(ConfigError, match=r"flag server.workers: more than one worker is not available"):
+        FromFile(file, {}, {"server.workers": 4}).load()
+
+
+def test_what_is_found_is_looked_for_anew_at_each_load() -> None:
+    engines: dict[int, tuple[str, ...]] = {}
+    source = FromSurroundings({}, engines.get, {"admin.port": 7})
+    assert set(source.load().providers) == {"simulated"}
+    assert "SIMULATED" in "\n".join(source.notices())
+    engines[8000] = ("qwen3",)
+    assert set(source.load().providers) == {"vllm"}
+    assert source.load().admin.port == 7
