@@ -165,6 +165,7 @@ def _provider(name: str, settings: OpenAIProvider | SimulatedProvider, tools: To
         base_url=settings.base_url,
         api_key=settings.api_key.reveal() if settings.api_key else None,
         api_version=settings.api_version,
+        traceparent=settings.traceparent,
         headers=tuple((header, value.reveal()) for header, value in settings.headers.items()),
     )
     return OpenAICompatible(

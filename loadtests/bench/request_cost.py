@@ -7,8 +7,8 @@ process used divided by the requests it completed, not a fraction of the through
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .processes import BenchError, lines

@@ -50,6 +50,7 @@ class OpenAIProvider(Block):
         default=None, description="It understands `stream_options.include_usage`; by engine."
     )
     price_provider: Name | None = Field(default=None, description="The price book's name for it; by engine.")
+    traceparent: Switch = Field(default=False, description="It is told the trace id (W3C `traceparent`).")
     connect_timeout_s: float = Field(default=2.0, gt=0, le=10, description="Longest wait for a connection.")
     failure_domain: Name | None = Field(
         default=None, description="What fails together with it; by default only itself."

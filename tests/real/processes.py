@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from proxy.vendors import VENDORS
 from tests.real import environments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,8 +26,7 @@ START_S_MAX = 30.0
 STOP_S_MAX = 15.0
 REPLY_S_MAX = 60.0
 SETTLE_S_MAX = 10.0
-LOOPBACK_ONLY = {  # no provider key, no proxy, no report to a vendor, no price list fetched at import
-    **{vendor.variable: "" for vendor in VENDORS.values()},
+NO_OTHER_HOST = {  # no proxy, no report to a vendor, no price list fetched at import
     "NO_PROXY": "*",
     "LANGSMITH_TRACING": "false",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -38,7 +36,7 @@ LOOPBACK_ONLY = {  # no provider key, no proxy, no report to a vendor, no price 
 class Process:
     """One process, with its standard error in a file and its standard output in `lines`."""
 
-    def __init__(self, command: Sequence[str], errors: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], errors: Path, variables: dict[str, str] | None = None) -> None:
         self.errors = errors
         with errors.open("wb") as sink:
             self._process = subprocess.Popen(
@@ -47,7 +45,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=sink,
-                env=os.environ | LOOPBACK_ONLY | (environment or {}),
+                env=_environment() | (variables or {}),
             )
 
     def say(self, line: str) -> None:
@@ -101,7 +99,7 @@ def run_script(environment: str, script: Path, variables: dict[str, str]) -> str
     done = subprocess.run(
         [str(environments.python(environment)), str(script)],
         cwd=REPOSITORY,
-        env=os.environ | LOOPBACK_ONLY | variables,
+        env=_environment() | variables,
         capture_output=True,
         text=True,
         timeout=REPLY_S_MAX,
@@ -116,7 +114,7 @@ def run_gate_command(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "proxy", *arguments],
         cwd=REPOSITORY,
-        env=os.environ | LOOPBACK_ONLY,
+        env=_environment(),
         capture_output=True,
         text=True,
         timeout=REPLY_S_MAX,
@@ -124,6 +122,11 @@ def run_gate_command(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, without the keys of real providers: a test must not be able to spend money."""
+    return {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")} | NO_OTHER_HOST
 
 
 def free_port() -> int:
