@@ -96,7 +96,9 @@ def main(given: Sequence[str]) -> int:
     if not sys.platform.startswith("linux"):
         print("The benchmark needs Linux: it pins processes to cores and reads /proc.", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped then, too
+    # Either way everything that was started is stopped; a shell may have started us with Ctrl-C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for hint in missing_tools():
         print(hint, file=sys.stderr)
     progress = Progress()

@@ -7,7 +7,6 @@ process used divided by the requests it completed, not a fraction of the through
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,11 +28,11 @@ class Faults:
     checked: int = 0
     wrong: int = 0
     sample: str = ""
-    calls: Counter[str] = field(default_factory=Counter)  # answered, by system
+    calls: dict[str, int] = field(default_factory=dict)  # answered, by system
 
     def add(self, name: str, row: Row) -> None:
         self.checked += int(row["requests"])
-        self.calls[name] += int(row["requests"])
+        self._answered(name, int(row["requests"]))
         bad = int(row["wrong"]) + int(row["broken"])
         self.wrong += bad
         if bad:
@@ -41,16 +40,20 @@ class Faults:
 
     def add_streams(self, name: str, streams: int, *, chunks: int, bad: int, sample: str) -> None:
         self.checked += chunks
-        self.calls[name] += streams
+        self._answered(name, streams)
         self.wrong += bad
         if bad:
             self.sample = f"{name}: {sample}"
 
     def compare(self, name: str, metered: int) -> None:
         """`metered`: the calls that the system itself has a price for."""
-        if metered < self.calls[name]:
-            self.wrong += self.calls[name] - metered
-            self.sample = f"{name}: {self.calls[name]} calls were answered, {metered} metered and priced"
+        answered = self.calls.get(name, 0)
+        if metered < answered:
+            self.wrong += answered - metered
+            self.sample = f"{name}: {answered} calls were answered, {metered} metered and priced"
+
+    def _answered(self, name: str, calls: int) -> None:
+        self.calls[name] = self.calls.get(name, 0) + calls
 
 
 def has_wrk() -> bool:

@@ -78,7 +78,6 @@ ENGINES: Mapping[str, Engine] = {
     "llamacpp": _own("embeddings", "responses", "rerank"),
     "ollama": _own("embeddings", "responses", "images"),
     "lmstudio": _own("embeddings", "responses"),
-    "simulated": Engine(
-        "http://simulated.invalid/v1", None, TEXT, abort="stops"
-    ),  # `simulated.SimulatedTransport`; the name resolves nowhere
+    # answered in this process by `simulated`; the name resolves nowhere
+    "simulated": Engine("http://simulated.invalid/v1", None, TEXT, abort="stops"),
 }

@@ -175,11 +175,11 @@ class SimulatedTransport:
     def _answer(self, asked: Question, say: Draw) -> Answer:
         offered = [] if asked.after_tool() else asked.functions()
         if offered and (asked.must_use_tool or say.share() < self._simulation.tool_share):
-            return by_tool(say, offered[say.below(len(offered))], asked.tokens_max)
+            return by_tool(say, offered[say.below(len(offered))], tokens_max=asked.tokens_max)
         if asked.response_format is not None and asked.response_format.type != "text":
-            return in_json(say, asked.response_format.json_schema.get("schema"), asked.tokens_max)
+            return in_json(say, asked.response_format.json_schema.get("schema"), tokens_max=asked.tokens_max)
         length = self._simulation.output_tokens
-        return in_words(say, max(1, round(say.log_normal(length.median, length.sigma))), asked.tokens_max)
+        return in_words(say, max(1, round(say.log_normal(length.median, length.sigma))), tokens_max=asked.tokens_max)
 
     def _times(self, draw: Draw, count: int, cached: float) -> list[float]:
         """When each token is due. A prompt that is in the cache is read five times as fast."""

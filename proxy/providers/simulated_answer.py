@@ -16,9 +16,10 @@ from msgspec.json import Decoder, encode
 DEPTH_MAX = 8  # of generated values; schemas may refer to themselves
 PIECE_CHARS = 4
 ITEMS_MAX = 64
-WORDS = tuple(
-    "the a of to and in that it is for on with as this by from at which one each more has than first next since after"  # noqa: SIM905
-    " before while small answer plan step result model agent budget request token order large until".split()
+WORDS = (
+    *("the", "a", "of", "to", "and", "in", "that", "it", "is", "for", "on", "with", "as", "this", "by", "from", "at"),
+    *("which", "one", "each", "more", "has", "than", "first", "next", "since", "after", "before", "while", "small"),
+    *("answer", "plan", "step", "result", "model", "agent", "budget", "request", "token", "order", "large", "until"),
 )
 FORMATS = {
     "date": "2026-01-31",
@@ -107,7 +108,7 @@ class Schema(Struct, frozen=True):
 _SCHEMA = Decoder(Schema)
 
 
-def in_words(draw: Draw, tokens: int, tokens_max: int | None) -> Answer:
+def in_words(draw: Draw, tokens: int, *, tokens_max: int | None) -> Answer:
     """`tokens` words, or as many as the request allows."""
     count = max(1, tokens if tokens_max is None else min(tokens, tokens_max))
     pieces = [draw.word().capitalize()]
@@ -115,14 +116,14 @@ def in_words(draw: Draw, tokens: int, tokens_max: int | None) -> Answer:
     return Answer(tuple(pieces), "length" if count < tokens else "stop")
 
 
-def in_json(draw: Draw, schema: Raw | None, tokens_max: int | None) -> Answer:
+def in_json(draw: Draw, schema: Raw | None, *, tokens_max: int | None) -> Answer:
     text = '{"answer": "yes"}' if schema is None else value_for(schema, draw).decode()
-    return _cut(_pieces(text), "stop", tokens_max)
+    return _cut(Answer(_pieces(text), "stop"), tokens_max)
 
 
-def by_tool(draw: Draw, function: Function, tokens_max: int | None) -> Answer:
+def by_tool(draw: Draw, function: Function, *, tokens_max: int | None) -> Answer:
     arguments = value_for(function.parameters, draw).decode()
-    return _cut(("", *_pieces(arguments)), "tool_calls", tokens_max, function.name)
+    return _cut(Answer(("", *_pieces(arguments)), "tool_calls", function.name), tokens_max)
 
 
 def value_for(schema: Raw, draw: Draw) -> bytes:
@@ -132,21 +133,21 @@ def value_for(schema: Raw, draw: Draw) -> bytes:
     except (DecodeError, RecursionError):  # DecodeError: also of values in places where a schema has other ones
         return b"{}"
     if decoded.type is None and not (decoded.ref or decoded.any_of or decoded.one_of or decoded.all_of):
-        return _object(decoded, decoded.defs, draw, 0)
-    return _value(decoded, decoded.defs, draw, 0)
+        return _object(decoded, draw, defs=decoded.defs, depth=0)
+    return _value(decoded, draw, defs=decoded.defs, depth=0)
 
 
 def _pieces(text: str) -> tuple[str, ...]:
     return tuple([text[at : at + PIECE_CHARS] for at in range(0, len(text), PIECE_CHARS)])
 
 
-def _cut(pieces: tuple[str, ...], reason: str, tokens_max: int | None, tool: str | None = None) -> Answer:
-    if tokens_max is not None and len(pieces) > tokens_max:
-        return Answer(pieces[: max(1, tokens_max)], "length", tool)
-    return Answer(pieces, reason, tool)
+def _cut(answer: Answer, tokens_max: int | None) -> Answer:
+    if tokens_max is None or len(answer.pieces) <= tokens_max:
+        return answer
+    return Answer(answer.pieces[: max(1, tokens_max)], "length", answer.tool)
 
 
-def _value(schema: Schema | bool, defs: dict[str, Schema], draw: Draw, depth: int) -> bytes:
+def _value(schema: Schema | bool, draw: Draw, *, defs: dict[str, Schema], depth: int) -> bytes:
     if isinstance(schema, bool) or depth > DEPTH_MAX:
         return b"null"
     if bytes(schema.const):
@@ -154,21 +155,21 @@ def _value(schema: Schema | bool, defs: dict[str, Schema], draw: Draw, depth: in
     if schema.enum:
         return bytes(schema.enum[draw.below(len(schema.enum))])
     if schema.ref is not None:
-        return _value(defs.get(schema.ref.rpartition("/")[2], False), defs, draw, depth + 1)
+        return _value(defs.get(schema.ref.rpartition("/")[2], False), draw, defs=defs, depth=depth + 1)
     choices = schema.any_of or schema.one_of or schema.all_of[:1]
     if choices:
-        return _value(choices[-1 if depth > DEPTH_MAX // 2 else 0], defs, draw, depth + 1)
-    return _of_type(schema, defs, draw, depth)
+        return _value(choices[-1 if depth > DEPTH_MAX // 2 else 0], draw, defs=defs, depth=depth + 1)
+    return _of_type(schema, draw, defs=defs, depth=depth)
 
 
-def _of_type(schema: Schema, defs: dict[str, Schema], draw: Draw, depth: int) -> bytes:
+def _of_type(schema: Schema, draw: Draw, *, defs: dict[str, Schema], depth: int) -> bytes:
     kinds = [schema.type] if isinstance(schema.type, str) else schema.type or []
     kind = next((kind for kind in kinds if kind != "null"), "object" if schema.properties else "null")
     if kind == "object":
-        return _object(schema, defs, draw, depth)
+        return _object(schema, draw, defs=defs, depth=depth)
     if kind == "array":
         count = min(schema.min_items, ITEMS_MAX) if depth < DEPTH_MAX else 0
-        items = [_value(schema.items or False, defs, draw, depth + 1) for _ in range(count)]
+        items = [_value(schema.items or False, draw, defs=defs, depth=depth + 1) for _ in range(count)]
         return b"[" + b",".join(items) + b"]"
     if kind == "string":
         text = FORMATS.get(schema.format or "", draw.word())
@@ -180,10 +181,9 @@ def _of_type(schema: Schema, defs: dict[str, Schema], draw: Draw, depth: int) ->
     return b"true" if kind == "boolean" else b"null"
 
 
-def _object(schema: Schema, defs: dict[str, Schema], draw: Draw, depth: int) -> bytes:
+def _object(schema: Schema, draw: Draw, *, defs: dict[str, Schema], depth: int) -> bytes:
     """All properties near the top; further down only those that must be there, so that it ends."""
     names = list(schema.properties) if depth < DEPTH_MAX // 2 else schema.required
-    members = [
-        encode(name) + b":" + _value(schema.properties.get(name, False), defs, draw, depth + 1) for name in names
-    ]
+    values = [_value(schema.properties.get(name, False), draw, defs=defs, depth=depth + 1) for name in names]
+    members = [encode(name) + b":" + value for name, value in zip(names, values, strict=True)]
     return b"{" + b",".join(members) + b"}"

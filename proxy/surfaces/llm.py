@@ -40,11 +40,12 @@ HEALTH_PATHS = ("/health/live", "/health/ready", "/health", "/health/liveliness"
 NOBODY = Identity(key_id="", agent=UNATTRIBUTED)
 NOTHING = Head(model="")
 
+# Not among them: `x-stainless-read-timeout`, which bounds one read of the SDK's and not the call. An SDK that gives up
+# hangs up, and that ends the call here as well.
 DEADLINE_HEADERS: tuple[tuple[str, float], ...] = (
     ("X-Headgate-Deadline", 1.0),
     ("x-litellm-timeout", 1.0),
     ("x-portkey-request-timeout", 0.001),
-    ("x-stainless-read-timeout", 1.0),
 )
 
 Readiness = Callable[[], bool]

@@ -16,8 +16,9 @@ from loadtests.bench.figures import median, percentile, ratios, slope
 from loadtests.bench.growth import Growth
 from loadtests.bench.metering import total
 from loadtests.bench.processes import cpu_ticks, json_lines, resident_kb
-from loadtests.bench.report import Row, added, against_hop, render
+from loadtests.bench.report import Row, added, against_hop, as_json, render
 from loadtests.bench.request_cost import Faults
+from loadtests.bench.sections import Results
 from loadtests.bench.upstream import DELTA, EVENT, STREAM_HEAD, framed
 from loadtests.bench.wire import Reply, Request
 
@@ -259,6 +260,15 @@ def test_the_ratio_is_the_median_over_the_rounds() -> None:
 
 def test_latency_added_is_a_difference_within_a_round() -> None:
     assert added({"direct": [100.0, 300.0, 100.0], "hop": [200.0, 390.0, 220.0]}) == {"hop": 100.0}
+
+
+def test_everything_measured_can_be_written_as_json() -> None:
+    results = Results(growth=Growth(((10, 1.0), (20, 1.0))), cpu_us={"small": {"hop": [1.0], "headgate": [1.5]}})
+    results.per_s["small"] = {"hop": [1.0], "headgate": [1.5]}
+    results.faults.add("headgate", {"requests": 3, "wrong": 0, "broken": 0, "sample": ""})
+    written = json.loads(json.dumps(as_json(results, {"cpu": "x"})))
+    assert written["measured"]["faults"]["calls"] == {"headgate": 3}
+    assert written["rows"][0]["ratio"] == 1.5
 
 
 @pytest.mark.parametrize(("figure", "verdict"), [(1.6, "<= 1.6 ok"), (1.61, "<= 1.6 over")])

@@ -29,7 +29,7 @@ def test_a_sigma_of_zero_is_the_median() -> None:
 
 
 def test_words_are_as_many_as_asked_for_or_allowed() -> None:
-    free, limited = in_words(Draw(b"w"), 20, None), in_words(Draw(b"w"), 20, 5)
+    free, limited = in_words(Draw(b"w"), 20, tokens_max=None), in_words(Draw(b"w"), 20, tokens_max=5)
     assert (len(free.pieces), free.finish_reason) == (20, "stop")
     assert (len(limited.pieces), limited.finish_reason) == (5, "length")
     assert free.text.startswith(limited.text)
@@ -71,9 +71,9 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 
 def test_structured_answers_and_arguments_come_in_pieces_and_may_be_cut() -> None:
     schema = Raw(b'{"type":"object","properties":{"why":{"type":"string"}}}')
-    assert set(json.loads(in_json(Draw(b"j"), schema, None).text)) == {"why"}
-    assert in_json(Draw(b"j"), schema, 2).finish_reason == "length"
-    called = by_tool(Draw(b"t"), Function("f", schema), None)
+    assert set(json.loads(in_json(Draw(b"j"), schema, tokens_max=None).text)) == {"why"}
+    assert in_json(Draw(b"j"), schema, tokens_max=2).finish_reason == "length"
+    called = by_tool(Draw(b"t"), Function("f", schema), tokens_max=None)
     assert (called.tool, called.finish_reason, called.pieces[0]) == ("f", "tool_calls", "")
     assert set(json.loads(called.text)) == {"why"}
-    assert json.loads(in_json(Draw(b"j"), None, None).text)
+    assert json.loads(in_json(Draw(b"j"), None, tokens_max=None).text)

@@ -1,0 +1,51 @@
+"""`headgate demo`: a fleet of scripted agents twice at once, straight to simulated providers and through a real gate.
+
+This file knows the options only; what the command loads and does begins in `command`. Nothing of it is needed to serve.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from proxy.cli.by_name import function
+from proxy.cli.options import Subparsers
+
+SECONDS_LEAST = 5
+EPILOG = """\
+Everything is SIMULATED: three made-up providers inside this process, no keys, nothing leaves this machine. The gate is
+the real one, over real HTTP, with its data in a temporary folder. The same agents with the same seed run twice at the
+same time: direct, as an SDK with one provider and two retries, and through the gate. Both columns are measured.
+
+Ctrl-C ends it early, with the table so far. Exit code 0: the gate's ledger equals the providers' bill to the last
+nano-dollar; else 1.
+
+examples:
+  headgate demo
+  headgate demo --seconds 20 --seed 7
+  headgate demo --seconds 6 --json
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="a simulated fleet, direct against through the gate; nothing needed",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--seconds", type=_seconds, default=60.0, help="about how long; at least 5 (default: 60)")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same agents and faults (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--no-browser", action="store_true", help="accepted; this version opens no browser anyway")
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    return function("proxy.demo.command:run")(arguments.seconds, arguments.seed, in_json=arguments.json) or 0
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not SECONDS_LEAST <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"from {SECONDS_LEAST} to 3600 seconds")
+    return seconds

@@ -1,0 +1,91 @@
+"""The scripted agents: which runs there are, when each begins, what each step adds to the conversation.
+
+All of it follows from the seed, so both columns play the same script. A run keeps its system prompt and resends its
+whole history, as agents do; every third one hands a part of the work to two sub-agents, which are runs of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct, structs
+
+from proxy.demo.story import Story
+from proxy.providers.simulated_answer import Draw
+
+AGENTS = ("planner", "researcher", "coder", "reviewer", "tester", "writer", "analyst", "support")
+LARGE = ("planner", "reviewer")  # they ask for the dear model
+LAST_BEGIN = 0.8  # of the demo: later runs would not end in it
+CALL_S = 0.7  # what a call takes on a good day, for the timetable only
+FAN_OUT = 2
+
+
+class Step(Struct, frozen=True):
+    said: str  # by the user or a tool, since the last answer
+    think_s: float  # pause after the answer
+    children: tuple[Run, ...] = ()  # begun together after the answer; the next step needs them
+
+
+class Run(Struct, frozen=True):
+    id: str
+    agent: str
+    model: str
+    begins_s: float
+    system: str
+    steps: tuple[Step, ...]
+    parent: str | None = None
+
+    def tree(self) -> Iterator[Run]:
+        yield self
+        for step in self.steps:
+            for child in step.children:
+                yield from child.tree()
+
+
+def timetable(seed: int, story: Story) -> dict[str, tuple[Run, ...]]:
+    """The runs of each agent, in order; an agent does one at a time."""
+    return {agent: tuple(_runs(seed, number, agent, story=story)) for number, agent in enumerate(AGENTS)}
+
+
+def _runs(seed: int, number: int, agent: str, *, story: Story) -> Iterator[Run]:
+    system = text(Draw(f"{seed}:system:{agent}".encode()), 2_000, 4_000)
+    begins_s, count = 0.1 * number, 0
+    while count == 0 or begins_s < LAST_BEGIN * story.seconds:  # bounded: every run takes time
+        count += 1
+        id = f"{agent}-{count}"
+        draw = Draw(f"{seed}:run:{id}".encode())
+        steps = _steps(draw, 3 + draw.below(4), story.think_s)
+        run = Run(id, agent, "sim-large" if agent in LARGE else "sim-small", begins_s, system, steps)
+        if (number + count) % 3 == 0:
+            run = _with_children(run, draw, story.think_s)
+        yield run
+        begins_s += _length_s(run) + story.think_s
+
+
+def _steps(draw: Draw, count: int, think_s: float) -> tuple[Step, ...]:
+    return tuple(Step(text(draw, 300, 1_500), draw.log_normal(think_s, 0.6)) for _ in range(count))
+
+
+def _with_children(run: Run, draw: Draw, think_s: float) -> Run:
+    children = tuple(
+        Run(f"{run.id}.{number}", run.agent, "sim-small", 0.0, run.system, _steps(draw, 2, think_s), parent=run.id)
+        for number in range(1, FAN_OUT + 1)
+    )
+    first, *rest = run.steps
+    return structs.replace(run, steps=(structs.replace(first, children=children), *rest))
+
+
+def _length_s(run: Run) -> float:
+    children_s = sum(max(map(_length_s, step.children)) for step in run.steps if step.children)
+    return children_s + sum(CALL_S + step.think_s for step in run.steps)
+
+
+def text(draw: Draw, least: int, most: int) -> str:
+    """Words, from `least` to `most` characters and the rest of the last one."""
+    wanted = least + draw.below(most - least)
+    words: list[str] = []
+    size = 0
+    while size < wanted:
+        words.append(draw.word())
+        size += len(words[-1]) + 1
+    return " ".join(words)
