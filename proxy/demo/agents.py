@@ -15,9 +15,9 @@ from proxy.providers.simulated_answer import Draw
 
 AGENTS = ("planner", "researcher", "coder", "reviewer", "tester", "writer", "analyst", "support")
 LARGE = ("planner", "reviewer")  # they ask for the dear model
-LAST_BEGIN = 0.8  # of the demo: later runs would not end in it
 CALL_S = 0.7  # what a call takes on a good day, for the timetable only
 FAN_OUT = 2
+RUNS_MAX = 1_000  # of one agent
 
 
 class Step(Struct, frozen=True):
@@ -49,17 +49,19 @@ def timetable(seed: int, story: Story) -> dict[str, tuple[Run, ...]]:
 
 def _runs(seed: int, number: int, agent: str, *, story: Story) -> Iterator[Run]:
     system = text(Draw(f"{seed}:system:{agent}".encode()), 2_000, 4_000)
-    begins_s, count = 0.1 * number, 0
-    while count == 0 or begins_s < LAST_BEGIN * story.seconds:  # bounded: every run takes time
-        count += 1
-        id = f"{agent}-{count}"
-        draw = Draw(f"{seed}:run:{id}".encode())
+    begins_s = 0.1 * number
+    for count in range(1, RUNS_MAX + 1):
+        draw = Draw(f"{seed}:run:{agent}:{count}".encode())
         steps = _steps(draw, 3 + draw.below(4), story.think_s)
-        run = Run(id, agent, "sim-large" if agent in LARGE else "sim-small", begins_s, system, steps)
+        model = "sim-large" if agent in LARGE else "sim-small"
+        run = Run(f"{agent}-{count}", agent, model, begins_s, system, steps)
         if (number + count) % 3 == 0:
             run = _with_children(run, draw, story.think_s)
+        ends_s = begins_s + _length_s(run)
+        if count > 1 and ends_s > story.seconds:
+            return
         yield run
-        begins_s += _length_s(run) + story.think_s
+        begins_s = ends_s + story.think_s
 
 
 def _steps(draw: Draw, count: int, think_s: float) -> tuple[Step, ...]:

@@ -33,15 +33,15 @@ class Reply(Struct, frozen=True):
     first_token_s: float  # since the first try was begun
 
 
-class _Delta(Struct):
+class _Delta(Struct, frozen=True):
     content: str | None = None
 
 
-class _Choice(Struct):
+class _Choice(Struct, frozen=True):
     delta: _Delta = _Delta()
 
 
-class _Chunk(Struct):
+class _Chunk(Struct, frozen=True):
     choices: list[_Choice] = []
 
 
@@ -65,7 +65,9 @@ class Client:
         for number in range(RETRIES + 1):
             sent = {**headers, "Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
             try:
-                async with self._session.post(self._url, data=body, headers={**sent, RETRY_COUNT: str(number)}) as reply:
+                async with self._session.post(
+                    self._url, data=body, headers={**sent, RETRY_COUNT: str(number)}
+                ) as reply:
                     if reply.status == 200:
                         return await self._listen(reply, began_at)
                     delay_s = self._delay_s(number, reply.status, reply.headers)
@@ -109,4 +111,4 @@ class Client:
         hint = headers.get("retry-after", "")
         if hint.isdigit() and 0 < int(hint) <= HINT_MAX_S:
             return float(hint)
-        return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**number) * (1 - JITTER * self._rng.random())
+        return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * (1 << number)) * (1 - JITTER * self._rng.random())

@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from loadtests.upstream import Bill, Settings, start
 
 
@@ -146,6 +148,7 @@ async def test_a_reply_that_is_left_while_it_is_made_costs_nothing() -> None:
         assert (bill.replies_cancelled, bill.completion_tokens) == (1, 0)
 
 
+@pytest.mark.slow
 async def test_a_reader_that_stops_stops_the_stream() -> None:
     async with caller(Settings(tokens=1_000_000, interval_ms=0.001), bill := Bill()) as client:
         client.send(STREAMED)

@@ -162,10 +162,6 @@ def _no_json(kind: str, rng: Random) -> Script:
     return Script(kind, 200, JSON, (Step(0.1, body),), billed=False)
 
 
-def _no_head(kind: str, rng: Random) -> Script:
-    return Script(kind, head_at=1e6, billed=False)
-
-
 FAILURES = {
     "refused": _connection("upstream_unreachable", sent=False),
     "reset": _connection("upstream_unreachable", sent=True),
@@ -196,13 +192,15 @@ def _reply(kind: str, made: Generation, rng: Random) -> Script:
     return Script(
         kind,
         headers=EVENTS if streams else JSON,
-        steps=steps,
+        steps=tuple(step for step in steps if step.data),  # an empty piece would be the end
         end=end,
         head_at=1e6 if kind == "no head" else rng.uniform(0.0, 0.3),
         prompt=made.prompt,
         cached=made.cached,
         output=made.output,
         honest=kind != "wrong usage",
+        # An error instead of an answer costs nothing; one in the middle of it does not undo what was made.
+        billed=not (streams and kind.startswith("error") and not steps[-1].tokens),
     )
 
 

@@ -126,7 +126,8 @@ class ScriptedVendor:
         sale = Sale(call_id, self._numbered.next(call_id), self.name, began)
         self.sales.append(sale)
         script = self._write(request)
-        sale.kind, sale.honest, sale.exact = script.kind, script.honest, True
+        sale.kind, sale.honest = script.kind, script.honest
+        sale.exact = ("Content-Type", "text/event-stream") in script.headers
         response = ScriptedResponse(script, sale, began, bills_on=self.bills_on)
         try:
             await asyncio.sleep(script.head_at)

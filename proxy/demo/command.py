@@ -1,0 +1,93 @@
+"""Runs the demo for a person, a pipe or a program: a loop, a temporary folder, Ctrl-C, the right kind of output.
+
+The gate writes its request log to file descriptor 2; for the length of the demo that is a file in the temporary folder,
+so that the log and the view do not fight for the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TextIO
+
+import msgspec
+import uvloop
+
+from proxy.cli.table import Page
+from proxy.clock import SystemClock
+from proxy.demo.report import report
+from proxy.demo.result import Result
+from proxy.demo.stage import Script, Stage
+from proxy.demo.view import Lines, Live, Silent, Watcher
+from proxy.listeners import ListenError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STDERR = 2
+
+
+def run(seconds: float, seed: int, *, in_json: bool) -> int:
+    """Exit code 0: it ran, and the ledger equals the bill."""
+    watcher = Silent() if in_json else _watcher(sys.stdout, seconds)
+    try:
+        result = _played(Script(seconds, seed), watcher)
+    except ListenError as error:
+        print(f"headgate: {error}", file=sys.stderr)
+        return 1
+    if in_json:
+        print(msgspec.json.encode(result).decode())
+    else:
+        page = Page(sys.stdout)
+        page.write("")
+        for line in report(result, page):
+            page.write(line)
+    return 0 if result.exact else 1
+
+
+def _watcher(stream: TextIO, seconds: float) -> Watcher:
+    live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return Live(stream) if live else Lines(stream, seconds)
+
+
+def _played(script: Script, watcher: Watcher) -> Result:
+    with (
+        TemporaryDirectory(prefix="headgate-demo-") as folder,
+        _stderr_to(Path(folder) / "gate.log"),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_play(script, watcher, Path(folder)))
+
+
+async def _play(script: Script, watcher: Watcher, folder: Path) -> Result:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in SIGNALS:
+        loop.add_signal_handler(name, _stop, stopping)
+    async with Stage(script, folder, SystemClock(script.seed), stopping) as stage:
+        return await stage.play(watcher)
+
+
+def _stop(stopping: asyncio.Event) -> None:
+    """The first signal ends the story, the second the process."""
+    stopping.set()
+    for name in SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(name)
+
+
+@contextmanager
+def _stderr_to(file: Path) -> Iterator[None]:
+    sys.stderr.flush()
+    kept, instead = os.dup(STDERR), os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.dup2(instead, STDERR)
+    os.close(instead)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, STDERR)
+        os.close(kept)

@@ -1,0 +1,224 @@
+"""Sets up the demo and takes it down: two sets of the same providers, the gate before one of them, a fleet for each.
+
+Each column has simulated providers of its own, with the same seed and the same faults: shared ones would let a column
+profit from prompts that the other had brought into their caches. Nothing is measured here, only connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
+from msgspec import Struct
+
+from proxy.app import Gate
+from proxy.clock import Clock, secret_token
+from proxy.demo.accounts import accounts
+from proxy.demo.agents import AGENTS, Run, timetable
+from proxy.demo.client import Client
+from proxy.demo.fleet import Fleet
+from proxy.demo.narrator import Narrator, Side
+from proxy.demo.result import Check, Result, by_cause, column, quantile
+from proxy.demo.settings import configuration
+from proxy.demo.site import Site
+from proxy.demo.story import PROVIDERS, Story, story
+from proxy.demo.vendor import Vendor
+from proxy.demo.view import Pace, Picture, Watcher
+from proxy.providers.simulated import Simulation, Spread
+from proxy.tasks import Tasks
+
+GRACE_S = 5.0  # for calls under way when the demo is ended early
+LATE_S = 60.0  # past its length the demo ends itself
+SDK_TIMEOUT_S = 600.0
+FIRST_TOKEN_S = {"east": 0.20, "west": 0.25, "north": 0.30}  # medians; the rest of a provider's character is the same
+
+
+class Script(Struct, frozen=True):
+    """One demo: everything else follows from it."""
+
+    seconds: float
+    seed: int
+
+
+class Stage:
+    """An async context manager: inside it everything listens and nothing has been asked yet."""
+
+    def __init__(self, script: Script, folder: Path, clock: Clock, stopping: asyncio.Event) -> None:
+        self.script = script
+        self.story = story(script.seconds)
+        self.timetable = timetable(script.seed, self.story)
+        self.direct, self.through = (_vendors(script.seed, self.story, clock) for _ in range(2))
+        self._folder = folder
+        self._clock = clock
+        self._stopping = stopping
+        self._closing = AsyncExitStack()
+        self._began_at = 0.0
+        self._defects: list[BaseException] = []
+        self._tasks = Tasks(lambda name, error: self._defects.append(error))
+        self.gate: Gate
+        self.fleets: tuple[Fleet, Fleet]  # direct, through the gate
+
+    async def __aenter__(self) -> Stage:
+        async with AsyncExitStack() as closing:
+            direct = {name: await self._listen(vendor, closing) for name, vendor in self.direct.items()}
+            behind = {name: await self._listen(vendor, closing) for name, vendor in self.through.items()}
+            keys = {agent: f"hg-demo-{secret_token(12)}" for agent in AGENTS}
+            config = configuration(behind, keys, self._folder / "data")
+            self.gate = Gate(config, lambda: config, self._clock)
+            closing.push_async_callback(self.gate.stop)
+            await self.gate.start()
+            own = {agent: direct[PROVIDERS[number % len(PROVIDERS)]] for number, agent in enumerate(AGENTS)}
+            shared = dict.fromkeys(AGENTS, f"{self.gate.data_url}/v1")
+            self.fleets = (await self._fleet(own, keys, closing), await self._fleet(shared, keys, closing))
+            closing.push_async_callback(self._tasks.close)
+            self._closing = closing.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    async def play(self, watcher: Watcher) -> Result:
+        """The whole story, or as much of it as there was before `stopping` was set."""
+        self._began_at = self._clock.now()
+        for vendor in (*self.direct.values(), *self.through.values()):
+            vendor.opens()
+        direct, through = self.fleets
+        narrator = Narrator(
+            self.story,
+            direct=Side(self.direct, direct.tally),
+            gate=Side(self.through, through.tally),
+            clock=self._clock,
+            hear=watcher.event,
+        )
+        narrator.say(self._opening())
+        self._tasks.start("pictures", self._pictures(watcher))
+        self._tasks.start("events", narrator.tell())
+        interrupted = await self._until_done()
+        took_s = self._clock.now() - self._began_at
+        watcher.show(self._picture())
+        await self._tasks.close()
+        if self._defects:
+            raise self._defects[0]
+        return await self._result(narrator, took_s, interrupted=interrupted)
+
+    # --- while it runs -------------------------------------------------------------------------------------------
+
+    async def _until_done(self) -> bool:
+        """Whether it was ended before all agents were done."""
+        working = {
+            self._tasks.start(agent, fleet.work(runs, self._began_at))
+            for fleet in self.fleets
+            for agent, runs in self.timetable.items()
+        }
+        over = self._tasks.start("end", self._end())
+        while working and not self._stopping.is_set():  # bounded by `_end`
+            _, pending = await asyncio.wait({*working, over}, return_when=asyncio.FIRST_COMPLETED)
+            working = pending - {over}
+        if not working:
+            return self._stopping.is_set()
+        await asyncio.wait(working, timeout=GRACE_S)
+        return True
+
+    async def _end(self) -> None:
+        try:
+            async with asyncio.timeout(self.script.seconds + LATE_S):
+                await self._stopping.wait()
+        except TimeoutError:
+            self._stopping.set()
+
+    async def _pictures(self, watcher: Watcher) -> None:
+        while True:  # until it is cancelled
+            await asyncio.sleep(watcher.every_s)
+            watcher.show(self._picture())
+
+    def _picture(self) -> Picture:
+        direct, through = self.fleets
+        bill = sum(invoice.usd_nanos for vendor in self.direct.values() for invoice in vendor.invoices.values())
+        return Picture(
+            at_s=self._clock.now() - self._began_at,
+            seconds=self.script.seconds,
+            direct=self._pace(direct, bill),
+            gate=self._pace(through, self.gate.ledger.posted_usd_nanos),
+            providers=tuple((name, _state(vendor)) for name, vendor in self.through.items()),
+        )
+
+    def _pace(self, fleet: Fleet, usd_nanos: int) -> Pace:
+        tally = fleet.tally
+        return Pace(
+            calls_a_second=tally.calls_a_second(self._clock.now(), self._began_at),
+            in_flight=tally.in_flight,
+            calls=tally.calls,
+            failed=tally.failed,
+            first_token_p50_s=quantile(0.5, tally.first_tokens_s),
+            usd_nanos=usd_nanos,
+        )
+
+    def _opening(self) -> str:
+        return (
+            f"no keys used: {len(AGENTS)} agents, {len(PROVIDERS)} made-up providers, a gate at {self.gate.data_url}; "
+            f"ask it while it runs: headgate spend --admin {self.gate.admin_url}"
+        )
+
+    # --- at its end ----------------------------------------------------------------------------------------------
+
+    async def _result(self, narrator: Narrator, took_s: float, *, interrupted: bool) -> Result:
+        said = await accounts(self.gate)
+        invoices = [invoice for vendor in self.through.values() for invoice in vendor.invoices.values()]
+        own = [invoice for vendor in self.direct.values() for invoice in vendor.invoices.values()]
+        bill = sum(invoice.usd_nanos for invoice in invoices)
+        runs = sum(1 for run in self._runs() for _ in run.tree())
+        direct, through = self.fleets
+        return Result(
+            simulated=True,
+            seed=self.script.seed,
+            seconds=self.script.seconds,
+            took_s=round(took_s, 1),
+            interrupted=interrupted,
+            direct=column(runs, direct.tally, list(self.direct.values()), by_cause(own)),
+            gate=column(runs, through.tally, list(self.through.values()), by_cause(invoices, said.retried)),
+            check=Check(said.usd_nanos, bill, said.usd_nanos - bill, said.estimated_attempts),
+            agents=said.agents,
+            trees=said.trees,
+            events=narrator.events,
+        )
+
+    def _runs(self) -> tuple[Run, ...]:
+        return tuple(run for runs in self.timetable.values() for run in runs)
+
+    # --- construction --------------------------------------------------------------------------------------------
+
+    async def _listen(self, vendor: Vendor, closing: AsyncExitStack) -> str:
+        site = Site(vendor)
+        closing.push_async_callback(site.stop)
+        await site.start()
+        return site.base_url
+
+    async def _fleet(self, base_urls: dict[str, str], keys: dict[str, str], closing: AsyncExitStack) -> Fleet:
+        session = ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=SDK_TIMEOUT_S))
+        await closing.enter_async_context(session)
+        clients = {
+            agent: Client(session, base_url, keys[agent], clock=self._clock) for agent, base_url in base_urls.items()
+        }
+        return Fleet(clients, clock=self._clock, stopping=self._stopping)
+
+
+def _vendors(seed: int, played: Story, clock: Clock) -> dict[str, Vendor]:
+    return {name: Vendor(name, _simulation(seed, name), story=played, clock=clock) for name in PROVIDERS}
+
+
+def _simulation(seed: int, name: str) -> Simulation:
+    # One seed for all: an answer then depends on the conversation alone, not on who gave it, and a conversation is the
+    # same in both columns.
+    return Simulation(
+        seed=seed,
+        first_token_s=Spread(FIRST_TOKEN_S[name], 0.5),
+        token_s=Spread(0.015, 0.3),
+        output_tokens=Spread(24, 0.5),
+    )
+
+
+def _state(vendor: Vendor) -> str:
+    window = vendor.window
+    return "ok" if window is None else {"down": "down (503)", "limited": "limited (429)"}[window.kind]
