@@ -55,7 +55,13 @@ def _title(result: Result) -> str:
 def _comparison(result: Result) -> list[tuple[str, str, str]]:
     names = (
         *("runs completed", "runs failed", "calls", "calls failed", "first token p50", "first token p99"),
-        *("dollars: first attempts", "dollars: retries", "dollars: cut or abandoned", "dollars: total"),
+        *(
+            "dollars: first attempts",
+            "dollars: retries",
+            "dollars: cut or abandoned",
+            "dollars: total",
+            "dollars: for a completed run",
+        ),
         *("input read from caches", "refusals met (429, 503)", "stalls met"),
     )
     return list(zip(names, _cells(result.direct), _cells(result.gate), strict=True))
@@ -63,6 +69,7 @@ def _comparison(result: Result) -> list[tuple[str, str, str]]:
 
 def _cells(column: Column) -> tuple[str, ...]:
     spent = column.usd_nanos
+    completed = column.runs_completed
     cached = "-" if column.input_cached_share is None else f"{column.input_cached_share:.0%}"
     return (
         f"{column.runs_completed} of {column.runs}",
@@ -72,6 +79,7 @@ def _cells(column: Column) -> tuple[str, ...]:
         _seconds(column.first_token_p50_s),
         _seconds(column.first_token_p99_s),
         *map(dollars, (spent.first_attempts, spent.retries, spent.cut_or_abandoned, spent.total)),
+        dollars(spent.total // completed) if completed else "-",
         cached,
         str(column.refusals),
         str(column.stalls),
@@ -86,7 +94,7 @@ def _remarks(result: Result) -> Iterator[str]:
     """What a reader would otherwise wonder about."""
     direct, gate = result.direct, result.gate
     if direct.runs_failed > gate.runs_failed:
-        yield "A run that fails early costs less than one that is completed: compare dollars for completed runs."
+        yield "Less was spent on runs that failed early: compare the dollars for a completed run."
     if (gate.input_cached_share or 0) < (direct.input_cached_share or 0):
         yield "The gate spreads a run's calls over all targets; what one provider has cached is new to the others."
 

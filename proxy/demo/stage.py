@@ -29,7 +29,7 @@ from proxy.demo.view import Pace, Picture, Watcher
 from proxy.providers.simulated import Simulation, Spread
 from proxy.tasks import Tasks
 
-GRACE_S = 5.0  # for calls under way when the demo is ended early
+GRACE_S = 8.0  # for calls under way when the demo is ended early
 LATE_S = 60.0  # past its length the demo ends itself
 SDK_TIMEOUT_S = 600.0
 FIRST_TOKEN_S = {"east": 0.20, "west": 0.25, "north": 0.30}  # medians; the rest of a provider's character is the same

@@ -6,6 +6,7 @@ Only cursor movements are sent, no colour, so `NO_COLOR` has nothing to switch o
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections import deque
 from collections.abc import Iterator
 from typing import Protocol, TextIO
@@ -15,7 +16,7 @@ from msgspec import Struct
 from proxy.cli.table import Page, dollars
 from proxy.demo.result import Event
 
-EVENTS_SHOWN = 6
+EVENTS_SHOWN = 4
 LINES_A_DEMO = 12
 
 
@@ -99,6 +100,9 @@ class Live:
             return
         width = shutil.get_terminal_size().columns - 1
         lines = [self._page.clean(line)[:width] for line in self._lines(self._picture)]
+        for event in self._events:
+            said = self._page.clean(f"{event.at_s:5.1f} s  {event.text}")
+            lines += textwrap.wrap(said, width, subsequent_indent=" " * 9, drop_whitespace=True)
         back = f"\033[{self._drawn}F\033[J" if self._drawn else ""
         self._stream.write(back + "\n".join((*lines, "")))
         self._stream.flush()
@@ -110,8 +114,6 @@ class Live:
         rows = [_cells("direct", picture.direct), _cells("through the gate", picture.gate)]
         yield from self._page.table(head, rows)
         yield "providers  " + "   ".join(f"{name}: {state}" for name, state in picture.providers)
-        for event in self._events:
-            yield f"{event.at_s:5.1f} s  {event.text}"
 
 
 def _cells(name: str, pace: Pace) -> tuple[str, ...]:

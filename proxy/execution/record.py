@@ -6,13 +6,23 @@ over an abandoned exchange.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from policies.settle import Ending
 from proxy.errors import ProxyError
-from proxy.types import Attempt, Call, Gaps, Plan, ServedBy
+from proxy.execution.reading import Reading
+from proxy.types import AbortRule, Attempt, Call, Gaps, Plan, ServedBy
 
-if TYPE_CHECKING:
-    from proxy.execution.attempt import Exchange
+
+class Unended(Protocol):
+    """An attempt that has been begun and must be ended: see `attempt.Exchange`."""
+
+    reading: Reading | None
+
+    @property
+    def abort(self) -> AbortRule: ...
+
+    async def end(self, ending: Ending, error: ProxyError | None = None) -> None: ...
 
 
 class Record:
@@ -38,7 +48,7 @@ class Record:
         self.call = call
         self.plan: Plan | None = None
         self.attempts: list[Attempt] = []
-        self.open: list[Exchange] = []  # exchanges begun and not yet ended
+        self.open: list[Unended] = []  # in order of beginning
         self.status = 0
         self.error: ProxyError | None = None
         self.served_by: ServedBy = "none"

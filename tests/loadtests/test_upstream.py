@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -56,7 +57,10 @@ class Caller:
 @asynccontextmanager
 async def caller(settings: Settings, bill: Bill) -> AsyncIterator[Caller]:
     server = await start("127.0.0.1", 0, settings=settings, bill=bill)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # a reader that stops is felt after a few chunks
+    sock.connect(server.sockets[0].getsockname())
+    reader, writer = await asyncio.open_connection(sock=sock)
     try:
         yield Caller(reader, writer)
     finally:

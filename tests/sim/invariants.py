@@ -30,6 +30,7 @@ _ID = re.compile(rb'"id":"((?:gen|chatcmpl)-[^"]+)"')
 KNOWN = frozenset(
     {
         "billed under its abort rule",
+        "nothing follows the end marker",
         "an honest report is charged as it stands",
         "who leaves while an error is written is gone",
     }
@@ -209,7 +210,9 @@ def _ending(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str
     if done > 1:
         yield "several end markers"
     if wire.ended == "abort" and done and outcome.error_code is not None:
-        yield f"an end marker and {outcome.error_code}"
+        said = f"an end marker and {outcome.error_code}"
+        late = outcome.error_code == "deadline_exceeded"
+        yield from _unless_known("nothing follows the end marker", said) if late else (said,)
     if wire.ended == "end" and outcome.error_code is not None:
         yield f"a clean end although {outcome.error_code}"
     if wire.ended == "end" and not done and b'"finish_reason":"stop"' not in wire.body and b"length" not in wire.body:

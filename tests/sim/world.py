@@ -187,7 +187,11 @@ class World:
         account = Account(base_url="http://vendor.invalid/v1", api_key="sk-simulated-credential")
         targets = []
         for vendor in self._vendors:
-            traits = Traits(abort=self._rules[vendor.name], vocabulary=rng.choice((None, "o200k_base")))
+            traits = Traits(
+                abort=self._rules[vendor.name],
+                vocabulary=rng.choice((None, "o200k_base")),
+                stream_usage=rng.random() < 0.8,
+            )
             targets.append(
                 Target(
                     id=f"{vendor.name}/real",
