@@ -106,7 +106,7 @@ def _accepts(shape: Schema, root: Schema) -> str:
         "integer": "integer",
         "number": "number",
     }
-    return words.get(kind, kind) + _bounds(shape)
+    return f"{words.get(kind, kind)}{_bounds(shape)}"
 
 
 def _bounds(shape: Schema) -> str:
@@ -266,7 +266,7 @@ def renewed(page: str) -> str:
         begin = BEGIN.format(name)
         text = "\n".join(part()).strip("\n") if begin in page else ""
         pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(END)}", re.DOTALL)
-        page = pattern.sub(lambda _, text=text, begin=begin: f"{begin}\n{text}\n{END}", page)
+        page = pattern.sub(f"{begin}\n{text}\n{END}".replace("\\", r"\\"), page)
     return page
 
 

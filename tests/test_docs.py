@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from msgspec import structs
 
 from docs import generate
 from proxy.cli.reports import DIMENSIONS
+from proxy.execution.reading import PASSED_NAMES
 from proxy.providers.engines import ENGINES
-from proxy.state import ledger_queries, ledger_rows
-from proxy.surfaces import identify, llm
-from proxy.surfaces.admin import AdminServices, KeyRequest, admin_app
+from proxy.state import ledger_queries
+from proxy.surfaces import llm
+from proxy.surfaces.admin import KeyRequest
 from proxy.telemetry.line import Line, Try
+from tests.doc_names import ROOT, admin_routes, columns, known_words, reply_headers, request_headers
 
-ROOT = Path(__file__).parents[1]
 PAGES = {page.name: page.read_text() for page in generate.pages() if page.name != "benchmarks.md"}
 FRONT = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")}
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES)
@@ -55,13 +52,6 @@ def everything() -> str:
 
 def spans(page: str) -> set[str]:
     return {span.replace("\\|", "|") for span in SPAN.findall(prose(page))}
-
-
-@cache
-def all_spans() -> frozenset[str]:
-    """Every code span, and every comma- or blank-separated part of one."""
-    found = {span for page in PAGES for span in spans(page)}
-    return frozenset(found | {part.strip(",") for span in found for part in span.split()})
 
 
 def fenced(*languages: str) -> Iterator[tuple[str, str, str]]:
@@ -103,41 +93,12 @@ def test_every_command_and_option_is_documented() -> None:
             assert re.search(rf"\| `\[?{re.escape(name)}\b", section), (words, name)
 
 
-def request_headers() -> set[str]:
-    """Every header that the surfaces read: those of the tables, and those that are named where they are read."""
-    tables = (identify.RUN_HEADERS, identify.AGENT_HEADERS, identify.PARENT_HEADERS, identify.KEY_HEADERS)
-    names = {name for table in tables for name in table} | {name for name, _ in llm.DEADLINE_HEADERS}
-    for file in ("identify.py", "llm.py", "body.py", "admin.py", "admin_guard.py"):
-        tree = ast.parse((ROOT / "proxy/surfaces" / file).read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("headers.get") and node.args:
-                name = node.args[0]
-                names |= {name.value} if isinstance(name, ast.Constant) and isinstance(name.value, str) else set()
-    return names
-
-
-def reply_headers() -> set[str]:
-    """Every header that is added to a reply, by the text of the files that add them."""
-    written = re.compile(r'"((?:x-|retry-|X-)[A-Za-z-]+|Cache-Control|Allow)"')
-    files = ("proxy/headers.py", "proxy/surfaces/server.py", "proxy/surfaces/llm.py")
-    read = {name.lower() for name in request_headers()}
-    names = {name for file in files for name in written.findall((ROOT / file).read_text())}
-    return {name for name in names if name.lower() not in read}
-
-
 def test_every_header_is_documented() -> None:
     shown = {span.lower() for span in spans("headers.md")}
     assert len(request_headers()) > 25
     assert len(reply_headers()) > 10
     for name in request_headers() | reply_headers():
         assert name.lower() in shown, name
-
-
-def admin_routes() -> set[str]:
-    stub: Any = dict.fromkeys(structs.fields(AdminServices) and AdminServices.__struct_fields__)
-    app = admin_app(AdminServices(**stub | {"version": "", "base_url": "", "hosts": frozenset(), "key_errors": ()}))
-    methods = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
-    return {f"{method} {path}" for method, path in methods if method != "HEAD"}
 
 
 def test_every_path_is_documented() -> None:
@@ -173,23 +134,6 @@ def test_every_engine_and_column_of_the_ledger_is_documented() -> None:
 # --- what is named exists ------------------------------------------------------------------------------------------
 
 
-def columns() -> set[str]:
-    return {column.split()[0] for column in (*ledger_rows.OUTCOME_COLUMNS, *ledger_rows.ATTEMPT_COLUMNS)}
-
-
-def known_words() -> set[str]:
-    """Every name with an underscore that means something in the product."""
-    fields = {part for field in generate.config_fields() for part in field.path.split(".")}
-    labels = {label for family in generate.FAMILIES for label in family.labels}
-    values = {value for label in labels for value in (label.name, *(label.values or ()))}
-    settled = set(re.findall(r'"([a-z_]+)"', (ROOT / "policies/settle.py").read_text()))
-    flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
-    logged = {*Line.__struct_fields__, *Try.__struct_fields__}
-    answers = {*KeyRequest.__struct_fields__, *ledger_queries.FILTERS}
-    types = {rule.openai_type for rule in generate.CODES.values()}
-    return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)
-
-
 @EVERY_PAGE
 def test_names_in_the_text_exist(page: str) -> None:
     known = known_words()
@@ -222,10 +166,20 @@ def test_metrics_in_the_text_exist(page: str) -> None:
 
 
 @EVERY_PAGE
-def test_headers_of_ours_in_the_text_exist(page: str) -> None:
-    known = {name.lower() for name in request_headers() | reply_headers()}
-    for name in re.findall(r"\bx-headgate-[a-z-]+", PAGES[page].lower()):
+def test_headers_in_the_text_exist(page: str) -> None:
+    known = {name.lower() for name in (*request_headers(), *reply_headers(), *PASSED_NAMES, "x-ratelimit-")}
+    text = re.sub(r"https?://\S+", "", PAGES[page]).lower()
+    for name in re.findall(r"(?<![\w/-])x-[a-z-]+", text):
         assert name in known, (page, name)
+
+
+@EVERY_PAGE
+def test_paths_in_the_text_exist(page: str) -> None:
+    known = admin_routes() | {f"POST {prefix}{path}" for path in generate.ENDPOINTS for prefix in ("", "/v1")}
+    known |= {f"GET {path}" for path in (*llm.HEALTH_PATHS, "/v1/models", "/v1/models/NAME")}
+    for span in spans(page):
+        if re.match(r"(GET|POST|PUT|PATCH|DELETE) /", span):
+            assert span.replace("/ID", "/{id}") in known, (page, span)
 
 
 def test_codes_in_the_tables_of_errors_exist() -> None:

@@ -37,6 +37,10 @@ class Tally:
     def __repr__(self) -> str:
         return f"Tally({self.calls} calls, {self.failed} failed, {self.in_flight} in flight)"
 
+    @property
+    def completed(self) -> frozenset[str]:
+        return frozenset(run for run, ending in self.endings.items() if ending == "completed")
+
     def began(self) -> None:
         self.in_flight += 1
 

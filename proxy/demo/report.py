@@ -60,7 +60,7 @@ def _comparison(result: Result) -> list[tuple[str, str, str]]:
             "dollars: retries",
             "dollars: cut or abandoned",
             "dollars: total",
-            "dollars: for a completed run",
+            "dollars: runs completed by both",
         ),
         *("input read from caches", "refusals met (429, 503)", "stalls met"),
     )
@@ -69,7 +69,6 @@ def _comparison(result: Result) -> list[tuple[str, str, str]]:
 
 def _cells(column: Column) -> tuple[str, ...]:
     spent = column.usd_nanos
-    completed = column.runs_completed
     cached = "-" if column.input_cached_share is None else f"{column.input_cached_share:.0%}"
     return (
         f"{column.runs_completed} of {column.runs}",
@@ -79,7 +78,7 @@ def _cells(column: Column) -> tuple[str, ...]:
         _seconds(column.first_token_p50_s),
         _seconds(column.first_token_p99_s),
         *map(dollars, (spent.first_attempts, spent.retries, spent.cut_or_abandoned, spent.total)),
-        dollars(spent.total // completed) if completed else "-",
+        dollars(column.usd_nanos_same_runs),
         cached,
         str(column.refusals),
         str(column.stalls),
@@ -94,7 +93,7 @@ def _remarks(result: Result) -> Iterator[str]:
     """What a reader would otherwise wonder about."""
     direct, gate = result.direct, result.gate
     if direct.runs_failed > gate.runs_failed:
-        yield "Less was spent on runs that failed early: compare the dollars for a completed run."
+        yield "A run that fails early costs less: compare the dollars of the runs that both completed."
     if (gate.input_cached_share or 0) < (direct.input_cached_share or 0):
         yield "The gate spreads a run's calls over all targets; what one provider has cached is new to the others."
 

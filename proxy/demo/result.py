@@ -7,9 +7,9 @@ believes stands only in `check`, `agents` and `trees`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from proxy.demo.fleet import Tally
 from proxy.demo.vendor import Invoice, Vendor
@@ -37,6 +37,7 @@ class Column(Struct, frozen=True):
     first_token_p99_s: float | None
     usd_nanos: Dollars
     usd_nanos_total: int
+    usd_nanos_same_runs: int  # of the runs that were completed in both columns
     input_tokens: int
     input_cached_share: float | None
     refusals: int  # 429 and 503 of the providers, over all attempts
@@ -50,6 +51,13 @@ class Check(Struct, frozen=True):
     bill_usd_nanos: int
     difference_usd_nanos: int
     estimated_attempts: int
+
+
+class Purpose(Struct, frozen=True):
+    """What an attempt was for, as the ledger knows it."""
+
+    run: str
+    retried: bool
 
 
 class AgentSpend(Struct, frozen=True):
@@ -92,10 +100,23 @@ class Result(Struct, frozen=True):
         return self.check.difference_usd_nanos == 0
 
 
-def column(runs: int, tally: Tally, vendors: Sequence[Vendor], dollars: Dollars) -> Column:
-    bills = [invoice.bill for vendor in vendors for invoice in vendor.invoices.values()]
-    input_tokens = sum(bill.prompt_tokens for bill in bills)
-    endings = list(tally.endings.values())
+def told(invoices: Iterable[Invoice], purposes: Mapping[tuple[str, str], Purpose]) -> list[Invoice]:
+    """The invoices with what the ledger knows of them; an attempt that it does not know stays as it is."""
+    found = ((invoice, purposes.get((invoice.provider, invoice.request_id))) for invoice in invoices)
+    return [
+        invoice if purpose is None else structs.replace(invoice, run=purpose.run, retried=purpose.retried)
+        for invoice, purpose in found
+    ]
+
+
+def column(
+    runs: int, tally: Tally, vendors: Iterable[Vendor], *, invoices: Sequence[Invoice], same: Set[str]
+) -> Column:
+    """`same`: the runs that both columns completed."""
+    input_tokens = sum(invoice.bill.prompt_tokens for invoice in invoices)
+    cached_tokens = sum(invoice.bill.cached_tokens for invoice in invoices)
+    dollars = by_cause(invoices)
+    endings, met = list(tally.endings.values()), tuple(vendors)
     return Column(
         runs=runs,
         runs_completed=endings.count("completed"),
@@ -106,20 +127,20 @@ def column(runs: int, tally: Tally, vendors: Sequence[Vendor], dollars: Dollars)
         first_token_p99_s=quantile(0.99, tally.first_tokens_s),
         usd_nanos=dollars,
         usd_nanos_total=dollars.total,
+        usd_nanos_same_runs=sum(invoice.usd_nanos for invoice in invoices if invoice.run in same),
         input_tokens=input_tokens,
-        input_cached_share=sum(bill.cached_tokens for bill in bills) / input_tokens if input_tokens else None,
-        refusals=sum(vendor.refused for vendor in vendors),
-        stalls=sum(vendor.stalled for vendor in vendors),
+        input_cached_share=cached_tokens / input_tokens if input_tokens else None,
+        refusals=sum(vendor.refused for vendor in met),
+        stalls=sum(vendor.stalled for vendor in met),
     )
 
 
-def by_cause(invoices: Iterable[Invoice], retried: frozenset[tuple[str, str]] = frozenset()) -> Dollars:
-    """`retried`: provider and request id of attempts that somebody else knows to be retries."""
+def by_cause(invoices: Iterable[Invoice]) -> Dollars:
     first = retries = broken = 0
     for invoice in invoices:
         if invoice.broken:
             broken += invoice.usd_nanos
-        elif invoice.retried or (invoice.provider, invoice.request_id) in retried:
+        elif invoice.retried:
             retries += invoice.usd_nanos
         else:
             first += invoice.usd_nanos
@@ -127,7 +148,7 @@ def by_cause(invoices: Iterable[Invoice], retried: frozenset[tuple[str, str]] = 
 
 
 def quantile(share: float, values: Sequence[float]) -> float | None:
-    """The nearest rank: a value that was measured, not one between two."""
+    """The nearest rank, to the millisecond: a value that was measured, not one between two."""
     if not values:
         return None
-    return sorted(values)[math.ceil(share * len(values)) - 1]
+    return round(sorted(values)[math.ceil(share * len(values)) - 1], 3)

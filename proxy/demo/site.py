@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from proxy.demo.vendor import RETRY_COUNT, Vendor
+from proxy.demo.vendor import RETRY_COUNT, RUN, Vendor
 from proxy.listeners import bind, url
 from proxy.providers.base import UpstreamRequest, UpstreamResponse
 
@@ -37,8 +37,8 @@ class Site:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        retries = request.headers.get(RETRY_COUNT, "0")
-        asked = UpstreamRequest("POST", PATH, {RETRY_COUNT: retries}, await request.read())
+        told = {name: request.headers[name] for name in (RETRY_COUNT, RUN) if name in request.headers}
+        asked = UpstreamRequest("POST", PATH, told, await request.read())
         upstream = await self._vendor.send(asked)
         try:
             return await _pass_on(upstream, request)

@@ -16,20 +16,21 @@ from msgspec import Struct
 from proxy.app import Gate
 from proxy.clock import Clock, secret_token
 from proxy.demo.accounts import accounts
-from proxy.demo.agents import AGENTS, Run, timetable
+from proxy.demo.agents import AGENTS, timetable
 from proxy.demo.client import Client
 from proxy.demo.fleet import Fleet
 from proxy.demo.narrator import Narrator, Side
-from proxy.demo.result import Check, Result, by_cause, column, quantile
+from proxy.demo.result import Check, Result, column, quantile, told
 from proxy.demo.settings import configuration
 from proxy.demo.site import Site
 from proxy.demo.story import PROVIDERS, Story, story
-from proxy.demo.vendor import Vendor
+from proxy.demo.vendor import Invoice, Vendor
 from proxy.demo.view import Pace, Picture, Watcher
 from proxy.providers.simulated import Simulation, Spread
 from proxy.tasks import Tasks
 
 GRACE_S = 8.0  # for calls under way when the demo is ended early
+SETTLE_LOOKS, SETTLE_EACH_S = 250, 0.02  # a call ends a moment after its client has the last byte
 LATE_S = 60.0  # past its length the demo ends itself
 SDK_TIMEOUT_S = 600.0
 FIRST_TOKEN_S = {"east": 0.20, "west": 0.25, "north": 0.30}  # medians; the rest of a provider's character is the same
@@ -135,7 +136,7 @@ class Stage:
 
     def _picture(self) -> Picture:
         direct, through = self.fleets
-        bill = sum(invoice.usd_nanos for vendor in self.direct.values() for invoice in vendor.invoices.values())
+        bill = sum(invoice.usd_nanos for invoice in _invoices(self.direct))
         return Picture(
             at_s=self._clock.now() - self._began_at,
             seconds=self.script.seconds,
@@ -164,28 +165,32 @@ class Stage:
     # --- at its end ----------------------------------------------------------------------------------------------
 
     async def _result(self, narrator: Narrator, took_s: float, *, interrupted: bool) -> Result:
-        said = await accounts(self.gate)
-        invoices = [invoice for vendor in self.through.values() for invoice in vendor.invoices.values()]
-        own = [invoice for vendor in self.direct.values() for invoice in vendor.invoices.values()]
-        bill = sum(invoice.usd_nanos for invoice in invoices)
-        runs = sum(1 for run in self._runs() for _ in run.tree())
-        direct, through = self.fleets
+        await self._settled()
+        said = await accounts(self.gate.ledger)
+        theirs, ours = _invoices(self.direct), told(_invoices(self.through), said.purposes)
+        bill = sum(invoice.usd_nanos for invoice in ours)
+        runs = sum(1 for runs in self.timetable.values() for run in runs for _ in run.tree())
+        direct, through = (fleet.tally for fleet in self.fleets)
+        same = direct.completed & through.completed
         return Result(
             simulated=True,
             seed=self.script.seed,
             seconds=self.script.seconds,
             took_s=round(took_s, 1),
             interrupted=interrupted,
-            direct=column(runs, direct.tally, list(self.direct.values()), by_cause(own)),
-            gate=column(runs, through.tally, list(self.through.values()), by_cause(invoices, said.retried)),
+            direct=column(runs, direct, self.direct.values(), invoices=theirs, same=same),
+            gate=column(runs, through, self.through.values(), invoices=ours, same=same),
             check=Check(said.usd_nanos, bill, said.usd_nanos - bill, said.estimated_attempts),
             agents=said.agents,
             trees=said.trees,
             events=narrator.events,
         )
 
-    def _runs(self) -> tuple[Run, ...]:
-        return tuple(run for runs in self.timetable.values() for run in runs)
+    async def _settled(self) -> None:
+        for _ in range(SETTLE_LOOKS):
+            if not self.gate.pipeline.in_flight:
+                return
+            await asyncio.sleep(SETTLE_EACH_S)
 
     # --- construction --------------------------------------------------------------------------------------------
 
@@ -206,6 +211,10 @@ class Stage:
 
 def _vendors(seed: int, played: Story, clock: Clock) -> dict[str, Vendor]:
     return {name: Vendor(name, _simulation(seed, name), story=played, clock=clock) for name in PROVIDERS}
+
+
+def _invoices(vendors: dict[str, Vendor]) -> list[Invoice]:
+    return [invoice for vendor in vendors.values() for invoice in vendor.invoices.values()]
 
 
 def _simulation(seed: int, name: str) -> Simulation:

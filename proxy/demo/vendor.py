@@ -22,18 +22,20 @@ from proxy.providers.simulated_answer import Draw
 from proxy.providers.simulated_reply import Bill
 
 RETRY_COUNT = "x-stainless-retry-count"  # OpenAI's SDKs number their retries with it
+RUN = "x-headgate-run"  # agents send it whoever is at the other end
 REFUSAL_S = 0.02
 STATUS: Mapping[str, int] = {"down": 503, "limited": 429}
 PICOS_PER_NANO = 1_000
 
 
 class Invoice(Struct, frozen=True):
-    """One answer as its provider charges it; `retried` is the caller's own word."""
+    """One answer as its provider charges it. What it was for is the caller's word, and the gate does not say."""
 
     provider: str
     request_id: str
-    retried: bool
     bill: Bill
+    run: str = ""
+    retried: bool = False
 
     @property
     def broken(self) -> bool:
@@ -88,14 +90,20 @@ class Vendor:
             self.stalled += 1
             await asyncio.sleep(self._story.stall_s)
         response = await self._simulated.send(request)
-        return Metered(self, response, retried=request.headers.get(RETRY_COUNT, "0") != "0")
+        return Metered(self, response, request.headers)
 
     async def close(self) -> None:
         await self._simulated.close()
 
-    def charge(self, request_id: str, *, retried: bool) -> None:
+    def charge(self, request_id: str, told: Mapping[str, str]) -> None:
         """Called the moment an answer has ended: its bill is the last one written."""
-        self.invoices[request_id] = Invoice(self.name, request_id, retried, self._simulated.bill()[-1])
+        self.invoices[request_id] = Invoice(
+            provider=self.name,
+            request_id=request_id,
+            bill=self._simulated.bill()[-1],
+            run=told.get(RUN, ""),
+            retried=told.get(RETRY_COUNT, "0") != "0",
+        )
 
 
 class Refusal:
@@ -118,12 +126,12 @@ class Refusal:
 class Metered:
     """A reply whose end, however it comes, becomes an invoice."""
 
-    def __init__(self, vendor: Vendor, response: UpstreamResponse, *, retried: bool) -> None:
+    def __init__(self, vendor: Vendor, response: UpstreamResponse, told: Mapping[str, str]) -> None:
         self.status = response.status
         self.headers = response.headers
         self._vendor = vendor
         self._response = response
-        self._retried = retried
+        self._told = told
         self._open = response.status == 200
 
     async def read(self) -> bytes:
@@ -136,4 +144,4 @@ class Metered:
         self._response.close()
         if self._open:
             self._open = False
-            self._vendor.charge(self.headers["x-request-id"], retried=self._retried)
+            self._vendor.charge(self.headers["x-request-id"], self._told)

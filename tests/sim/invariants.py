@@ -174,12 +174,12 @@ def _one_generation(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iter
     ids = set(_ID.findall(wire.body))
     if len(ids) > 1:
         yield f"pieces of several generations: {sorted(ids)}"
-    if outcome.attempts and outcome.attempts[-1].error_code is None and outcome.error_code is not None:
-        if outcome.error_code not in ("deadline_exceeded",):
-            yield f"the outcome says {outcome.error_code}, its last attempt nothing"
+    last = outcome.attempts[-1].error_code if outcome.attempts else None
+    if last is None and outcome.error_code not in (None, "deadline_exceeded"):
+        yield f"the outcome says {outcome.error_code}, its last attempt nothing"
     if not any(name.startswith(b"gen-") for name in ids):
         return
-    for choice, text in _texts(wire.body).items():
+    for choice, text in texts_of(wire.body).items():
         expected = "".join(map(text_of, range(len(text) // 4 + 1)))
         if not expected.startswith(text):
             yield f"choice {choice} is no beginning of the generation: {text[:60]!r}"
@@ -188,7 +188,7 @@ def _one_generation(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iter
         yield "the client got usage that it had not asked for"
 
 
-def _texts(body: bytes) -> dict[int, str]:
+def texts_of(body: bytes) -> dict[int, str]:
     texts: dict[int, str] = defaultdict(str)
     if not body.startswith(b"data:"):
         for choice in json.loads(body)["choices"]:

@@ -145,9 +145,7 @@ def _status(status: int, code: str, *headers: tuple[str, str]) -> Callable[[str,
     def write(kind: str, rng: Random) -> Script:
         body = json.dumps({"error": {"message": "scripted", "type": "x", "param": None, "code": code}}).encode()
         shown = tuple(header for header in headers if rng.random() < 0.7)
-        return Script(
-            kind, status, (*JSON, *shown), (Step(0.0, body),), head_at=rng.uniform(0, 0.5), billed=False
-        )
+        return Script(kind, status, (*JSON, *shown), (Step(0.0, body),), head_at=rng.uniform(0, 0.5), billed=False)
 
     return write
 

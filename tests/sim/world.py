@@ -258,4 +258,3 @@ def live(seed: int, folder: Path | None = None) -> Run:
         return await World(seed, folder).live()
 
     return run(main())
-

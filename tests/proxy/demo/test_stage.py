@@ -1,18 +1,23 @@
+"""The whole demo on the virtual loop: a real gate, real sockets, as much processor time as in real life."""
+
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from proxy.clock import SystemClock
 from proxy.demo.result import Event, Result
 from proxy.demo.stage import Script, Stage
+from proxy.demo.story import PROVIDERS
 from proxy.demo.view import Picture
 
 
 class Notes:
     """A watcher that remembers."""
 
-    every_s = 1.0
+    every_s = 0.5
 
     def __init__(self) -> None:
         self.pictures: list[Picture] = []
@@ -25,16 +30,44 @@ class Notes:
         self.events.append(event)
 
 
-async def played(folder: Path, *, seed: int = 1, seconds: float = 6.0, stop_after_s: float | None = None) -> Result:
+async def played(folder: Path, notes: Notes, *, stop_after_s: float | None = None) -> Result:
     stopping = asyncio.Event()
     if stop_after_s is not None:
         asyncio.get_running_loop().call_later(stop_after_s, stopping.set)
-    async with Stage(Script(seconds, seed), folder, SystemClock(seed), stopping) as stage:
-        return await stage.play(Notes())
+    async with Stage(Script(5.0, 3), folder, SystemClock(3), stopping) as stage:
+        return await stage.play(notes)
 
 
-async def test_the_ledger_equals_the_bill_to_the_last_nano_dollar(tmp_path: Path) -> None:
-    result = await played(tmp_path, seconds=30.0, seed=3)
+async def test_a_demo_that_is_ended_early_has_a_right_ledger_and_lets_calls_end(tmp_path: Path) -> None:
+    notes = Notes()
+    result = await played(tmp_path, notes, stop_after_s=0.6)
+    assert result.interrupted
+    assert result.took_s < 5.0
     assert result.check.bill_usd_nanos > 0
-    print(result)
-    assert result.exact and result.check.difference_usd_nanos == 0
+    assert result.check.difference_usd_nanos == 0
+    assert result.gate.usd_nanos_total == result.check.bill_usd_nanos
+    assert result.gate.calls > 0 and result.direct.calls > 0
+    assert sum(row.usd_nanos for row in result.agents) == result.check.ledger_usd_nanos
+    assert "no keys used" in notes.events[0].text
+    last = notes.pictures[-1]
+    assert (last.gate.in_flight, last.direct.in_flight) == (0, 0)
+    assert tuple(name for name, _ in last.providers) == PROVIDERS
+
+
+@pytest.mark.slow
+async def test_the_same_story_for_both_and_the_ledger_equals_the_bill(tmp_path: Path) -> None:
+    notes = Notes()
+    result = await played(tmp_path, notes)
+    assert not result.interrupted
+    assert result.direct.runs == result.gate.runs
+    for column in (result.direct, result.gate):
+        assert column.runs_completed + column.runs_failed == column.runs
+        assert column.refusals > 0
+        assert column.usd_nanos.total == column.usd_nanos_total > 0
+    assert result.check.difference_usd_nanos == 0
+    assert result.check.estimated_attempts == 0
+    assert sum(tree.usd_nanos for tree in result.trees) == result.check.ledger_usd_nanos
+    assert sum(tree.runs for tree in result.trees) <= result.gate.runs
+    assert [event.text for event in notes.events] == [event.text for event in result.events]
+    assert any("east is down" in event.text for event in result.events)
+    assert any(picture.providers[0] == ("east", "down (503)") for picture in notes.pictures)

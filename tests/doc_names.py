@@ -1,0 +1,66 @@
+"""What the product has that its docs must name: headers, routes, columns, and every name with an underscore.
+
+Taken from where each is declared or read, so that a new one is missed by the docs before it is missed by a user.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+from docs import generate
+from proxy.state import ledger_queries, ledger_rows
+from proxy.surfaces import identify, llm
+from proxy.surfaces.admin import AdminServices, KeyRequest, admin_app
+from proxy.telemetry.line import Line, Try
+
+ROOT = Path(__file__).parents[1]
+
+
+def request_headers() -> set[str]:
+    """Every header that the surfaces read: those of the tables, and those that are named where they are read."""
+    tables = (identify.RUN_HEADERS, identify.AGENT_HEADERS, identify.PARENT_HEADERS, identify.KEY_HEADERS)
+    names = {name for table in tables for name in table} | {name for name, _ in llm.DEADLINE_HEADERS}
+    for file in ("identify.py", "llm.py", "body.py", "admin.py", "admin_guard.py"):
+        tree = ast.parse((ROOT / "proxy/surfaces" / file).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("headers.get") and node.args:
+                name = node.args[0]
+                names |= {name.value} if isinstance(name, ast.Constant) and isinstance(name.value, str) else set()
+    return names
+
+
+def reply_headers() -> set[str]:
+    """Every header that is added to a reply, by the text of the files that add them."""
+    written = re.compile(r'"((?:x-|retry-|X-)[A-Za-z-]+|Cache-Control|Allow)"')
+    files = ("proxy/headers.py", "proxy/surfaces/server.py", "proxy/surfaces/llm.py")
+    read = {name.lower() for name in request_headers()}
+    names = {name for file in files for name in written.findall((ROOT / file).read_text())}
+    return {name for name in names if name.lower() not in read}
+
+
+def admin_routes() -> set[str]:
+    services: Any = dict.fromkeys(AdminServices.__struct_fields__)  # none of them is asked for anything
+    services |= {"version": "", "base_url": "", "hosts": frozenset(), "key_errors": ()}
+    app = admin_app(AdminServices(**services))
+    methods = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+    return {f"{method} {path}" for method, path in methods if method != "HEAD"}
+
+
+def columns() -> set[str]:
+    return {column.split()[0] for column in (*ledger_rows.OUTCOME_COLUMNS, *ledger_rows.ATTEMPT_COLUMNS)}
+
+
+def known_words() -> set[str]:
+    """Every name with an underscore that means something in the product."""
+    fields = {part for field in generate.config_fields() for part in field.path.split(".")}
+    labels = {label for family in generate.FAMILIES for label in family.labels}
+    values = {value for label in labels for value in (label.name, *(label.values or ()))}
+    settled = set(re.findall(r'"([a-z_]+)"', (ROOT / "policies/settle.py").read_text()))
+    flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
+    logged = {*Line.__struct_fields__, *Try.__struct_fields__}
+    answers = {*KeyRequest.__struct_fields__, *ledger_queries.FILTERS}
+    types = {rule.openai_type for rule in generate.CODES.values()}
+    return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)

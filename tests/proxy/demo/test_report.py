@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import io
+
+from msgspec import structs
+
+from proxy.cli.table import Page
+from proxy.demo.report import report
+from proxy.demo.result import AgentSpend, Check, Column, Dollars, Event, Result, TreeSpend
+
+DIRECT = Column(
+    runs=10,
+    runs_completed=7,
+    runs_failed=3,
+    calls=50,
+    calls_failed=4,
+    first_token_p50_s=0.1,
+    first_token_p99_s=4.0,
+    usd_nanos=Dollars(20_000_000, 1_000_000, 0),
+    usd_nanos_total=21_000_000,
+    usd_nanos_same_runs=15_000_000,
+    input_tokens=1_000,
+    input_cached_share=0.8,
+    refusals=12,
+    stalls=2,
+)
+GATE = structs.replace(DIRECT, runs_completed=10, runs_failed=0, calls_failed=0, input_cached_share=0.5)
+RESULT = Result(
+    simulated=True,
+    seed=7,
+    seconds=60.0,
+    took_s=61.0,
+    interrupted=False,
+    direct=DIRECT,
+    gate=GATE,
+    check=Check(21_000_000, 21_000_000, 0, 0),
+    agents=[AgentSpend("planner", 2, 9, 0, 21_000_000)],
+    trees=[TreeSpend("planner-1", 3, 9, 21_000_000)],
+    events=[Event(1.0, "x")],
+)
+
+
+def printed(result: Result) -> str:
+    return "\n".join(report(result, Page(io.StringIO())))
+
+
+def test_both_columns_stand_side_by_side() -> None:
+    lines = printed(RESULT).splitlines()
+    assert lines[0].startswith("SIMULATED, no keys used")
+    cells = [line.split() for line in lines]
+    assert ["runs", "completed", "7", "of", "10", "10", "of", "10"] in cells
+    assert ["runs", "failed", "3", "0"] in cells
+    assert ["calls", "failed", "4", "0"] in cells
+    assert ["first", "token", "p99", "4.00", "s", "4.00", "s"] in cells
+    assert ["dollars:", "retries", "$0.001000", "$0.001000"] in cells
+    assert ["input", "read", "from", "caches", "80%", "50%"] in cells
+
+
+def test_it_says_what_does_not_favour_the_gate() -> None:
+    assert "what one provider has cached is new to the others" in printed(RESULT)
+    level = structs.replace(RESULT, gate=DIRECT)
+    assert "is new to the others" not in printed(level)
+    assert "A run that fails early" not in printed(level)
+
+
+def test_the_check_says_equal_only_when_it_is() -> None:
+    equal = "ledger $0.021000 = the providers' true bill $0.021000 (difference 0 nano-dollars)"
+    assert equal in printed(RESULT)
+    off = structs.replace(RESULT, check=Check(21_000_001, 21_000_000, 1, 2))
+    assert "is not the providers' true bill" in printed(off)
+    assert "2 attempts ended before a provider reported usage" in printed(off)
+    assert (RESULT.exact, off.exact) == (True, False)
+
+
+def test_it_ends_with_the_line_to_change_and_the_next_command() -> None:
+    text = printed(RESULT)
+    for framework in ("OpenAI SDK", "LangGraph", "AutoGen", "LiteLLM"):
+        assert framework in text
+    assert text.splitlines()[-1].strip() == "headgate up"
+
+
+def test_a_demo_that_was_ended_early_says_so() -> None:
+    assert "ended early" in printed(structs.replace(RESULT, interrupted=True))
+    assert "ended early" not in printed(RESULT)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.demo.story import OUTAGE_LEAST_S, PROVIDERS, story
+
+
+@pytest.mark.parametrize("seconds", [5.0, 6.0, 20.0, 60.0, 600.0])
+def test_every_length_tells_the_whole_story(seconds: float) -> None:
+    windows = story(seconds).windows
+    assert [(window.provider, window.kind) for window in windows] == [
+        ("west", "limited"),
+        ("east", "down"),
+        ("north", "limited"),
+    ]
+    assert all(0 < window.begins_s < window.ends_s < seconds for window in windows)
+    assert {window.provider for window in windows} == set(PROVIDERS)
+
+
+def test_the_script_grows_with_the_demo() -> None:
+    for short, long in zip(story(60.0).windows, story(120.0).windows, strict=True):
+        assert (long.begins_s, long.ends_s) == (2 * short.begins_s, 2 * short.ends_s)
+
+
+def test_an_outage_is_always_longer_than_two_retries_take() -> None:
+    (outage,) = [window for window in story(5.0).windows if window.kind == "down"]
+    assert outage.ends_s - outage.begins_s == OUTAGE_LEAST_S
+    assert outage.share == 1.0
+
+
+def test_a_provider_is_well_outside_its_windows() -> None:
+    told = story(60.0)
+    assert told.window("east", 23.9) is None
+    down = told.window("east", 24.0)
+    assert down is not None and down.kind == "down"
+    assert told.window("east", 39.0) is None
+    assert told.window("west", 30.0) is None

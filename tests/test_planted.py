@@ -1,0 +1,421 @@
+"""Planted bugs: each is put into a copy of the tree, alone, and the tests named beside it must find it.
+
+A mutation whose text is no longer in its file fails, so that the list cannot rot: give it the text that is there now.
+What stands here are the mistakes that cost money, leak secrets or lie to a client.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("proxy", "policies", "pricing", "tests", "loadtests", "pyproject.toml")
+SECONDS_MAX = 120
+
+CANCELLATION = "tests/sim/test_cancellation.py"
+SEEDS = "tests/sim/test_seeds.py::test_the_invariants_hold_for_every_seed_and_every_fault_occurs"
+GONE = "tests/flow/test_client_gone.py"
+PLAIN = "tests/flow/test_plain.py"
+REFUSALS = "tests/flow/test_refusals.py"
+RETRY = "tests/flow/test_retry.py"
+STREAM = "tests/flow/test_stream.py"
+TRANSPORT = "tests/proxy/providers/test_transport.py"
+LEDGER = "tests/proxy/state/test_ledger.py"
+
+
+class Mutation(Struct, frozen=True):
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+PLANTED = (
+    # --- money
+    Mutation(
+        "settle twice",
+        "proxy/state/store.py",
+        "if self._live.pop(reservation.id, None) is None:",
+        "if self._live.pop(reservation.id, None) is None and not used.usd_nanos:",
+        ("tests/sim/test_store.py",),
+    ),
+    Mutation(
+        "posted twice",
+        "proxy/state/store.py",
+        "            account.posted_usd_nanos += used.usd_nanos\n",
+        "            account.posted_usd_nanos += used.usd_nanos + used.usd_nanos\n",
+        (CANCELLATION,),
+    ),
+    Mutation(
+        "the hold is not released on cancel",
+        "proxy/finish.py",
+        'await exchange.end("abandoned")',
+        "record.open.remove(exchange)",
+        (CANCELLATION,),
+    ),
+    Mutation(
+        "void on disconnect",
+        "proxy/finish.py",
+        'await exchange.end("abandoned")',
+        'await exchange.end("refused")',
+        (CANCELLATION,),
+    ),
+    Mutation(
+        "a hold that is not settled",
+        "proxy/execution/attempt.py",
+        "await self._bench.store.settle(self._reservation, spent)",
+        "spent.usd_nanos",
+        (CANCELLATION,),
+    ),
+    Mutation(
+        "sent without a hold",
+        "proxy/execution/attempt.py",
+        "        if isinstance(reserved, ProxyError):\n            raise reserved\n",
+        "        if isinstance(reserved, ProxyError):\n            return\n",
+        (CANCELLATION,),
+    ),
+    Mutation(
+        "billed as abandoned whatever the abort rule",
+        "policies/settle.py",
+        'if evidence.ending == "abandoned" and evidence.abort == "stops":',
+        'if evidence.ending == "abandoned":',
+        (GONE,),
+    ),
+    Mutation(
+        "what a provider bills on for is not read to its end",
+        "proxy/pipeline.py",
+        'if any(exchange.abort == "continues" for exchange in record.open):',
+        "if False:",
+        (GONE,),
+    ),
+    Mutation(
+        "cached tokens counted twice",
+        "proxy/dialects/openai_usage.py",
+        "    rest = prompt - cached - written\n    if audio",
+        "    rest = prompt\n    if audio",
+        ("tests/proxy/dialects/test_openai_usage.py",),
+    ),
+    Mutation(
+        "prices rounded down",
+        "pricing/book.py",
+        "    return -(-picos // PICOS_PER_NANO)\n\n\ndef hold_usd_nanos",
+        "    return picos // PICOS_PER_NANO\n\n\ndef hold_usd_nanos",
+        ("tests/pricing/test_book_arithmetic.py",),
+    ),
+    Mutation(
+        "unpriced as zero",
+        "proxy/execution/attempt.py",
+        "        if self.target.price is None:\n            return None\n",
+        "        if self.target.price is None:\n            return 0\n",
+        (REFUSALS,),
+    ),
+    Mutation(
+        "an unpriced model is let through",
+        "policies/plan.py",
+        "if not self.unpriced_allowed and any(",
+        "if self.unpriced_allowed and any(",
+        (REFUSALS,),
+    ),
+    Mutation(
+        "a reported zero is replaced by an estimate",
+        "policies/settle.py",
+        "if evidence.reported is not None:",
+        "if evidence.reported is not None and evidence.reported.output_total:",
+        ("tests/policies/test_settle.py",),
+    ),
+    Mutation(
+        "n choices held once",
+        "policies/budget.py",
+        "output = output_limit(call, target) * call.head.choices",
+        "output = output_limit(call, target)",
+        ("tests/policies/test_budget.py",),
+    ),
+    # --- one outcome
+    Mutation(
+        "the outcome is told twice",
+        "proxy/finish.py",
+        "        outcome = self._outcome(record, config_version)\n",
+        "        outcome = self._outcome(record, config_version)\n"
+        "        self._observers[0][1].observe(outcome) if record.client_gone else None\n",
+        (CANCELLATION,),
+    ),
+    Mutation(
+        "no outcome when the client has gone",
+        "proxy/pipeline.py",
+        "        await self._parts.finish.finish(record, snapshot.version)\n\n    async def _drain",
+        "        if not record.client_gone:\n"
+        "            await self._parts.finish.finish(record, snapshot.version)\n\n    async def _drain",
+        (CANCELLATION,),
+    ),
+    # --- retries and the deadline
+    Mutation(
+        "a retry after the first byte",
+        "proxy/pipeline.py",
+        "            await self._stream(record, downstream, (exchange, reading), rules=rules, limits=snapshot.limits)\n",
+        "            try:\n"
+        "                await self._stream(record, downstream, (exchange, reading), rules=rules, limits=snapshot.limits)\n"
+        "            except ProxyError:\n"
+        "                exchange, reading = await parts.race.run(\n"
+        "                    record, plan, providers=snapshot.providers, retry=rules.retry, timeouts=timeouts\n"
+        "                )\n"
+        "                await downstream.write(reading.first)\n"
+        '                await exchange.end("complete")\n'
+        "                await downstream.end()\n",
+        (STREAM,),
+    ),
+    Mutation(
+        "retries without a budget",
+        "proxy/execution/race.py",
+        " or not self._budget.withdraw(now)",
+        "",
+        (RETRY,),
+    ),
+    Mutation(
+        "client and policy errors are tried again",
+        "policies/retry.py",
+        'if number >= self.attempts or error.retry == "never":',
+        "if number >= self.attempts:",
+        ("tests/policies/test_retry.py",),
+    ),
+    Mutation(
+        "the deadline is ignored before the first event",
+        "proxy/execution/attempt.py",
+        "asyncio.timeout_at(min(call.deadline, self._started_at + timeouts.first_token_s))",
+        "asyncio.timeout_at(self._started_at + timeouts.first_token_s)",
+        (RETRY,),
+    ),
+    Mutation(
+        "the deadline is ignored in a stream",
+        "proxy/relay.py",
+        "        if now >= self._deadline:\n            return",
+        "        if now >= self._deadline + 1e9:\n            return",
+        (STREAM,),
+    ),
+    # --- streams
+    Mutation(
+        "a false end marker after a cut",
+        "proxy/pipeline.py",
+        "await downstream.write(dialect.error_event(error, record.call.endpoint))",
+        'await downstream.write(dialect.error_event(error, record.call.endpoint) + b"data: [DONE]\\n\\n")',
+        (STREAM,),
+    ),
+    Mutation(
+        "a clean end after a cut",
+        "proxy/execution/reading.py",
+        "if not passage.finished and passage.fault is None:",
+        "if False:",
+        (STREAM,),
+    ),
+    Mutation(
+        "a connection that is not aborted after an error",
+        "proxy/pipeline.py",
+        "record.call.endpoint))\n            downstream.abort()",
+        "record.call.endpoint))\n            await downstream.end()",
+        (STREAM,),
+    ),
+    Mutation(
+        "usage is kept from who asked for it",
+        "proxy/dialects/openai_passage.py",
+        "return head.include_usage or not head.stream or",
+        "return not head.stream or",
+        (STREAM,),
+    ),
+    Mutation(
+        "usage goes to who did not ask for it",
+        "proxy/dialects/openai_passage.py",
+        'return head.include_usage or not head.stream or not isinstance(payload.get("usage"), dict)',
+        "return True",
+        (STREAM,),
+    ),
+    Mutation(
+        "the upstream is not stopped when its client leaves",
+        "proxy/execution/attempt.py",
+        "        if self.reading is not None:\n            self.reading.close()\n",
+        "",
+        (CANCELLATION,),
+    ),
+    # --- the wire
+    Mutation(
+        "a redirect is passed as a reply",
+        "proxy/execution/reading.py",
+        "if self.status != 200:\n            raise await self._refusal()",
+        "if self.status >= 400:\n            raise await self._refusal()",
+        (RETRY,),
+    ),
+    Mutation(
+        "a cookie is passed on",
+        "proxy/execution/reading.py",
+        'PASSED_NAMES = frozenset({"x-should-retry",',
+        'PASSED_NAMES = frozenset({"set-cookie", "x-should-retry",',
+        (PLAIN,),
+    ),
+    Mutation(
+        "the client's key goes upstream",
+        "proxy/providers/openai_compatible.py",
+        "        if head.fields is None:\n            headers = {**headers",
+        '        headers = {**headers, "x-api-key": "hg-test-key"}\n'
+        "        if head.fields is None:\n            headers = {**headers",
+        (PLAIN,),
+    ),
+    Mutation(
+        "the upstream's key comes back in a reply",
+        "proxy/providers/openai_compatible.py",
+        "        for secret in self._secrets:\n            if secret in data:",
+        "        for secret in self._secrets:\n            if secret in data and False:",
+        ("tests/proxy/providers/test_openai_compatible.py",),
+    ),
+    Mutation(
+        "401 of an upstream passed as 401",
+        "proxy/dialects/openai_error.py",
+        '_UNQUOTED = frozenset({"upstream_auth", "unexpected_redirect"})',
+        '_UNQUOTED = frozenset({"unexpected_redirect"})',
+        (RETRY,),
+    ),
+    Mutation(
+        "a reply on a connection that was not read to its end",
+        "proxy/providers/transport.py",
+        "if self._payload.at_eof() and self._line.reusable():",
+        "if self._line.reusable():",
+        (TRANSPORT,),
+    ),
+    Mutation(
+        "the body is encoded anew to name the model",
+        "proxy/dialects/json_body.py",
+        "    if not changes:\n        return raw\n",
+        "    if not changes:\n        return raw\n"
+        "    whole = {**msgspec.json.decode(raw), **{k: msgspec.json.decode(v) for k, v in changes.items()}}\n"
+        "    return msgspec.json.encode(whole)\n",
+        (PLAIN,),
+    ),
+    Mutation(
+        "names may be repeated",
+        "proxy/dialects/json_body.py",
+        "        _refuse_repeated_names(raw, fields)\n",
+        "",
+        (REFUSALS,),
+    ),
+    Mutation(
+        "the limit of a body is ignored",
+        "proxy/surfaces/body.py",
+        "if length is not None and length > limits.body_bytes_max:",
+        "if False:",
+        (REFUSALS,),
+    ),
+    Mutation(
+        "the handler of a client that left goes on",
+        "proxy/surfaces/server.py",
+        "handler_cancellation=True",
+        "handler_cancellation=False",
+        (GONE,),
+    ),
+    # --- what is kept
+    Mutation(
+        "NORMAL for FULL",
+        "proxy/state/ledger.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = NORMAL",
+        (LEDGER,),
+    ),
+    Mutation(
+        "rows can be changed",
+        "proxy/state/ledger_rows.py",
+        'for verb in ("UPDATE", "DELETE")',
+        'for verb in ("DELETE",)',
+        (LEDGER, "tests/proxy/state/test_ledger_rows.py"),
+    ),
+    Mutation(
+        "a failed sync is tried again",
+        "proxy/state/ledger.py",
+        "rows = 0 if self.failed else self._commit()",
+        "rows = self._commit()",
+        (LEDGER,),
+    ),
+    Mutation(
+        "keys are kept as they are",
+        "proxy/state/keys.py",
+        "            digest = self._pepper.digest(text.encode()).hex()\n",
+        "            digest = text.encode().hex()\n",
+        ("tests/proxy/state/test_keys.py",),
+    ),
+    Mutation(
+        "half a key opens the gate",
+        "proxy/state/keys.py",
+        'digest = self._pepper.digest(presented.encode("utf-8", "surrogatepass"))',
+        'digest = self._pepper.digest(presented.rstrip("0123456789abcdef").encode("utf-8", "surrogatepass"))',
+        ("tests/proxy/state/test_keys.py",),
+    ),
+    Mutation(
+        "a log line with content",
+        "proxy/telemetry/line.py",
+        "        model=printable(call.model),\n",
+        "        model=printable(call.raw.decode()),\n",
+        ("tests/proxy/telemetry/test_log.py", "tests/proxy/telemetry/test_line.py"),
+    ),
+    Mutation(
+        "a secret that shows itself",
+        "proxy/secret.py",
+        '        return f"Secret({MASK})"',
+        '        return f"Secret({self._text})"',
+        ("tests/proxy/test_secret.py",),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("tree")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_file():
+            shutil.copy(source, folder / part)
+        else:
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "real"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+
+
+def test_the_text_of_every_mutation_is_there_once() -> None:
+    wrong = []
+    for planted in PLANTED:
+        found = (ROOT / planted.file).read_text().count(planted.old) if (ROOT / planted.file).is_file() else -1
+        if found != 1:
+            wrong.append(f"{planted.name!r}: found {found} times in {planted.file}")
+    assert not wrong, "give these mutations the text that is there now:\n" + "\n".join(wrong)
+
+
+def test_names_are_unique() -> None:
+    assert len({planted.name for planted in PLANTED}) == len(PLANTED) >= 20
+
+
+@pytest.mark.slow
+def test_without_a_bug_the_chosen_tests_pass(tree: Path) -> None:
+    done = run(tree, tuple(dict.fromkeys(test for planted in PLANTED for test in planted.tests)))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+def test_it_is_found(planted: Mutation, tree: Path) -> None:
+    file = tree / planted.file
+    original = file.read_text()
+    assert planted.old in original
+    file.write_text(original.replace(planted.old, planted.new))
+    try:
+        done = run(tree, planted.tests)
+    finally:
+        file.write_text(original)
+    assert done.returncode == 1, f"not found: {planted.name}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert "failed" in done.stdout, "nothing ran far enough to fail:\n" + done.stdout[-2000:]
