@@ -88,7 +88,7 @@ class Gate:
                 ready=lambda: self.ready and self.ledger.accepting,
             )
         )
-        self._data = DataListener(data, Server(surface.handle, _edges(config)))
+        self._data = DataListener(data, Server(surface.handle, _edges(config), clock.id))
         self._admin = AdminListener(admin, admin_app(self._admin_services()))
         self._watch_metrics()
 

@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from calendar import timegm
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -24,13 +25,13 @@ class Clock(Protocol):
 class SystemClock:
     """Real time; ids from the operating system's randomness."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, *, now: Callable[[], float] = time.monotonic) -> None:
+        """`now` must run with the event loop's clock. A real loop's is `time.monotonic`, which uvloop rounds to whole
+        milliseconds when asked through `loop.time`; a virtual loop's is its own (`loop_time`)."""
+        self.now = now
         self._seed = secrets.randbits(64) if seed is None else seed
         self._ids = random.Random(f"{self._seed}:id")
         self._streams: dict[str, random.Random] = {}
-
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def wall(self) -> float:
         return time.time()
@@ -44,6 +45,10 @@ class SystemClock:
         if stream is None:
             stream = self._streams[purpose] = random.Random(f"{self._seed}:{purpose}")
         return stream
+
+
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def secret_token(bytes_of_entropy: int = 32) -> str:

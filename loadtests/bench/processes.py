@@ -87,11 +87,20 @@ class Server:
         with log.open("ab") as sink:
             self._process = spawn(command, core=core, output=sink, errors=sink)
 
+    @property
+    def pids(self) -> list[int]:
+        """Its own and its children's."""
+        pid = self._process.pid
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return [pid, *map(int, children)]
+        return [pid]
+
     def cpu_s(self) -> float:
-        return sum(cpu_ticks(text) for text in self._read("stat")) / TICKS_PER_S
+        return cpu_s(self.pids)
 
     def resident_mb(self) -> float:
-        return sum(resident_kb(text) for text in self._read("status")) / 1024
+        return resident_mb(self.pids)
 
     def require_alive(self) -> None:
         if self._process.poll() is not None:
@@ -100,16 +109,20 @@ class Server:
     def stop(self) -> None:
         stop(self._process)
 
-    def _read(self, name: str) -> Iterator[str]:
-        for pid in (self._process.pid, *self._children()):
-            with contextlib.suppress(OSError):
-                yield Path(f"/proc/{pid}/{name}").read_text()
 
-    def _children(self) -> list[int]:
-        pid = self._process.pid
+def cpu_s(pids: Sequence[int]) -> float:
+    """User and system time of all of them, threads included, since they began."""
+    return sum(cpu_ticks(text) for text in _read(pids, "stat")) / TICKS_PER_S
+
+
+def resident_mb(pids: Sequence[int]) -> float:
+    return sum(resident_kb(text) for text in _read(pids, "status")) / 1024
+
+
+def _read(pids: Sequence[int], name: str) -> Iterator[str]:
+    for pid in pids:
         with contextlib.suppress(OSError):
-            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return []
+            yield Path(f"/proc/{pid}/{name}").read_text()
 
 
 def json_lines(output: Iterable[bytes]) -> Iterator[Mapping[str, float | str]]:

@@ -1,6 +1,6 @@
 """Streams: CPU a chunk while hundreds of them run, and whether any chunk is lost or late.
 
-The CPU counts only between two marks of the client, while every stream runs, less what the idle system uses anyway.
+The CPU counts only while every stream runs, less what the idle system uses anyway.
 A chunk is late when it is more than 100 ms older than chunks get on the direct way to the upstream.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .processes import BenchError, lines
-from .request_cost import Faults
+from .processes import lines
+from .request_cost import Faults, last
 from .systems import INTERVAL_MS, KEY, Lab, System, module
 
 LATE_MS = 100.0
@@ -38,28 +38,21 @@ def measure_streams(lab: Lab, system: System, load: Load, *, idle_cpu: float, fa
     """`idle_cpu` is what the system uses without any load, in seconds of CPU a second."""
     options = ["--streams", str(load.streams), "--window", str(load.window_s), "--late-ms", str(load.late_ms)]
     target = ["--port", str(system.port), "--key", KEY, "--body", str(lab.bodies["stream"])]
-    command = module("streams", *target, "--interval-ms", str(INTERVAL_MS), *options)
-    marks: list[float] = []
-    counted = resident_mb = 0.0
-    for row in lines(command, core=lab.load_core, log=lab.folder / "streams.log"):
-        if "window" not in row:
-            break
-        marks.append(system.server.cpu_s())
-        resident_mb = system.server.resident_mb()
-        counted = float(row.get("chunks", 0))
-    else:
-        raise BenchError("the streaming client said nothing")
+    pids = ["--pids", *map(str, system.server.pids)]
+    command = module("streams", *target, "--interval-ms", str(INTERVAL_MS), *options, *pids)
+    row = last(lines(command, core=lab.load_core, log=lab.folder / "streams.log"))
     lost = int(row["lost"])
     bad = lost + int(row["misplaced"]) + int(row["unended"])
     faults.add_streams(system.name, load.streams, chunks=int(row["chunks"]), bad=bad, sample=str(row["sample"]))
-    used = marks[1] - marks[0] - idle_cpu * load.window_s
+    counted, window_s = float(row["window_chunks"]), float(row["window_s"])
+    used = float(row["window_cpu_s"]) - idle_cpu * window_s
     return Result(
         cpu_us=max(0.0, used) * 1e6 / max(1.0, counted),
-        per_s=counted / load.window_s,
+        per_s=counted / window_s,
         lost=lost,
         late=int(row["late"]),
         age_p50_us=float(row["age_p50_us"]),
         age_p99_us=float(row["age_p99_us"]),
         age_max_us=float(row["age_max_us"]),
-        resident_mb=resident_mb,
+        resident_mb=float(row["resident_mb"]),
     )

@@ -2,7 +2,7 @@
 
 A chunk says whose it is, the how-manieth, and when the upstream wrote it. Missing, doubled, swapped or misplaced
 chunks are lost; a chunk that is older than `--late-ms` when it is here is late. The CPU of the system under test is
-read by whoever started this client, at the two `window` lines: between them all streams run and none begins or ends.
+read here as well, at the same two moments as the count of chunks: between them all streams run, none begins or ends.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import contextlib
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 
 from .figures import percentile
+from .processes import cpu_s, resident_mb
 from .wire import Reply, Request
 
 CHUNK = re.compile(rb'"content":" (\d+)/(\d+)@(\d+)"')
@@ -144,13 +146,10 @@ async def run(given: argparse.Namespace) -> None:
     tally = Tally(running=plan.streams)
     await _start(Request(body, given.key), given.port, plan=plan, tally=tally)
     await asyncio.sleep(plan.ramp_s + plan.settle_s)
-    before = tally.chunks
-    print(json.dumps({"window": "begin"}), flush=True)
-    await asyncio.sleep(plan.window_s)
-    print(json.dumps({"window": "end", "chunks": tally.chunks - before}), flush=True)
+    window = await _window(plan, tally, given.pids)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(tally.all_ended.wait(), plan.ramp_s + TAIL_S + END_S_MAX)
-    print(json.dumps(_summary(plan, tally)), flush=True)
+    print(json.dumps(_summary(plan, tally) | window), flush=True)
 
 
 async def _start(request: Request, port: int, *, plan: Plan, tally: Tally) -> None:
@@ -161,6 +160,18 @@ async def _start(request: Request, port: int, *, plan: Plan, tally: Tally) -> No
         await loop.create_connection(lambda stream=stream: stream, "127.0.0.1", port)  # type: ignore[misc]
     for number, stream in enumerate(streams):
         loop.call_later(plan.starts_at(number), stream.begin)
+
+
+async def _window(plan: Plan, tally: Tally, pids: Sequence[int]) -> dict[str, float | str]:
+    """What the system under test used while so many chunks came, and the memory it had with every stream open."""
+    chunks, used, began_at = tally.chunks, cpu_s(pids), time.monotonic()
+    await asyncio.sleep(plan.window_s)
+    return {
+        "window_chunks": tally.chunks - chunks,
+        "window_cpu_s": cpu_s(pids) - used,
+        "window_s": time.monotonic() - began_at,
+        "resident_mb": resident_mb(pids),
+    }
 
 
 def _summary(plan: Plan, tally: Tally) -> dict[str, float | str]:
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--ramp", type=float, default=1.0, help="seconds over which the streams begin")
     parser.add_argument("--settle", type=float, default=0.5, help="seconds before the window")
     parser.add_argument("--window", type=float, default=3.0, help="seconds in which chunks are counted for the CPU")
+    parser.add_argument("--pids", type=int, nargs="*", default=[], help="the system under test")
     parser.add_argument("--late-ms", type=float, default=100.0)
     uvloop.run(run(parser.parse_args()))
 

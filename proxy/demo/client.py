@@ -49,7 +49,7 @@ _CHUNK = Decoder(_Chunk)
 
 
 class Client:
-    def __init__(self, session: ClientSession, base_url: str, key: str, *, clock: Clock) -> None:
+    def __init__(self, session: ClientSession, base_url: str, *, key: str, clock: Clock) -> None:
         self._session = session
         self._url = f"{base_url}/chat/completions"
         self._key = key

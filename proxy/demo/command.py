@@ -68,7 +68,7 @@ async def _play(script: Script, watcher: Watcher, folder: Path) -> Result:
     loop = asyncio.get_running_loop()
     for name in SIGNALS:
         loop.add_signal_handler(name, _stop, stopping)
-    async with Stage(script, folder, SystemClock(script.seed), stopping) as stage:
+    async with Stage(script, folder, clock=SystemClock(script.seed), stopping=stopping) as stage:
         return await stage.play(watcher)
 
 

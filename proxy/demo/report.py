@@ -47,8 +47,8 @@ def report(result: Result, page: Page) -> Iterator[str]:
 def _title(result: Result) -> str:
     early = ", ended early" if result.interrupted else ""
     return (
-        f"SIMULATED, no keys used: the same agents, the same three made-up providers, seed {result.seed}, "
-        f"{result.took_s:.0f} s{early}"
+        f"SIMULATED, no keys used: the same agents, the same three made-up providers (a copy for each column), "
+        f"seed {result.seed}, {result.took_s:.0f} s{early}"
     )
 
 

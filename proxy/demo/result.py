@@ -110,7 +110,7 @@ def told(invoices: Iterable[Invoice], purposes: Mapping[tuple[str, str], Purpose
 
 
 def column(
-    runs: int, tally: Tally, vendors: Iterable[Vendor], *, invoices: Sequence[Invoice], same: Set[str]
+    runs: int, tally: Tally, *, vendors: Iterable[Vendor], invoices: Sequence[Invoice], same: Set[str]
 ) -> Column:
     """`same`: the runs that both columns completed."""
     input_tokens = sum(invoice.bill.prompt_tokens for invoice in invoices)

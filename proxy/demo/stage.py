@@ -46,7 +46,7 @@ class Script(Struct, frozen=True):
 class Stage:
     """An async context manager: inside it everything listens and nothing has been asked yet."""
 
-    def __init__(self, script: Script, folder: Path, clock: Clock, stopping: asyncio.Event) -> None:
+    def __init__(self, script: Script, folder: Path, *, clock: Clock, stopping: asyncio.Event) -> None:
         self.script = script
         self.story = story(script.seconds)
         self.timetable = timetable(script.seed, self.story)
@@ -178,8 +178,8 @@ class Stage:
             seconds=self.script.seconds,
             took_s=round(took_s, 1),
             interrupted=interrupted,
-            direct=column(runs, direct, self.direct.values(), invoices=theirs, same=same),
-            gate=column(runs, through, self.through.values(), invoices=ours, same=same),
+            direct=column(runs, direct, vendors=self.direct.values(), invoices=theirs, same=same),
+            gate=column(runs, through, vendors=self.through.values(), invoices=ours, same=same),
             check=Check(said.usd_nanos, bill, said.usd_nanos - bill, said.estimated_attempts),
             agents=said.agents,
             trees=said.trees,
@@ -204,7 +204,8 @@ class Stage:
         session = ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=SDK_TIMEOUT_S))
         await closing.enter_async_context(session)
         clients = {
-            agent: Client(session, base_url, keys[agent], clock=self._clock) for agent, base_url in base_urls.items()
+            agent: Client(session, base_url, key=keys[agent], clock=self._clock)
+            for agent, base_url in base_urls.items()
         }
         return Fleet(clients, clock=self._clock, stopping=self._stopping)
 

@@ -49,9 +49,9 @@ def story(seconds: float) -> Story:
     return Story(
         seconds=seconds,
         windows=(
-            _window("west", "limited", 0.15 * seconds, 0.08 * seconds),
-            _window("east", "down", 0.40 * seconds, outage_s),
-            _window("north", "limited", 0.75 * seconds, 0.08 * seconds),
+            _window("west", "limited", begins_s=0.15 * seconds, length_s=0.08 * seconds),
+            _window("east", "down", begins_s=0.40 * seconds, length_s=outage_s),
+            _window("north", "limited", begins_s=0.75 * seconds, length_s=0.08 * seconds),
         ),
         stall_share=0.05,
         stall_s=4.0 * pace,
@@ -59,6 +59,6 @@ def story(seconds: float) -> Story:
     )
 
 
-def _window(provider: str, kind: Kind, begins_s: float, length_s: float) -> Window:
+def _window(provider: str, kind: Kind, *, begins_s: float, length_s: float) -> Window:
     share = 1.0 if kind == "down" else 0.7
     return Window(provider, kind, begins_s, begins_s + length_s, share)

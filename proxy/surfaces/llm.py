@@ -20,9 +20,10 @@ from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.pipeline import Pipeline
 from proxy.snapshot import Snapshot
+from proxy.surfaces import wire
 from proxy.surfaces.body import read_body
 from proxy.surfaces.identify import UNATTRIBUTED, Place, identity, place, presented_key
-from proxy.surfaces.server import Client, Connection
+from proxy.surfaces.server import Client, Connection, Sent
 from proxy.types import Call, Endpoint, Head, Identity, KeyRecord
 
 ENDPOINTS: dict[str, Endpoint] = {
@@ -64,6 +65,7 @@ class Surface:
         self._services = services
         self._paths = {f"{prefix}{path}": kind for path, kind in ENDPOINTS.items() for prefix in ("", "/v1")}
         self._paths["/v2/rerank"] = "rerank"
+        self._kept, self._closed = Sent(keep_alive=True), Sent(keep_alive=False)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         protocol = request.protocol
@@ -94,7 +96,7 @@ class Surface:
         except ProxyError as error:
             stub = self._stub(request, where, endpoint=endpoint, key=key, arrived_at=arrived_at, raw=raw)
             await services.pipeline.refuse(stub, client, snapshot, error)
-            return _sent(client)
+            return self._sent(client)
         except (asyncio.CancelledError, ConnectionError):
             stub = self._stub(request, where, endpoint=endpoint, key=key, arrived_at=arrived_at, raw=raw)
             left = ProxyError("client_closed", "The client left while it was sending its request.")
@@ -102,7 +104,7 @@ class Surface:
             raise
         call = self._read(request, where, (endpoint, head, raw), key=key, snapshot=snapshot, arrived_at=arrived_at)
         await services.pipeline.serve(call, client, snapshot)
-        return _sent(client)
+        return self._sent(client)
 
     def _read(
         self,
@@ -162,6 +164,9 @@ class Surface:
             trace_id=_trace_id(request.headers.get("traceparent")) or id,
         )
 
+    def _sent(self, client: Client) -> Sent:
+        return self._kept if client.keep_alive else self._closed
+
     # --- everything else -----------------------------------------------------------------------------------------
 
     async def _other(self, request: web.BaseRequest, where: Place, endpoint: Endpoint | None) -> web.StreamResponse:
@@ -186,12 +191,12 @@ class Surface:
         )
         error = ProxyError("unknown_path", message)
         await self._services.pipeline.refuse(stub, client, self._services.snapshot(), error)
-        return _sent(client)
+        return self._sent(client)
 
     def _allow(self, methods: tuple[str, ...], method: str) -> web.Response:
         allow = ", ".join((*methods, "OPTIONS"))
         if method == "OPTIONS":
-            return web.Response(status=204, headers={"Allow": allow, "x-request-id": self._services.clock.id()})
+            return web.Response(status=204, headers=self._headers() | {"Allow": allow})
         error = ProxyError("method_not_allowed", f"{method[:16]} is not served here; use {allow}.")
         return self._plain_error(error, {"Allow": allow})
 
@@ -220,22 +225,19 @@ class Surface:
         return self._json(_model(wanted))
 
     def _json(self, content: object, status: int = 200) -> web.Response:
-        headers = {"Content-Type": "application/json", "x-request-id": self._services.clock.id()}
-        return web.Response(status=status, body=msgspec.json.encode(content), headers=headers)
+        return web.Response(status=status, body=msgspec.json.encode(content), headers=self._headers())
 
     def _plain_error(self, error: ProxyError, headers: dict[str, str]) -> web.Response:
         status, body = self._services.dialect.error(error)
-        shown = {"Content-Type": "application/json", "x-request-id": self._services.clock.id(), **headers}
-        return web.Response(status=status, body=body, headers=shown)
+        return web.Response(status=status, body=body, headers=self._headers() | headers)
+
+    def _headers(self) -> dict[str, str]:
+        id = self._services.clock.id()
+        return {"Content-Type": "application/json", "x-request-id": id, "Server": wire.SERVER}
 
 
 def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "headgate"}
-
-
-def _sent(client: Client) -> web.StreamResponse:
-    """What aiohttp wants back; a client that left before anything was written gets a response that goes nowhere."""
-    return client.response if client.response is not None else web.Response(status=499)
 
 
 def _authenticate(request: web.BaseRequest, snapshot: Snapshot) -> KeyRecord:

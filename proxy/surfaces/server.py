@@ -13,13 +13,16 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from msgspec import Struct
-from multidict import CIMultiDict
 
-from proxy.relay import Headers
+from proxy.errors import ProxyError
+from proxy.surfaces import wire
+from proxy.surfaces.wire import Headers
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 SEND_BUFFER = 128 * 1024
-SERVER = ("Server", "headgate")
 HEARTBEAT = b": keep-alive\n\n"
 
 
@@ -92,19 +95,32 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """A request that could not be parsed: a JSON error, then a closed connection."""
-        said = "The request is not valid HTTP/1.1." if status == 400 else "The gate failed on this request."
-        response = web.Response(status=status, body=error_body(said), content_type="application/json")
+        error = _malformed(status, exc)
+        body = msgspec.json.encode(
+            {"error": {"message": error.message, "type": error.openai_type, "param": None, "code": error.code}}
+        )
+        headers = {"Server": wire.SERVER, "x-request-id": self._server.new_id(), "Content-Type": "application/json"}
+        response = web.Response(status=error.status, body=body, headers=headers)
         response.force_close()
         return response
 
 
-class Server(web.Server):
-    """Makes `Connection`s; refuses more than `connections_max` at once."""
+def _malformed(status: int, exc: BaseException | None) -> ProxyError:
+    if isinstance(exc, LineTooLong):
+        return ProxyError("headers_too_large", "The head of the request is larger than this gate reads.")
+    if status == 400:
+        return ProxyError("invalid_request", "The request is not valid HTTP/1.1.")
+    return ProxyError("internal", "The gate failed on this request; it was logged.")
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], edges: Edges) -> None:
+
+class Server(web.Server):
+    """Makes `Connection`s; refuses more than `connections_max` at once. `new_id` names replies that are no call's."""
+
+    def __init__(self, handler: Handler, edges: Edges, new_id: Callable[[], str]) -> None:
         super().__init__(handler, handler_cancellation=True)
-        self._edges = edges
+        self.new_id = new_id
         self.refused = 0
+        self._edges = edges
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, self._edges, asyncio.get_running_loop())
@@ -116,55 +132,69 @@ class Server(web.Server):
         return True
 
 
-def error_body(message: str, code: str | None = "invalid_request") -> bytes:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    return msgspec.json.encode({"error": error})
+class Sent(web.StreamResponse):
+    """What aiohttp is handed when a handler ends whose reply has gone out already: nothing is left to do."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return
 
 
 class Client:
-    """The downstream of one call, over aiohttp; `response` is what the handler returns in the end."""
+    """The downstream of one call: its reply is written straight to the connection, in as few writes as it can be."""
 
     def __init__(self, request: web.BaseRequest) -> None:
+        self.keep_alive = request.keep_alive
         self._request = request
-        self.response: web.StreamResponse | None = None
+        self._chunked = request.version >= (1, 1)
+        self._held = b""  # the head of a stream waits for its first bytes: one write for both
+        protocol = request.protocol
+        assert protocol is not None  # aiohttp makes a request only from a connection
+        self._connection = protocol
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        response = web.Response(status=status, headers=CIMultiDict((*headers, SERVER)), body=body)
-        self.response = response
-        if status in (400, 408, 413) and not self._request.content.is_eof():
-            response.force_close()  # what is left of the body is not worth reading
-        await response.prepare(self._request)
-        await response.write_eof()
+        if not self._request.content.is_eof():
+            self.keep_alive = False  # what is left of the request's body is not worth reading
+        self._send(self._head(status, headers, f"Content-Length: {len(body)}") + body)
 
     async def start(self, status: int, headers: Headers) -> None:
-        response = web.StreamResponse(status=status, headers=CIMultiDict((*headers, SERVER)))
-        response.headers["Cache-Control"] = "no-cache"
-        response.headers["X-Accel-Buffering"] = "no"
-        if self._request.version >= (1, 1):
-            response.enable_chunked_encoding()
-        self.response = response
-        await response.prepare(self._request)
-        self.write = response.write  # type: ignore[method-assign]  # one frame less for every chunk
+        headers = [*headers, ("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
+        self.keep_alive = self.keep_alive and self._chunked
+        self._held = self._head(status, headers, "Transfer-Encoding: chunked" if self._chunked else "")
 
     async def write(self, data: bytes) -> None:
-        assert self.response is not None
-        await self.response.write(data)
+        if self._chunked:
+            data = wire.chunk(data)
+        if self._held:
+            data, self._held = self._held + data, b""
+        self._send(data)
+        if self._connection.writing_paused:
+            await self._connection._drain_helper()
 
     async def end(self) -> None:
-        assert self.response is not None
-        await self.response.write_eof()
+        if self._chunked or self._held:
+            self._send(self._held + (wire.LAST_CHUNK if self._chunked else b""))
 
     def heartbeat(self) -> None:
-        transport = self._request.transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > 0:
-            return
-        if self._request.version >= (1, 1):
-            transport.write(b"%x\r\n%b\r\n" % (len(HEARTBEAT), HEARTBEAT))
-        else:
-            transport.write(HEARTBEAT)
+        transport = self._connection.transport
+        if transport is not None and not transport.is_closing() and not self._connection.writing_paused:
+            transport.write(wire.chunk(HEARTBEAT) if self._chunked else HEARTBEAT)
 
     def abort(self) -> None:
         """Closes after what was written has gone out, and without the last chunk: the client sees a cut."""
-        protocol = self._request.protocol
-        if protocol is not None:
-            protocol.force_close()
+        self._connection.force_close()
+
+    def _head(self, status: int, headers: Headers, framing: str) -> bytes:
+        return wire.head(status, headers, framing=framing, keep_alive=self.keep_alive, chunks=self._chunked)
+
+    def _send(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        transport.write(data)

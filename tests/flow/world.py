@@ -15,7 +15,7 @@ from msgspec import structs
 
 from policies.plan import Planner, Route, Routes
 from policies.retry import AttemptBudget, Retry
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.attempt import Bench
 from proxy.execution.race import Race
@@ -174,7 +174,7 @@ class World:
         self.store = MemoryStore()
         self.accepting = True
         self.ready = True
-        self.clock = SystemClock(seed=7)
+        self.clock = SystemClock(seed=7, now=loop_time)
         self.transport = AiohttpTransport()
         self.port = 0
         self._rules = rules or AgentRules(retry=retry or Retry(attempts=3))
@@ -208,7 +208,7 @@ class World:
         )
         self.snapshot = self._new_snapshot(dialect)
         surface = Surface(Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready))
-        self._server = Server(surface.handle, self._edges)
+        self._server = Server(surface.handle, self._edges, self.clock.id)
         self._listening = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", 0)
         self.port = self._listening.sockets[0].getsockname()[1]
         return self

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, web
 
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.demo.client import Client, Failed
 from proxy.listeners import bind, url
 
@@ -50,7 +50,7 @@ async def asking(server: Server) -> AsyncIterator[Client]:
     await web.SockSite(runner, sock).start()
     try:
         async with ClientSession() as session:
-            yield Client(session, f"{url(sock)}/v1", "key", clock=SystemClock(1))
+            yield Client(session, f"{url(sock)}/v1", key="key", clock=SystemClock(1, now=loop_time))
     finally:
         await runner.cleanup()
 
@@ -109,5 +109,5 @@ async def test_a_server_that_is_gone_is_tried_again() -> None:
     async with ClientSession() as session:
         began_at = now()
         with pytest.raises(Failed):
-            await Client(session, f"{address}/v1", "key", clock=SystemClock(1)).ask(b"{}", {})
+            await Client(session, f"{address}/v1", key="key", clock=SystemClock(1, now=loop_time)).ask(b"{}", {})
         assert now() - began_at >= 0.375 + 0.75

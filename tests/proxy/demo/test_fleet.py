@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.demo.agents import Run, Step
 from proxy.demo.client import Client, Failed, Reply
 from proxy.demo.fleet import Fleet
@@ -36,7 +36,7 @@ def run(id: str, *, steps: int = 2, children: tuple[Run, ...] = (), parent: str 
 
 def fleet(client: Client) -> tuple[Fleet, asyncio.Event]:
     stopping = asyncio.Event()
-    return Fleet({"planner": client}, clock=SystemClock(1), stopping=stopping), stopping
+    return Fleet({"planner": client}, clock=SystemClock(1, now=loop_time), stopping=stopping), stopping
 
 
 def now() -> float:
@@ -93,6 +93,15 @@ async def test_when_it_is_stopped_calls_end_and_no_other_begins() -> None:
     await made.work((run("a"), run("b")), began_at)
     assert now() - began_at == pytest.approx(1.0)
     assert (made.tally.calls, made.tally.in_flight, made.tally.endings) == (1, 0, {})
+
+
+async def test_a_stop_reaches_sub_agents_that_were_about_to_begin() -> None:
+    client = Scripted()
+    made, stopping = fleet(client)
+    asyncio.get_running_loop().call_later(0.5, stopping.set)
+    await made.work((run("a", children=(run("a.1"), run("a.2"))),), now())
+    assert [headers["X-Headgate-Run"] for headers in client.headers] == ["a"]
+    assert made.tally.endings == {}
 
 
 async def test_runs_begin_at_their_time_even_when_an_agent_was_quick() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.demo.fleet import Tally
 from proxy.demo.narrator import Narrator, Side
 from proxy.demo.result import Event
@@ -12,18 +12,18 @@ from proxy.providers.simulated import Simulation
 
 
 def side() -> Side:
-    vendors = {name: Vendor(name, Simulation(), story=story(60.0), clock=SystemClock(1)) for name in PROVIDERS}
+    vendors = {name: Vendor(name, Simulation(), story=story(60.0), clock=SystemClock(1, now=loop_time)) for name in PROVIDERS}
     return Side(vendors, Tally())
 
 
 async def test_it_says_when_a_provider_fails_and_what_that_did_to_either_column() -> None:
     direct, gate = side(), side()
     heard: list[Event] = []
-    narrator = Narrator(story(60.0), direct=direct, gate=gate, clock=SystemClock(1), hear=heard.append)
-    direct.vendors["east"].refused = 100
+    narrator = Narrator(story(60.0), direct=direct, gate=gate, clock=SystemClock(1, now=loop_time), hear=heard.append)
+    direct.vendors["east"].refused, gate.vendors["east"].refused = 100, 50
     loop = asyncio.get_running_loop()
     loop.call_later(30.0, setattr, direct.vendors["east"], "refused", 107)
-    loop.call_later(30.0, setattr, gate.vendors["east"], "refused", 4)
+    loop.call_later(30.0, setattr, gate.vendors["east"], "refused", 54)
     loop.call_later(31.0, setattr, direct.tally, "failed", 3)
     await narrator.tell()
     assert heard == narrator.events

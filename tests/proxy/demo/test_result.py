@@ -47,8 +47,8 @@ def test_a_column_counts_its_runs_and_prices_those_that_both_completed() -> None
     tally = Tally()
     tally.endings = {"a": "completed", "b": "failed"}
     invoices = [invoice("1", run="a"), invoice("2", run="b")]
-    made = column(3, tally, (), invoices=invoices, same={"a"})
+    made = column(3, tally, vendors=(), invoices=invoices, same={"a"})
     assert (made.runs, made.runs_completed, made.runs_failed) == (3, 1, 1)
     assert (made.usd_nanos_total, made.usd_nanos_same_runs) == (2 * COST, COST)
     assert made.input_cached_share == pytest.approx(0.4)
-    assert column(3, tally, (), invoices=[], same=set()).input_cached_share is None
+    assert column(3, tally, vendors=(), invoices=[], same=set()).input_cached_share is None

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import ClientSession
 
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.demo.site import Site
 from proxy.demo.story import Story, Window
 from proxy.demo.vendor import RETRY_COUNT, RUN, Vendor
@@ -20,7 +20,7 @@ BODY = b'{"model":"sim-small","messages":[{"role":"user","content":"hello"}],"st
 @asynccontextmanager
 async def open_site() -> AsyncIterator[tuple[Vendor, str, ClientSession]]:
     simulation = Simulation(first_token_s=Spread(1.0, 0.0), token_s=Spread(0.1, 0.0), output_tokens=Spread(10, 0.0))
-    vendor = Vendor("east", simulation, story=STORY, clock=SystemClock(1))
+    vendor = Vendor("east", simulation, story=STORY, clock=SystemClock(1, now=loop_time))
     vendor.opens()
     site = Site(vendor)
     await site.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.demo.result import Event, Result
 from proxy.demo.stage import Script, Stage
 from proxy.demo.story import PROVIDERS
@@ -34,13 +34,13 @@ async def played(folder: Path, notes: Notes, *, stop_after_s: float | None = Non
     stopping = asyncio.Event()
     if stop_after_s is not None:
         asyncio.get_running_loop().call_later(stop_after_s, stopping.set)
-    async with Stage(Script(5.0, 3), folder, SystemClock(3), stopping) as stage:
+    async with Stage(Script(5.0, 3), folder, clock=SystemClock(3, now=loop_time), stopping=stopping) as stage:
         return await stage.play(notes)
 
 
 async def test_a_demo_that_is_ended_early_has_a_right_ledger_and_lets_calls_end(tmp_path: Path) -> None:
     notes = Notes()
-    result = await played(tmp_path, notes, stop_after_s=0.6)
+    result = await played(tmp_path, notes, stop_after_s=1.0)
     assert result.interrupted
     assert result.took_s < 5.0
     assert result.check.bill_usd_nanos > 0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, loop_time
 from proxy.demo.story import Story, Window
 from proxy.demo.vendor import RETRY_COUNT, RUN, Vendor
 from proxy.providers.base import UpstreamRequest
@@ -18,7 +18,7 @@ EACH = Spread(0.1, 0.0)
 
 def vendor(story: Story = CALM) -> Vendor:
     simulation = Simulation(seed=1, first_token_s=FIRST, token_s=EACH, output_tokens=Spread(10, 0.0))
-    made = Vendor("east", simulation, story=story, clock=SystemClock(1))
+    made = Vendor("east", simulation, story=story, clock=SystemClock(1, now=loop_time))
     made.opens()
     return made
 
@@ -87,6 +87,18 @@ async def test_who_leaves_early_pays_for_what_was_made_until_then() -> None:
     (invoice,) = east.invoices.values()
     assert invoice.broken
     assert invoice.bill.completion_tokens == 3
+
+
+async def test_an_answer_that_has_ended_is_not_charged_again() -> None:
+    east = vendor()
+    first = await east.send(asked())
+    await first.read()
+    first.close()
+    await whole(east, asked())
+    bills = [invoice.bill for invoice in east.invoices.values()]
+    first.close()
+    assert [invoice.bill for invoice in east.invoices.values()] == bills
+    assert [bill.completion_tokens for bill in bills] == [1, 10]
 
 
 @pytest.mark.parametrize(("kind", "status", "hint"), [("down", 503, None), ("limited", 429, "1")])
