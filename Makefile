@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up demo test check lint format types fast bench lock prices services clean
+.PHONY: help up demo test test-engine check lint format types fast bench docs prices lock services clean
 
 help:            ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,6 +60,13 @@ test-engine: $(VENV)/dev  ## the gate in front of a real engine; compiles llama.
 
 bench: $(VENV)/run   ## CPU, latency and memory against nginx and a bare hop, side by side
 	$(BIN)/python loadtests/bench.py
+
+docs: $(VENV)/dev    ## the generated parts of the reference, from the code
+	$(BIN)/python docs/generate.py
+
+prices:              ## a new price book from the package genai-prices, dated today; read what it prints
+	$(PYTHON) -m venv .venvs/prices && .venvs/prices/bin/pip install --quiet genai-prices msgspec
+	.venvs/prices/bin/python -m pricing.generate_prices --date $$(date -u +%F)
 
 lock: $(VENV)/dev    ## new pins, with hashes, from the ranges in pyproject.toml
 	$(BIN)/pip install --quiet pip-tools

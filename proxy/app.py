@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from io import FileIO
+from typing import BinaryIO
 
 import uvloop
 from msgspec import structs
@@ -53,8 +54,11 @@ Load = Callable[[], Config]
 class Gate:
     """One running gate. `start` it, ask it for `data_url` and `admin_url`, `stop` it."""
 
-    def __init__(self, config: Config, load: Load, clock: Clock) -> None:
-        """Raises ListenError, ProxyError (the ledger), KeyStoreError, ValueError: nothing was started then."""
+    def __init__(self, config: Config, load: Load, clock: Clock, *, log_to: BinaryIO | None = None) -> None:
+        """`log_to`: a gate that is part of a demonstration writes its log there, and its metrics say what it is.
+
+        Raises ListenError, ProxyError (the ledger), KeyStoreError, ValueError: nothing was started then.
+        """
         self.config = config
         self.ready = False
         self._load = load
@@ -70,13 +74,14 @@ class Gate:
             config.telemetry.log_format == "auto" and sys.stderr.isatty()
         )
         # Unbuffered and our own: a writer stuck in a shared buffer would hold up the end of the process.
-        self.log = RequestLog(FileIO(2, "wb", closefd=False), clock.wall, terminal=terminal)
+        sink = FileIO(2, "wb", closefd=False) if log_to is None else log_to
+        self.log = RequestLog(sink, clock.wall, terminal=terminal and log_to is None)
         self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
         self.tasks = Tasks(self._task_failed)
         self._counting = Counting()
         self._tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={})
         self._assembled = assemble(config, self._tools, self._keyring(config))
-        self.metrics = self._new_metrics(self._assembled)
+        self.metrics = self._new_metrics(self._assembled, demo=log_to is not None)
         self.store = MemoryStore()
         self.pipeline = self._new_pipeline(config)
         surface = Surface(
@@ -92,6 +97,11 @@ class Gate:
         self._admin = AdminListener(admin, admin_app(self._admin_services()))
         self._watch_metrics()
 
+    @property
+    def open(self) -> bool:
+        """Any key is accepted: none was ever made, and only this machine reaches the data listener."""
+        return self._keyring(self.config).open
+
     async def start(self) -> None:
         logging.getLogger().addHandler(LibraryHandler(self.log))
         self.ledger.start()
@@ -106,8 +116,10 @@ class Gate:
         self.ready = True
 
     async def stop(self) -> None:
-        """Not ready at once; calls that run may end within `limits.drain_s`; then everything is written and closed."""
+        """Not ready at once, then no new connections; calls that run may end within `limits.drain_s`; then everything
+        is written and closed."""
         self.ready = False
+        await asyncio.sleep(self.config.limits.stop_pause_s)  # a load balancer asks /health/ready and looks elsewhere
         await self._data.stop(self._assembled.snapshot.limits.drain_s)
         await self.tasks.close()
         await self._admin.stop()
@@ -125,23 +137,32 @@ class Gate:
             self.log.event("reload refused", "error", {"why": str(error)})
             return str(error)
         snapshot = assembled.snapshot
-        routes, models = snapshot.planner.routes, assembled.targets.book_models
-        self.metrics.reconfigure(routes.names, assembled.metered, agents=_agents(config), models=models)
+        self._learn_names(config, assembled)
         self.config, self._assembled = config, assembled
         self.metrics.reload_succeeded(self._clock.wall())
         self.log.event("reloaded", "info", {"version": snapshot.version})
         return None
+
+    def _learn_names(self, config: Config, assembled: Assembled) -> None:
+        """Metrics have labels for the names that are known before they are used."""
+        routes, models = assembled.snapshot.planner.routes, assembled.targets.book_models
+        self.metrics.reconfigure(routes.names, assembled.metered, agents=self._agents(config), models=models)
+
+    def _agents(self, config: Config) -> tuple[str, ...]:
+        configured = (key.agent for key in config.keys if key.agent != "any")
+        made = (stored.record.agent for stored in self._keys.list() if stored.record.agent is not None)
+        return tuple(dict.fromkeys((*config.agents, *configured, *made)))
 
     # --- construction --------------------------------------------------------------------------------------------
 
     def _keyring(self, config: Config) -> Keyring:
         return Keyring(self._keys, self._pepper, configured=config.configured_keys(), loopback=self._loopback)
 
-    def _new_metrics(self, assembled: Assembled) -> Metrics:
+    def _new_metrics(self, assembled: Assembled, *, demo: bool) -> Metrics:
         routes = assembled.snapshot.planner.routes
         names = assembled.targets.book_models
-        metrics = Metrics(routes.names, assembled.metered, agents=_agents(self.config), models=names)
-        metrics.set_build(installed_version("headgate"), "false")
+        metrics = Metrics(routes.names, assembled.metered, agents=self._agents(self.config), models=names)
+        metrics.set_build(installed_version("headgate"), "true" if demo else "false")
         metrics.set("config_last_success_timestamp_seconds", self._clock.wall())
         metrics.set("prices_timestamp_seconds", day_wall(assembled.targets.book_about.date))
         return metrics
@@ -214,7 +235,8 @@ class Gate:
 
     def _look_at_keys(self) -> None:
         try:
-            self._keys.reload_if_changed()
+            if self._keys.reload_if_changed():
+                self._learn_names(self.config, self._assembled)
         except KeyStoreError as error:
             self.log.event("keys", "error", {"why": str(error)})
 
@@ -230,11 +252,6 @@ class Gate:
 
     def _defect(self, error: BaseException) -> None:
         logging.getLogger("proxy").error("a call met a defect of the gate", exc_info=error)
-
-
-def _agents(config: Config) -> tuple[str, ...]:
-    named = (key.agent for key in config.keys if key.agent != "any")
-    return tuple(dict.fromkeys((*config.agents, *named)))
 
 
 def _edges(config: Config) -> Edges:
@@ -269,7 +286,8 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: gate.tasks.start("reload", gate._reload_from_file()))
-    print(banner(gate.config, gate.data_url, gate.admin_url, notices), flush=True)
+    urls = (gate.data_url, gate.admin_url)
+    print(banner(gate.config, urls, notices, open_gate=gate.open), flush=True)
     # What was made so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()

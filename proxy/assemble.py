@@ -28,7 +28,6 @@ from proxy.snapshot import AgentRules, Keyring, Limits, Snapshot
 from proxy.types import Price, Target, Traits
 
 MIB = 1024 * 1024
-SIMULATED_AT = "http://simulated.invalid/v1"  # where no socket ever goes
 
 
 class Transports:
@@ -148,7 +147,7 @@ def _route(name: str, model: Model, targets: Targets) -> Route:
 
 def _traits(settings: OpenAIProvider | SimulatedProvider, model: str) -> Traits:
     if isinstance(settings, SimulatedProvider):
-        return Traits(abort="stops")
+        return ENGINES["simulated"].traits(model)
     traits = ENGINES[settings.engine].traits(model)
     if settings.abort is not None:
         traits = structs.replace(traits, abort=settings.abort)
@@ -191,7 +190,7 @@ def _simulated(name: str, settings: SimulatedProvider, tools: Tools) -> Provider
     transport = tools.simulations.get((name, simulation))
     if transport is None:
         transport = tools.simulations[name, simulation] = SimulatedTransport(simulation, tools.clock)
-    account = Account(base_url=SIMULATED_AT)
+    account = Account(engine="simulated")
     return OpenAICompatible(name, account, dialect=tools.dialect, transport=transport, clock=tools.clock)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from proxy.config.load import Config
 
 
-def banner(config: Config, data_url: str, admin_url: str, notices: tuple[str, ...]) -> str:
+def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, open_gate: bool) -> str:
+    """`urls` of the data and of the admin listener; `open_gate`: any key is accepted."""
+    data_url, admin_url = urls
     names = [name for name in config.models if not name.endswith("*")]
     model = names[0] if names else next(iter(config.models), "MODEL").replace("*", "MODEL")
-    key = "$HEADGATE_KEY" if config.keys else "sk-anything"
-    opens = "as configured" if config.keys else "any: none is configured, and only this machine can reach the gate"
+    key = "sk-anything" if open_gate else "$HEADGATE_KEY"
+    opens = "any: there is none yet, and only this machine can reach the gate" if open_gate else "one of the gate's own"
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
     lines = [
         "Headgate is up.",

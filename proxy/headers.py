@@ -20,8 +20,8 @@ def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -
     headers += _of_call(record, {name for name, _ in reading.headers})
     overhead_s = now - call.arrived_at - record.upstream_s - (exchange.age_s(now) if record.open else 0.0)
     headers += [
-        ("x-headgate-model", call.model),
-        ("x-headgate-target", exchange.target.id),
+        ("x-headgate-model", _latin(call.model)),
+        ("x-headgate-target", _latin(exchange.target.id)),
         ("x-headgate-served-by", record.served_by),
         ("x-headgate-overhead-ms", f"{max(0.0, overhead_s) * 1000:.2f}"),
     ]
@@ -31,10 +31,14 @@ def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -
 
 
 def of_error(record: Record, error: ProxyError) -> Headers:
-    names = {name for name, _ in error.headers}
+    call, names = record.call, {name for name, _ in error.headers}
     headers: Headers = [("Content-Type", "application/json"), *error.headers]
     headers += _of_call(record, names)
     headers.append(("x-headgate-error-source", error.source))
+    if call.route:  # a model nobody configured is the caller's text, and stays in the message
+        headers.append(("x-headgate-model", _latin(call.model)))
+    if record.attempts:
+        headers.append(("x-headgate-target", _latin(record.attempts[-1].target.id)))
     if error.retry_after_s is not None and not names & {"retry-after", "retry-after-ms"}:
         headers.append(("retry-after", f"{max(1, round(error.retry_after_s))}"))
     if not error.client_may_retry and "x-should-retry" not in names:

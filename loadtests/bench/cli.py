@@ -84,6 +84,10 @@ def show(results: Results, target: Path | None) -> None:
     print(report.render(report.rows(results)))
     if results.growth:
         print(f"\nmemory over the requests, MB: {report.sparkline(results.growth)}")
+    if results.unsteady:
+        print(
+            f"\n{results.unsteady} rounds of streams were not steady: the machine had other work, doubt the CPU a chunk"
+        )
     print(f"\n{results.faults.checked:,} replies and chunks checked, {results.faults.wrong} wrong or lost")
     if results.faults.wrong:
         print(f"  {results.faults.sample}")

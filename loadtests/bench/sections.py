@@ -55,6 +55,7 @@ class Results:
     p50_us: Values = field(default_factory=dict)
     p99_us: Values = field(default_factory=dict)
     chunk_cpu_us: Values = field(default_factory=dict)
+    unsteady: int = 0  # rounds of it in which the client fell behind
     loss: dict[str, stream_cost.Result] = field(default_factory=dict)
     idle_mb: Values = field(default_factory=dict)
     busy_mb: Values = field(default_factory=dict)  # after requests, and while streams run
@@ -135,15 +136,19 @@ class Bench:
         load = stream_cost.Load(self._size.streams, self._size.window_s)
         for number, system in self._turns(rounds):
             self._say(f"{load.streams} streams, round {number} of {rounds}: {system.name}")
-            result = self._stream(system, load)
+            idle_cpu, faults = self._idle_cpu[system.name], self.results.faults
+            result = stream_cost.measure_steady(self._lab, system, load, idle_cpu=idle_cpu, faults=faults)
             add(self.results.chunk_cpu_us, system, result.cpu_us)
+            self.results.unsteady += not result.steady
 
     def _loss(self) -> None:
         late_ms = stream_cost.LATE_MS
         for _, system in self._turns(1, self._direct):
             self._say(f"{STREAMS_OF_LOSS_TEST} streams, nothing lost and nothing late: {system.name}")
             load = stream_cost.Load(STREAMS_OF_LOSS_TEST, self._size.loss_window_s, late_ms)
-            result = self.results.loss[system.name] = self._stream(system, load)
+            faults = self.results.faults
+            result = stream_cost.measure_streams(self._lab, system, load, idle_cpu=0.0, faults=faults)
+            self.results.loss[system.name] = result
             if system is self._direct:
                 late_ms += result.age_p99_us / 1000
             else:
@@ -162,10 +167,6 @@ class Bench:
                 ready_s, answered_s = growth.measure_start(self._lab, system.name)
                 add(self.results.ready_s, system, ready_s)
                 add(self.results.answered_s, system, answered_s)
-
-    def _stream(self, system: System, load: stream_cost.Load) -> stream_cost.Result:
-        idle_cpu = self._idle_cpu.get(system.name, 0.0)
-        return stream_cost.measure_streams(self._lab, system, load, idle_cpu=idle_cpu, faults=self.results.faults)
 
     def _turns(self, rounds: int, *first: System) -> list[tuple[int, System]]:
         return [(number + 1, system) for number in range(rounds) for system in (*first, *self._systems)]

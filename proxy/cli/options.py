@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from proxy.config.tree import Value
 
@@ -16,14 +16,24 @@ _LENGTH = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-# Option, the path in the configuration that it overrides, type, help.
+
+class Override(NamedTuple):
+    """An option that goes before a value of the configuration."""
+
+    option: str
+    path: str
+    kind: type
+    shown: str
+    text: str
+
+
 LISTENING = (
-    ("--host", "server.host", str, "address of the data listener"),
-    ("--port", "server.port", int, "port of the data listener"),
-    ("--admin-port", "admin.port", int, "port of the admin listener"),
-    ("--data-dir", "data_dir", str, "folder of the ledger, the keys and the caches"),
+    Override("--host", "server.host", str, "ADDRESS", "address of the data listener"),
+    Override("--port", "server.port", int, "PORT", "port of the data listener"),
+    Override("--admin-port", "admin.port", int, "PORT", "port of the admin listener"),
+    Override("--data-dir", "data_dir", str, "DIR", "folder of the ledger and the keys"),
 )
-WORKERS = ("--workers", "server.workers", int, "processes that serve; this version has one")
+WORKERS = Override("--workers", "server.workers", int, "N", "processes that serve; this version has one")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -35,15 +45,15 @@ def config_file(arguments: argparse.Namespace) -> Path:
     return DEFAULT_FILE if given is None else given
 
 
-def add_overrides(parser: argparse.ArgumentParser, options: tuple[tuple[str, str, type, str], ...]) -> None:
-    for option, path, kind, text in options:
-        parser.add_argument(option, dest=path, type=kind, metavar=kind.__name__.upper(), help=text)
+def add_overrides(parser: argparse.ArgumentParser, overrides: tuple[Override, ...]) -> None:
+    for each in overrides:
+        parser.add_argument(each.option, dest=each.path, type=each.kind, metavar=each.shown, help=each.text)
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Value]:
     """What was given on the command line, by its path in the configuration."""
     options = (*LISTENING, WORKERS)
-    given = {path: getattr(arguments, path, None) for _, path, _, _ in options}
+    given = {each.path: getattr(arguments, each.path, None) for each in options}
     return {path: value for path, value in given.items() if value is not None}
 
 

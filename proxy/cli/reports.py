@@ -44,16 +44,16 @@ class _ErrorReply(msgspec.Struct):
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     spending = subparsers.add_parser("spend", help="what was spent, by agent, model, run, key, team or target")
-    spending.add_argument("--by", choices=DIMENSIONS, default="agent")
+    spending.add_argument("--by", choices=DIMENSIONS, default="agent", help="one row for each (default: agent)")
     spending.add_argument("--since", metavar="WHEN", help="30m, 6h, 1d or a date such as 2026-01-31 (default: always)")
-    spending.add_argument("--until", metavar="WHEN")
+    spending.add_argument("--until", metavar="WHEN", help="as --since (default: now)")
     listing = subparsers.add_parser("runs", help="the latest runs, or one run as a tree with its critical path")
-    listing.add_argument("run_id", metavar="RUN", nargs="?")
+    listing.add_argument("run_id", metavar="RUN", nargs="?", help="one run: its calls, its children, its critical path")
     listing.add_argument("--agent", help="only this agent's calls")
     listing.add_argument("--since", metavar="WHEN", help="runs with a call since then")
-    listing.add_argument("--limit", type=int, default=20)
+    listing.add_argument("--limit", type=int, default=20, help="most rows to show (default: 20)")
     explaining = subparsers.add_parser("explain", help="one request: every attempt, decision and line of its price")
-    explaining.add_argument("request_id", metavar="ID", help="the x-request-id of the reply")
+    explaining.add_argument("request_id", metavar="ID", help="the x-request-id or x-headgate-request-id of the reply")
     for parser in (spending, listing, explaining):
         parser.add_argument("--admin", metavar="URL", default=ADMIN_URL, help=f"the admin listener ({ADMIN_URL})")
         parser.add_argument("--token-file", metavar="FILE", help="its token, else from HEADGATE_ADMIN_TOKEN")

@@ -195,8 +195,10 @@ def _data_dir(values: dict[str, Value]) -> Path:
 
 
 def _shown_value(value: object) -> object:
-    """Secrets masked; whatever JSON has no word for, as text."""
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+    """Secrets masked; whatever JSON has no word for, as text. Of lists and mappings only the empty ones come here."""
+    if isinstance(value, tuple):
+        return []
+    return value if value is None or isinstance(value, bool | int | float | Mapping) else str(value)
 
 
 def _origin(config: Config, path: ValuePath) -> str:

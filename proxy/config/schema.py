@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from proxy.config.file import Place
 from proxy.config.providers import Block, Provider
 from proxy.config.tree import Path as ValuePath
-from proxy.config.values import FilePath, HostNames, ModelName, Name, Names, Port, Seconds, Share, Text, Usd
+from proxy.config.values import FilePath, HostNames, ModelName, Name, Names, Pause, Port, Seconds, Share, Text, Usd
 from proxy.secret import Secret
 from proxy.types import KeyRecord
 
@@ -36,7 +36,7 @@ class Server(Block):
 
 
 class Admin(Block):
-    """The listener for metrics, console and admin API."""
+    """The listener for metrics and the admin API."""
 
     host: Text = Field(default="127.0.0.1", min_length=1, description="Its address; beyond loopback it needs a token.")
     port: Port = Field(default=8081, description="Its port; 0 takes a free one.")
@@ -148,6 +148,7 @@ class Limits(Block):
     write_timeout_s: Seconds = Field(default=30.0, description="Longest wait for a client to take what it asked for.")
     keepalive_s: Seconds = Field(default=75.0, description="Idle connections stay open this long.")
     heartbeat_s: Seconds = Field(default=15.0, description="A silent stream gets a comment this often.")
+    stop_pause_s: Pause = Field(default=0.0, description="After a stop, not ready but still serving for so long.")
     drain_s: Seconds = Field(default=60.0, description="Running calls may end this long after a stop.")
     reply_max_mb: int = Field(default=64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
 
@@ -157,7 +158,7 @@ class Config(Block):
 
     server: Server = Server()
     admin: Admin = Admin()
-    data_dir: FilePath = Field(default=Path("headgate-data"), description="Ledger, keys and caches.")
+    data_dir: FilePath = Field(default=Path("headgate-data"), description="Ledger and keys.")
     keys: Annotated[tuple[Key, ...], Field(strict=False)] = Field(default=(), description="Keys that callers present.")
     providers: Mapping[Name, Provider] = Field(default={}, description="Accounts and engines, by name.")
     models: Mapping[ModelName, Model] = Field(default={}, description="What agents ask for; a last `*` fits any rest.")

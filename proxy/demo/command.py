@@ -1,7 +1,6 @@
 """Runs the demo for a person, a pipe or a program: a loop, a temporary folder, Ctrl-C, the right kind of output.
 
-The gate writes its request log to file descriptor 2; for the length of the demo that is a file in the temporary folder,
-so that the log and the view do not fight for the terminal.
+The gate's request log goes to a file in the temporary folder, so that log and view do not fight for the terminal.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
@@ -28,7 +25,6 @@ from proxy.demo.view import Lines, Live, Silent, Watcher
 from proxy.listeners import ListenError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STDERR = 2
 
 
 def run(seconds: float, seed: int, *, in_json: bool) -> int:
@@ -57,7 +53,6 @@ def _watcher(stream: TextIO, seconds: float) -> Watcher:
 def _played(script: Script, watcher: Watcher) -> Result:
     with (
         TemporaryDirectory(prefix="headgate-demo-") as folder,
-        _stderr_to(Path(folder) / "gate.log"),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         return runner.run(_play(script, watcher, Path(folder)))
@@ -77,17 +72,3 @@ def _stop(stopping: asyncio.Event) -> None:
     stopping.set()
     for name in SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(name)
-
-
-@contextmanager
-def _stderr_to(file: Path) -> Iterator[None]:
-    sys.stderr.flush()
-    kept, instead = os.dup(STDERR), os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
-    os.dup2(instead, STDERR)
-    os.close(instead)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, STDERR)
-        os.close(kept)

@@ -67,7 +67,8 @@ class Stage:
             behind = {name: await self._listen(vendor, closing) for name, vendor in self.through.items()}
             keys = {agent: f"hg-demo-{secret_token(12)}" for agent in AGENTS}
             config = configuration(behind, keys, self._folder / "data")
-            self.gate = Gate(config, lambda: config, self._clock)
+            log = closing.enter_context((self._folder / "gate.log").open("wb", buffering=0))
+            self.gate = Gate(config, lambda: config, self._clock, log_to=log)
             closing.push_async_callback(self.gate.stop)
             await self.gate.start()
             own = {agent: direct[PROVIDERS[number % len(PROVIDERS)]] for number, agent in enumerate(AGENTS)}

@@ -20,6 +20,7 @@ from proxy.secret import Secret
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/", "/health/live"})  # they say nothing about anyone
 HEADERS = {
+    "Server": "headgate",
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",

@@ -8,7 +8,7 @@ is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 from aiohttp import web
@@ -176,7 +176,7 @@ class Surface:
             return self._health(path) if reading else self._allow(("GET", "HEAD"), method)
         is_models = path in ("/v1/models", "/models") or path.startswith(("/v1/models/", "/models/"))
         if is_models and reading:
-            return self._models(request, path)
+            return self._models(request, where)
         if is_models or endpoint is not None:
             return self._allow(("POST",) if endpoint is not None else ("GET", "HEAD"), method)
         return await self._unknown(request, where)
@@ -205,21 +205,23 @@ class Surface:
             return self._json({"status": "ok"})
         return self._json({"status": "not ready"}, status=503)
 
-    def _models(self, request: web.BaseRequest, path: str) -> web.Response:
-        """What this key may use, in OpenAI's form."""
-        snapshot = self._services.snapshot()
+    def _models(self, request: web.BaseRequest, where: Place) -> web.Response:
+        """What this key and its agent may use, in OpenAI's form."""
+        snapshot, path = self._services.snapshot(), where.path
         try:
             key = _authenticate(request, snapshot)
         except ProxyError as refusal:
             return self._plain_error(refusal, {})
         routes = snapshot.planner.routes
-        names = [name for name in routes.listed if key.models is None or name in key.models]
+        who = identity(key, where, request.headers, None)
+        of_agent = snapshot.rules(who.agent).models
+        names = [name for name in routes.listed if _may_use(name, key.models) and _may_use(name, of_agent)]
         prefix = "/v1/models/" if path.startswith("/v1/") else "/models/"
         if path in ("/v1/models", "/models"):
             return self._json({"object": "list", "data": [_model(name) for name in names]})
         wanted = path[len(prefix) :]
         route = routes.find(wanted)
-        if route is None or (key.models is not None and route.name not in key.models):
+        if route is None or not (_may_use(route.name, key.models) and _may_use(route.name, of_agent)):
             error = ProxyError("model_not_found", f"The model {wanted[:128]!r} is not configured here.", param="model")
             return self._plain_error(error, {})
         return self._json(_model(wanted))
@@ -234,6 +236,10 @@ class Surface:
     def _headers(self) -> dict[str, str]:
         id = self._services.clock.id()
         return {"Content-Type": "application/json", "x-request-id": id, "Server": wire.SERVER}
+
+
+def _may_use(name: str, allowed: Container[str] | None) -> bool:
+    return allowed is None or name in allowed
 
 
 def _model(name: str) -> dict[str, object]:

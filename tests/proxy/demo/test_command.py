@@ -4,12 +4,10 @@ import asyncio
 import io
 import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 
-from proxy.demo.command import _stderr_to, _stop, _watcher
+from proxy.demo.command import _stop, _watcher
 from proxy.demo.view import Lines, Live
 
 
@@ -34,17 +32,6 @@ def test_only_a_terminal_that_can_move_its_cursor_is_redrawn(
     if term is not None:
         monkeypatch.setenv("TERM", term)
     assert isinstance(_watcher(stream, 60.0), kind)
-
-
-def test_the_gates_log_goes_to_a_file_and_standard_error_comes_back(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with _stderr_to(tmp_path / "gate.log"):
-        os.write(2, b"a line of the log\n")
-    os.write(2, b"after\n")
-    sys.stderr.flush()
-    assert (tmp_path / "gate.log").read_text() == "a line of the log\n"
-    assert capfd.readouterr().err == "after\n"
 
 
 async def test_the_first_signal_ends_the_story_and_the_second_the_process() -> None:

@@ -12,7 +12,9 @@ from proxy.providers.simulated import Simulation
 
 
 def side() -> Side:
-    vendors = {name: Vendor(name, Simulation(), story=story(60.0), clock=SystemClock(1, now=loop_time)) for name in PROVIDERS}
+    vendors = {
+        name: Vendor(name, Simulation(), story=story(60.0), clock=SystemClock(1, now=loop_time)) for name in PROVIDERS
+    }
     return Side(vendors, Tally())
 
 

@@ -1,0 +1,171 @@
+"""What a call costs, counted and not timed: calls of our own functions, and our frames below the upstream send.
+
+Upstream and client answer at once, so a count is the same on every machine; a resumed coroutine counts as a call. The
+ceilings stand a little above today's figures. Who raises one says why.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from multidict import CIMultiDict
+
+from proxy.providers.base import UpstreamRequest, UpstreamResponse
+from proxy.providers.transport import AiohttpResponse, AiohttpTransport
+from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, World, plain, streaming, token
+from tests.sim.gate import PLAIN, STREAM, SmallGate
+from tests.sim.virtual import run
+
+ROOT = Path(__file__).parents[1]
+OURS = tuple(str(ROOT / package) + "/" for package in ("proxy", "policies", "pricing"))
+CHUNKS = (100, 1_100)
+
+PLAIN_CALLS_MAX = 150
+STREAM_CALLS_MAX = 260
+CHUNK_CALLS_MAX = 7
+FRAMES_MAX = 6
+
+
+class Ready:
+    """An upstream whose whole reply is there before anybody asks."""
+
+    def __init__(self, pieces: list[bytes], content_type: str) -> None:
+        self.status = 200
+        self.headers: Mapping[str, str] = CIMultiDict({"Content-Type": content_type, "x-request-id": "r"})
+        self._pieces = [*pieces, b""][::-1]
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        return self
+
+    async def read(self) -> bytes:
+        return self._pieces.pop()
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class Sink:
+    """A client that takes everything at once."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    async def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.size += len(body)
+
+    async def start(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.size = 0
+
+    async def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+    async def end(self) -> None:
+        """Nothing to close."""
+
+    def heartbeat(self) -> None:
+        """Nothing ever takes that long."""
+
+    def abort(self) -> None:
+        raise AssertionError("aborted")
+
+
+def calls_of(raw: bytes, make: Callable[[], Ready]) -> Counter[str]:
+    """The calls of our functions for one request, by file and function, once everything is warm."""
+    counted: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(OURS):
+            file = frame.f_code.co_filename.removeprefix(str(ROOT) + "/")
+            counted[f"{file} {frame.f_code.co_qualname}"] += 1
+
+    async def serve(gate: SmallGate, profiled: bool) -> None:
+        call, sink = gate.call(raw), Sink()
+        serving: Coroutine[object, None, None] = gate.pipeline.serve(call, sink, gate.snapshot)
+        if profiled:
+            sys.setprofile(count)
+        try:
+            await serving
+        finally:
+            sys.setprofile(None)
+        assert sink.size
+        assert gate.outcomes.pop().status == 200
+
+    async def main() -> None:
+        for profiled in (False, True):
+            await serve(SmallGate(transport=make()), profiled)
+
+    run(main())
+    return counted
+
+
+def plain_reply() -> Ready:
+    return Ready([REPLY], "application/json")
+
+
+def stream_of(chunks: int) -> Ready:
+    pieces = [ROLE, *[token(f"word {number}") for number in range(chunks)], FINISH, USAGE, DONE]
+    return Ready(pieces, "text/event-stream")
+
+
+def shown(counted: Counter[str]) -> str:
+    return "\n".join(f"{count:6} {name}" for name, count in counted.most_common(40))
+
+
+def test_a_plain_call_costs_no_more_calls_of_ours_than_it_has_to(
+    record_property: Callable[[str, object], None],
+) -> None:
+    counted = calls_of(PLAIN, plain_reply)
+    print("calls of ours for a plain request:", counted.total())
+    record_property("plain_calls", counted.total())
+    assert counted.total() <= PLAIN_CALLS_MAX, shown(counted)
+
+
+def test_a_streamed_chunk_costs_a_few_calls(record_property: Callable[[str, object], None]) -> None:
+    few, many = (calls_of(STREAM, lambda count=count: stream_of(count)) for count in CHUNKS)
+    each = (many.total() - few.total()) / (CHUNKS[1] - CHUNKS[0])
+    print("calls of ours for a stream without its chunks:", round(few.total() - CHUNKS[0] * each))
+    print("calls of ours for a streamed chunk:", each)
+    record_property("chunk_calls", each)
+    assert each <= CHUNK_CALLS_MAX, shown(many)
+    assert few.total() - CHUNKS[0] * each <= STREAM_CALLS_MAX, shown(few)
+
+
+def test_a_body_is_never_parsed_a_second_time() -> None:
+    """A bigger conversation costs more bytes, not more calls."""
+    longer = PLAIN.replace(b"a question", b"a much longer question " * 1_000)
+    assert calls_of(longer, plain_reply).total() == calls_of(PLAIN, plain_reply).total()
+
+
+class Watched(AiohttpTransport):
+    """Notes which of our frames stand below each send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[list[str]] = []
+
+    async def send(self, request: UpstreamRequest) -> AiohttpResponse:
+        below, frame = [], sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(OURS):
+                below.append(frame.f_code.co_qualname)
+            frame = frame.f_back  # type: ignore[assignment]  # None at the bottom
+        self.frames.append(below)
+        return await super().send(request)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_six_frames_of_ours_lie_between_the_handler_and_the_send(stream: bool) -> None:
+    world = World(streaming if stream else plain)
+    transport = world.transport = Watched()
+    async with world:
+        response = await (world.stream() if stream else world.request())
+        assert response.status == 200
+    (below,) = transport.frames
+    print("frames of ours at the send:", list(reversed(below)))
+    assert below[-1] == "Surface.handle"
+    assert len(below) <= FRAMES_MAX, list(reversed(below))

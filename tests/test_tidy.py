@@ -1,0 +1,215 @@
+"""What a reader may rely on without reading: sizes, where exceptions end, what a module may keep, what ships.
+
+A list of exceptions here may only get shorter. Who may import whom stands in `test_layers`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sources import OURS, ROOT, functions, sources
+
+FILE_LINES_MAX = 300
+FUNCTION_LINES_MAX = 50
+
+
+CATCH_ALL = {
+    "proxy/finish.py": 1,
+    "proxy/pipeline.py": 1,
+    "proxy/state/ledger.py": 2,
+    "proxy/providers/transport.py": 1,
+}
+LONG_FILES = {"proxy/types.py": 303}  # present sizes; they may only shrink
+LONG_FUNCTIONS: dict[str, int] = {}
+
+DECLARATIONS = "declares protocols or values and does nothing"
+FLOW = "tests/flow"
+COVERED = {  # source -> (where its tests are, why not in a file of its own)
+    "proxy/types.py": (FLOW, DECLARATIONS),
+    "proxy/snapshot.py": (FLOW, DECLARATIONS),
+    "proxy/dialects/base.py": ("tests/proxy/dialects", DECLARATIONS),
+    "proxy/providers/base.py": ("tests/proxy/providers", DECLARATIONS),
+    "proxy/pipeline.py": (FLOW, "only makes sense around the whole way of a call"),
+    "proxy/relay.py": ("tests/flow/test_stream.py", "a stream from socket to socket"),
+    "proxy/finish.py": ("tests/sim/test_cancellation.py", "the end of every path"),
+    "proxy/headers.py": ("tests/flow/test_plain.py", "what a reply says of its call"),
+    "proxy/execution/attempt.py": ("tests/sim/test_cancellation.py", "an exchange and its bill, cancelled anywhere"),
+    "proxy/execution/race.py": ("tests/flow/test_retry.py", "attempts one after another"),
+    "proxy/execution/reading.py": ("tests/sim/scenes.py", "every way a reply can go wrong"),
+    "proxy/execution/record.py": ("tests/sim/invariants.py", "what is left of a call"),
+    "proxy/surfaces/llm.py": ("tests/flow/test_refusals.py", "paths, methods and bodies over sockets"),
+    "proxy/surfaces/server.py": ("tests/flow/test_refusals.py", "connections over sockets"),
+    "proxy/surfaces/body.py": ("tests/flow/test_refusals.py", "bodies over sockets"),
+    "proxy/state/store.py": ("tests/sim/test_store.py", "its sums are a property of every run"),
+    "proxy/assemble.py": ("tests/proxy/test_app.py", "from a configuration to a gate that runs"),
+    "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),
+    "proxy/listeners.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),
+    "proxy/watching.py": ("tests/proxy/test_app.py", "reloads of a gate that runs"),
+    "proxy/counting.py": ("tests/flow/test_stream.py", "text of upstreams that report nothing"),
+}
+WITHOUT_TEST = frozenset(  # may only shrink
+    {"proxy/clock.py", "proxy/errors.py", "proxy/tasks.py", "proxy/surfaces/identify.py", "proxy/surfaces/wire.py"}
+)
+
+MAKES_MUTABLE = frozenset({"dict", "list", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict"})
+MUTATORS = frozenset(
+    {"append", "add", "update", "clear", "pop", "popitem", "extend", "insert", "remove", "discard", "setdefault"}
+    | {"sort", "reverse", "appendleft", "popleft"}
+)
+UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
+PLACES = re.compile(
+    r"/(?:work|root|home)/[a-z]|/Users/[a-z]|\b(?:pypi|npmjs|ghcr|quay|docker)\.(?:org|com|io)\b|files\.pythonhosted"
+)
+NO_TEXT = (".xz", ".png", ".ico", ".pem")
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git work tree")
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+# --- habits ----------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_start_in_one_place() -> None:
+    words = ("create_task", "ensure_future")
+    starters = {
+        path
+        for path, tree in sources().items()
+        if not path.startswith("loadtests/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node).rpartition(".")[2] in words
+    }
+    assert starters == {"proxy/tasks.py"}
+
+
+def test_everything_is_caught_in_a_few_known_places_only() -> None:
+    caught: dict[str, int] = {}
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler):
+                named = "BaseException" if node.type is None else ast.unparse(node.type)
+                if re.search(r"\b(?:Base)?Exception\b", named) and not path.startswith("loadtests/"):
+                    caught[path] = caught.get(path, 0) + 1
+    assert caught == CATCH_ALL
+
+
+def test_no_module_keeps_state() -> None:
+    """A list, dict or set at the top of a module is a constant: in capitals, and nobody changes it."""
+    constants, wrong = set(), []
+    for path, tree in sources().items():
+        for node in tree.body if not path.startswith("loadtests/") else ():
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and _mutable(node.value):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in map(ast.unparse, targets):
+                    constants.add(name)
+                    if not re.fullmatch(r"_?[A-Z][A-Z0-9_]*", name) and name != "__all__":
+                        wrong.append(f"{path}: {name}")
+    for path, tree in sources().items():
+        wrong += [f"{path}:{line} changes {name}" for line, name in _changes(tree) if name in constants]
+        wrong += [f"{path}:{node.lineno}: global" for node in ast.walk(tree) if isinstance(node, ast.Global)]
+    assert not wrong, "\n".join(wrong)
+
+
+def _mutable(value: ast.expr) -> bool:
+    if isinstance(value, ast.Dict | ast.List | ast.Set | ast.DictComp | ast.ListComp | ast.SetComp):
+        return True
+    return isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] in MAKES_MUTABLE
+
+
+def _changes(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, last part of the name) of everything that is changed in place."""
+    for node in ast.walk(tree):
+        changed: list[ast.expr] = []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+            changed = [node.func.value]
+        elif isinstance(node, ast.Assign | ast.Delete):
+            changed = [target.value for target in node.targets if isinstance(target, ast.Subscript)]
+        elif isinstance(node, ast.AugAssign):
+            changed = [node.target.value if isinstance(node.target, ast.Subscript) else node.target]
+        for target in changed:
+            yield node.lineno, ast.unparse(target).rpartition(".")[2]
+
+
+def test_files_andfunctions_are_short() -> None:
+    files = {path: len((ROOT / path).read_text().splitlines()) for path in sources()}
+    long_files = {path: lines for path, lines in files.items() if lines > FILE_LINES_MAX}
+    sizes = {
+        f"{path} {function.name}": (function.end_lineno or 0) - function.lineno + 1
+        for path, tree in sources().items()
+        for function in functions(tree)
+    }
+    longfunctions = {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES_MAX}
+    for found, allowed in ((long_files, LONG_FILES), (longfunctions, LONG_FUNCTIONS)):
+        assert found.keys() <= allowed.keys(), f"too long: {found}"
+        assert all(found[name] <= allowed[name] for name in found), f"grown: {found}"
+        assert allowed.keys() <= found.keys(), f"short by now, take them off the list: {allowed.keys() - found.keys()}"
+
+
+def test_every_source_file_has_its_test() -> None:
+    missing = {path for path in sources() if not (ROOT / _test_of(path)).exists()}
+    missing = {path for path in missing if not path.startswith("loadtests/bench/") and not path.endswith("__init__.py")}
+    assert missing - COVERED.keys() <= WITHOUT_TEST, f"no test: {sorted(missing - COVERED.keys() - WITHOUT_TEST)}"
+    assert all((ROOT / where).exists() for where, _ in COVERED.values())
+    stale = (COVERED.keys() | WITHOUT_TEST) - missing
+    assert not stale, f"these have a test of their own by now, or are gone: {sorted(stale)}"
+
+
+def _test_of(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"tests/{folder}/test_{name}"
+
+
+@pytest.mark.xfail(strict=True, reason="these files have neither a test of their own nor one that is about them")
+def test_no_file_is_without_a_test() -> None:
+    assert not WITHOUT_TEST
+
+
+def test_nothing_is_left_for_later_and_no_file_names_a_machine_or_a_registry() -> None:
+    wrong = []
+    for name in tracked():
+        if name.endswith(NO_TEXT):
+            continue
+        for number, line in enumerate((ROOT / name).read_text(errors="replace").splitlines(), 1):
+            if UNFINISHED.search(line) or PLACES.search(line):
+                wrong.append(f"{name}:{number}: {line.strip()[:100]}")
+    assert not wrong, "\n".join(wrong)
+
+
+# --- what ships ------------------------------------------------------------------------------------------------------
+
+
+def in_wheel(folder: Path) -> set[str]:
+    """The files of a freshly built wheel."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        return {name for name in opened.namelist() if ".dist-info/" not in name}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(tmp_path: Path) -> None:
+    names = in_wheel(tmp_path)
+    files = (file for top in OURS[:3] for file in (ROOT / top).rglob("*") if file.is_file())
+    expected = {str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts}
+    tools = {name for name in expected if re.search(r"pricing/generate_\w+\.py$", name)}
+    assert {"pricing/prices.json", "pricing/vocab/o200k_base.xz", "proxy/app.py"} <= names
+    assert names - tools == expected - tools
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="the generators of the price book are shipped; hatch needs an `exclude`")
+def test_the_wheel_leaves_out_what_only_developers_run(tmp_path: Path) -> None:
+    assert not [name for name in in_wheel(tmp_path) if re.search(r"pricing/generate_\w+\.py$", name)]
