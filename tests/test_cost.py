@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[1]
 OURS = tuple(str(ROOT / package) + "/" for package in ("proxy", "policies", "pricing"))
 CHUNKS = (100, 1_100)
 
-PLAIN_CALLS_MAX = 150
-STREAM_CALLS_MAX = 260
+PLAIN_CALLS_MAX = 110
+STREAM_CALLS_MAX = 190
 CHUNK_CALLS_MAX = 7
 FRAMES_MAX = 6
 

@@ -161,8 +161,8 @@ PLANTED = (
         "proxy/pipeline.py",
         "            await self._stream(record, downstream, (exchange, reading),",
         "            try:\n"
-        "                await self._stream(record, downstream, (exchange, reading), rules=rules, limits=snapshot.limits)"
-        "\n            except ProxyError:\n"
+        "                await self._stream(record, downstream, (exchange, reading), rules=rules, limits=Limits())\n"
+        "            except ProxyError:\n"
         "                exchange, reading = await parts.race.run(\n"
         "                    record, plan, providers=snapshot.providers, retry=rules.retry, timeouts=timeouts\n"
         "                )\n"
@@ -197,8 +197,8 @@ PLANTED = (
     Mutation(
         "the deadline is ignored in a stream",
         "proxy/relay.py",
-        "        if now >= self._deadline:\n            return",
-        "        if now >= self._deadline + 5:\n            return",
+        "self._deadline = call.deadline\n",
+        "self._deadline = call.deadline + 5\n",
         (STREAM,),
     ),
     # --- streams
@@ -226,15 +226,15 @@ PLANTED = (
     Mutation(
         "usage is kept from who asked for it",
         "proxy/dialects/openai_passage.py",
-        "return head.include_usage or not head.stream or",
-        "return not head.stream or",
+        "head.include_usage or not head.stream",
+        "not head.stream",
         (STREAM,),
     ),
     Mutation(
         "usage goes to who did not ask for it",
         "proxy/dialects/openai_passage.py",
-        'return head.include_usage or not head.stream or not isinstance(payload.get("usage"), dict)',
-        "return True",
+        "head.include_usage or not head.stream",
+        "True",
         (STREAM,),
     ),
     Mutation(
@@ -305,11 +305,18 @@ PLANTED = (
         (REFUSALS,),
     ),
     Mutation(
-        "the limit of a body is ignored",
+        "the limit of a body is ignored where it came at once",
         "proxy/surfaces/body.py",
-        "if length is not None and length > limits.body_bytes_max:",
-        "if False:",
+        "    if len(body) > limits.body_bytes_max:\n",
+        "    if len(body) < 0:\n",
         (REFUSALS,),
+    ),
+    Mutation(
+        "the limit of a body is ignored where it comes in pieces",
+        "proxy/surfaces/body.py",
+        "        if size > limits.body_bytes_max:\n",
+        "        if size < 0:\n",
+        ("tests/sim/test_sockets.py",),
     ),
     Mutation(
         "the handler of a client that left goes on",

@@ -15,24 +15,22 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
 from proxy.dialects.json_body import loads
 from proxy.dialects.openai_error import error_event, fault_of, is_fault
+from proxy.dialects.openai_text import GENERATED, texts_in, utf8_length
 from proxy.dialects.openai_usage import usage_of
+from proxy.dialects.openai_usual import usual_chunk
 from proxy.dialects.sse import DONE, LINE_END, Splitter, fields_of
 from proxy.errors import ProxyError
 from proxy.types import Call, Target, Usage
 
 TEXT_BYTES_MAX = 1024 * 1024
 
+_END_EVENT = b"data: [DONE]\n\n"
 _WHOLE = (b"\n\n", b"\r\n\r\n")
 _NAMED = re.compile(rb'"(?:usage|finish_reason|error)"(?!: ?null)').search
-_GENERATED = (
-    "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio",
-)  # fmt: skip
-_TEXTS = (*_GENERATED, "text", "function", "name", "arguments", "transcript", "summary", "delta")
 
 
 class StreamPassage(ABC):
@@ -68,7 +66,8 @@ class StreamPassage(ABC):
         if self._smooth and data.endswith(_WHOLE) and not self.loud(data):
             self._relayed += len(data)
             return data
-        out = b"".join([self._take(event) for event in self._splitter.feed(data)])
+        events = self._splitter.feed(data)
+        out = self._take(events[0]) if len(events) == 1 else b"".join(map(self._take, events))
         self._smooth = self.content and self._forwarded and not self._reads_all() and not self._splitter.held
         return out
 
@@ -95,6 +94,10 @@ class StreamPassage(ABC):
     @abstractmethod
     def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
         """Learns from an event of `size` bytes; False if the client must not see it."""
+
+    def skim(self, event: bytes) -> bool | None:
+        """As `inspect`, from an event of the usual form; None, and nothing learnt, if it has to be read whole."""
+        return None
 
     def report(self, payload: dict[str, Any]) -> None:
         """Takes the usage out of an event, if it has one."""
@@ -138,6 +141,12 @@ class StreamPassage(ABC):
         if self.content and not self._reads_all() and not self.loud(event):
             return event
         silent = self.terminal or self.fault is not None
+        if event == _END_EVENT:
+            return self._end(event)
+        if not silent and self._kept is None:
+            shown = self.skim(event)
+            if shown is not None:
+                return event if shown else b""
         name, data = fields_of(event)
         if not data:
             return b"" if silent else event
@@ -188,6 +197,26 @@ class ChatPassage(StreamPassage):
             return False  # one event of one line that is neither an end marker nor named: the common case
         return DONE in data or b"error" in data
 
+    def skim(self, event: bytes) -> bool | None:
+        chunk = usual_chunk(event)
+        if chunk is None:
+            return None
+        if chunk.usage is not None:
+            usage = chunk.usage.usage()
+            if usage is None:
+                return None
+            self.usage = usage
+        if not self.model and chunk.model is not None:
+            self.model = chunk.model
+        if not chunk.choices:
+            return chunk.usage is None or self._shows_usage()
+        for choice in chunk.choices:
+            if not self.content and (texts := choice.texts()) is not None:
+                self.generated(texts, len(event))
+            if choice.finish_reason:
+                self._end_choice(choice.index)
+        return True
+
     def report(self, payload: dict[str, Any]) -> None:
         extra = payload.get("x_groq")
         super().report(payload if payload.get("usage") or not isinstance(extra, dict) else extra)
@@ -199,8 +228,7 @@ class ChatPassage(StreamPassage):
             self.model = model
         choices = payload.get("choices")
         if choices == []:
-            head = self._call.head
-            return head.include_usage or not head.stream or not isinstance(payload.get("usage"), dict)
+            return self._shows_usage() or not isinstance(payload.get("usage"), dict)
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 self._choice(choice, size)
@@ -208,14 +236,22 @@ class ChatPassage(StreamPassage):
 
     def _choice(self, choice: dict[str, Any], size: int) -> None:
         delta = choice.get("delta")
-        parts = [delta.get(name) for name in _GENERATED] if isinstance(delta, dict) else [choice.get("text")]
+        parts = [delta.get(name) for name in GENERATED] if isinstance(delta, dict) else [choice.get("text")]
         if any(parts):
             self.generated(list(texts_in(parts)), size)
         if choice.get("finish_reason"):
             index = choice.get("index", 0)
-            self._ended.add(index if isinstance(index, int) else 0)
-            if len(self._ended) >= self._call.head.choices:
-                self.finished = True
+            self._end_choice(index if isinstance(index, int) else 0)
+
+    def _end_choice(self, index: int) -> None:
+        self._ended.add(index)
+        if len(self._ended) >= self._call.head.choices:
+            self.finished = True
+
+    def _shows_usage(self) -> bool:
+        """The client asked for the usage event, or does not get the stream as one."""
+        head = self._call.head
+        return head.include_usage or not head.stream
 
 
 class PlainPassage(StreamPassage):
@@ -252,20 +288,3 @@ def _is_whole(rest: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text a model generated inside a delta or message, in order."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts_in(item)
-    elif isinstance(value, dict):
-        for name in _TEXTS:
-            if name in value:
-                yield from texts_in(value[name])
-
-
-def utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

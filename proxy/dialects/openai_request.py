@@ -26,6 +26,7 @@ _INT = msgspec.json.Decoder(int)
 _BOOL = msgspec.json.Decoder(bool)
 _ITEMS = msgspec.json.Decoder(list[Raw])
 _NULL = b"null"
+_BRACKET = ord("[")
 _WITH_FORMS = frozenset({"transcriptions", "images"})
 _WITH_USAGE_OPTION = frozenset({"chat", "completions"})
 _FORM_FIELDS = frozenset({"model", "stream", "n"})
@@ -35,18 +36,19 @@ _ASK_USAGE = b"true"
 
 
 def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
-    media = content_type.partition(";")[0].strip().lower()
-    if media == "multipart/form-data" and endpoint in _WITH_FORMS:
-        return _read_form(raw, content_type)
-    if media not in ("", "text/plain") and not media.endswith(("/json", "+json")):
-        text = f"Content-Type must be application/json, not '{media[:64]}'."
-        raise ProxyError("unsupported_media_type", text)
+    if content_type != "application/json":
+        media = content_type.partition(";")[0].strip().lower()
+        if media == "multipart/form-data" and endpoint in _WITH_FORMS:
+            return _read_form(raw, content_type)
+        if media not in ("", "text/plain") and not media.endswith(("/json", "+json")):
+            text = f"Content-Type must be application/json, not '{media[:64]}'."
+            raise ProxyError("unsupported_media_type", text)
     fields = top_level(raw)
     head = Head(
         model=_model(endpoint, fields),
         stream=_bool(fields, "stream"),
         include_usage=_include_usage(fields),
-        choices=(_count(fields, "n") or 1) * _prompts(endpoint, fields),
+        choices=(_count(fields, "n") or 1) * (_prompts(fields) if endpoint == "completions" else 1),
         output_tokens_max=_output_tokens_max(fields),
         fields=fields,
     )
@@ -108,7 +110,7 @@ def _model(endpoint: Endpoint, fields: dict[str, Raw]) -> str:
 def _check_required(endpoint: Endpoint, fields: dict[str, Raw]) -> None:
     if endpoint == "chat":
         messages = fields.get("messages")
-        if messages is None or not bytes(memoryview(messages)[:1]) == b"[":
+        if messages is None or not _is_array(messages):
             raise _wrong("messages", "an array")
     name = _REQUIRED.get(endpoint)
     if name is not None and (name not in fields or bytes(fields[name]) == _NULL):
@@ -140,10 +142,10 @@ def _options(raw: Raw) -> dict[str, Raw]:
         raise _wrong("stream_options", "an object") from None
 
 
-def _prompts(endpoint: Endpoint, fields: dict[str, Raw]) -> int:
+def _prompts(fields: dict[str, Raw]) -> int:
     """A completion request may carry several prompts, each answered by its own choices."""
     raw = fields.get("prompt")
-    if endpoint != "completions" or raw is None or bytes(memoryview(raw)[:1]) != b"[":
+    if raw is None or not _is_array(raw):
         return 1
     try:
         items = _ITEMS.decode(raw)
@@ -153,13 +155,13 @@ def _prompts(endpoint: Endpoint, fields: dict[str, Raw]) -> int:
     return max(1, texts_or_lists)
 
 
+def _is_array(value: Raw) -> bool:
+    return memoryview(value)[0] == _BRACKET
+
+
 def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
-    first = None
-    for name in _LIMITS:
-        limit = _count(fields, name)
-        if first is None:
-            first = limit
-    return first
+    given = [limit for name in _LIMITS if name in fields and (limit := _count(fields, name)) is not None]
+    return given[0] if given else None
 
 
 def _bool(fields: dict[str, Raw], name: str) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from proxy.dialects.openai_passage import StreamPassage, texts_in
+from proxy.dialects.openai_passage import StreamPassage
+from proxy.dialects.openai_text import texts_in
 
 ENDS = frozenset({"response.completed", "response.incomplete"})
 

@@ -41,7 +41,9 @@ class Splitter:
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are now whole. Raises ProxyError upstream_broken for one that is too long."""
         if not self.held:
-            events, rest = ([data], len(data)) if _is_one_line(data) else _cut(data, 0)
+            if is_one_line(data) and len(data) <= EVENT_BYTES_MAX:
+                return [data]
+            events, rest = _cut(data, 0)
             self.held += data[rest:]
         else:
             self.held += data
@@ -59,8 +61,8 @@ class Splitter:
         return rest
 
 
-def _is_one_line(data: bytes) -> bool:
-    """One event of one line: the common case."""
+def is_one_line(data: bytes) -> bool:
+    """Exactly one event, of one line: the common case."""
     return data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n") and b"\r" not in data
 
 
@@ -68,13 +70,20 @@ def _cut(data: bytes | bytearray, searched: int) -> tuple[list[bytes], int]:
     """The whole events of `data` and where the rest of it begins."""
     events: list[bytes] = []
     start = 0
+    next_end = _next_lf_end if b"\r" not in data else _EVENT_END.search
     while start < len(data):
-        match = _LINE_ENDS.match(data, start) or _EVENT_END.search(data, max(start, searched))
+        match = _LINE_ENDS.match(data, start) or next_end(data, max(start, searched))
         if match is None:
             break
         events.append(bytes(data[start : match.end()]))
         start = match.end()
     return events, start
+
+
+def _next_lf_end(data: bytes | bytearray, start: int) -> re.Match[bytes] | None:
+    """As `_EVENT_END.search` where no CR occurs; the expression looks at every byte and takes twenty times as long."""
+    at = data.find(b"\n\n", start)
+    return _LINE_ENDS.match(data, at) if at >= 0 else None
 
 
 def fields_of(event: bytes) -> tuple[bytes, bytes]:

@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
-from proxy.types import Attempt, Outcome, Usage
+from msgspec import Struct
+
+from proxy.types import Attempt, Outcome, Target, Usage
 
 SCHEMA_VERSION = 1
 
 TOKEN_CLASSES = (
-    "input_uncached",
-    "input_cached",
-    "input_cache_write_5m",
-    "input_cache_write_1h",
-    "input_audio",
-    "input_image",
-    "output",
-    "reasoning",
-    "output_audio",
+    *("input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h", "input_audio", "input_image"),
+    *("output", "reasoning", "output_audio"),
 )
 
 OUTCOME_COLUMNS = (
@@ -34,24 +29,17 @@ OUTCOME_COLUMNS = (
     "request_id TEXT",
     "at_ms INTEGER",
     "key_id TEXT",
-    "team TEXT DEFAULT NULL",
     "agent TEXT",
     "agent_source TEXT",
     "run TEXT DEFAULT NULL",
     "run_source TEXT",
-    "parent_run TEXT DEFAULT NULL",
-    "step INTEGER DEFAULT NULL",
-    "depth INTEGER",
-    "tags TEXT DEFAULT NULL",  # JSON, pairs in the caller's order
     "endpoint TEXT",
     "dialect TEXT",
     "model TEXT",  # as the caller asked
     "route TEXT",
     "stream INTEGER",
-    "output_tokens_max INTEGER DEFAULT NULL",
     "input_tokens_estimate INTEGER",
     "deadline_s REAL",  # what the caller allowed, from arrival
-    "client_retry INTEGER",
     "trace_id TEXT",
     "plan_mode TEXT DEFAULT NULL",
     "plan_targets TEXT DEFAULT NULL",
@@ -59,8 +47,6 @@ OUTCOME_COLUMNS = (
     "target TEXT DEFAULT NULL",  # of the last attempt
     "served_by TEXT",
     "status INTEGER",
-    "error_code TEXT DEFAULT NULL",
-    "error_source TEXT DEFAULT NULL",
     "attempts INTEGER",
     "cost_usd_nanos INTEGER DEFAULT NULL",
     "first_event_s REAL DEFAULT NULL",
@@ -68,8 +54,18 @@ OUTCOME_COLUMNS = (
     "upstream_s REAL",
     "bytes_in INTEGER",
     "bytes_out INTEGER",
-    "client_gone INTEGER",
     "config_version TEXT",
+    # from here on: what a usual call leaves at its default
+    "team TEXT DEFAULT NULL",
+    "parent_run TEXT DEFAULT NULL",
+    "step INTEGER DEFAULT NULL",
+    "depth INTEGER DEFAULT 0",
+    "tags TEXT DEFAULT NULL",  # JSON, pairs in the caller's order
+    "output_tokens_max INTEGER DEFAULT NULL",
+    "client_retry INTEGER DEFAULT 0",
+    "error_code TEXT DEFAULT NULL",
+    "error_source TEXT DEFAULT NULL",
+    "client_gone INTEGER DEFAULT 0",
 )
 
 ATTEMPT_COLUMNS = (
@@ -85,14 +81,18 @@ ATTEMPT_COLUMNS = (
     "duration_s REAL",
     "lesson TEXT",
     "status INTEGER DEFAULT NULL",
-    "error_code TEXT DEFAULT NULL",
     "upstream_request_id TEXT DEFAULT NULL",
-    *(f"{name} INTEGER DEFAULT NULL" for name in TOKEN_CLASSES),  # all NULL: nothing was billed
-    "usage_source TEXT DEFAULT NULL",
-    "usage_flags TEXT DEFAULT NULL",
     "price_id TEXT DEFAULT NULL",
     "held_usd_nanos INTEGER",
     "cost_usd_nanos INTEGER DEFAULT NULL",
+    "usage_source TEXT DEFAULT NULL",
+    # the token classes: all NULL where nothing was billed
+    *("input_uncached INTEGER", "input_cached INTEGER", "output INTEGER", "reasoning INTEGER"),
+    # from here on: what a usual attempt leaves at its default
+    *("input_cache_write_5m INTEGER DEFAULT 0", "input_cache_write_1h INTEGER DEFAULT 0"),
+    *("input_audio INTEGER DEFAULT 0", "input_image INTEGER DEFAULT 0", "output_audio INTEGER DEFAULT 0"),
+    "usage_flags TEXT DEFAULT NULL",
+    "error_code TEXT DEFAULT NULL",
 )
 
 Value = str | int | float | None
@@ -126,31 +126,65 @@ COMMIT;
 """
 
 
-def _inserts(table: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """The statement for each number of rows up to ROWS_PER_STATEMENT; the one for none is never used."""
-    row = ", ".join("nullif(?, '')" if column.endswith("NULL") else "?" for column in columns)
-    return tuple(
-        f"INSERT INTO {table} VALUES {', '.join([f'({row})'] * count)}"  # noqa: S608  # our own names only
-        for count in range(ROWS_PER_STATEMENT + 1)
-    )
+class Form(Struct, frozen=True):
+    """The statements that write rows of one form, for each number of rows up to ROWS_PER_STATEMENT."""
+
+    width: int
+    statements: tuple[str, ...]  # the one for no rows is never used
 
 
-INSERT_OUTCOMES = _inserts("outcome", OUTCOME_COLUMNS)
-INSERT_ATTEMPTS = _inserts("attempt", ATTEMPT_COLUMNS)
+def _form(table: str, columns: Sequence[str], nullable: Collection[str]) -> Form:
+    names = [column.split()[0] for column in columns]
+    row = ", ".join("nullif(?, '')" if name in nullable else "?" for name in names)
+    # OR ROLLBACK: the group is one transaction anyway, and so SQLite need not be able to undo one statement alone.
+    begin = f"INSERT OR ROLLBACK INTO {table} ({', '.join(names)}) VALUES "  # noqa: S608  # our own names only
+    return Form(len(names), tuple(begin + ", ".join([f"({row})"] * count) for count in range(ROWS_PER_STATEMENT + 1)))
+
+
+def _nullable(columns: Sequence[str]) -> set[str]:
+    return {column.split()[0] for column in columns if column.endswith("NULL")}
+
+
+class Table(Struct, frozen=True):
+    """Most rows leave the rare columns, which stand last, at their defaults. They are written in a form without those,
+    which spares a quarter of the bindings; of its values, fewer can be NULL."""
+
+    usual: Form
+    full: Form
+    defaults: Row  # of the rare columns, as they stand in a row
+
+
+def _table(name: str, columns: Sequence[str], defaults: Row) -> Table:
+    usual, nullable = columns[: -len(defaults)], _nullable(columns)
+    return Table(_form(name, usual, nullable), _form(name, columns, nullable | set(TOKEN_CLASSES)), defaults)
+
+
+OUTCOME = _table("outcome", OUTCOME_COLUMNS, (ABSENT, ABSENT, ABSENT, 0, ABSENT, ABSENT, 0, ABSENT, ABSENT, 0))
+ATTEMPT = _table("attempt", ATTEMPT_COLUMNS, (0, 0, 0, 0, 0, ABSENT, ABSENT))
 
 
 def insert(connection: sqlite3.Connection, seq: int, outcomes: Sequence[Outcome]) -> None:
     """Writes `outcomes` as calls `seq`, `seq + 1`, ... in the transaction that is open."""
-    for start in range(0, len(outcomes), ROWS_PER_STATEMENT):
-        numbered = list(enumerate(outcomes[start : start + ROWS_PER_STATEMENT], seq + start))
-        _execute(connection, INSERT_OUTCOMES, [outcome_row(number, outcome) for number, outcome in numbered])
-        attempts = [row for number, outcome in numbered for row in attempt_rows(number, outcome)]
-        for first in range(0, len(attempts), ROWS_PER_STATEMENT):
-            _execute(connection, INSERT_ATTEMPTS, attempts[first : first + ROWS_PER_STATEMENT])
+    numbered = list(enumerate(outcomes, seq))
+    _write(connection, OUTCOME, [outcome_row(number, outcome) for number, outcome in numbered])
+    _write(connection, ATTEMPT, [row for number, outcome in numbered for row in attempt_rows(number, outcome)])
 
 
-def _execute(connection: sqlite3.Connection, inserts: tuple[str, ...], rows: list[Row]) -> None:
-    statement = inserts[len(rows)]
+def _write(connection: sqlite3.Connection, table: Table, rows: list[Row]) -> None:
+    width, defaults = table.usual.width, table.defaults
+    usual = [row[:width] for row in rows if row[width:] == defaults]
+    _execute_all(connection, table.usual, usual)
+    if len(usual) < len(rows):
+        _execute_all(connection, table.full, [row for row in rows if row[width:] != defaults])
+
+
+def _execute_all(connection: sqlite3.Connection, form: Form, rows: list[Row]) -> None:
+    for first in range(0, len(rows), ROWS_PER_STATEMENT):
+        _execute(connection, form.statements, rows[first : first + ROWS_PER_STATEMENT])
+
+
+def _execute(connection: sqlite3.Connection, statements: tuple[str, ...], rows: list[Row]) -> None:
+    statement = statements[len(rows)]
     try:
         connection.execute(statement, list(chain.from_iterable(rows)))
     except (UnicodeEncodeError, OverflowError):  # raised while binding: nothing of the statement has run
@@ -174,33 +208,24 @@ def outcome_row(seq: int, outcome: Outcome) -> Row:
         call.id,
         int(call.arrived_wall * 1000),
         who.key_id,
-        who.team or ABSENT,
         who.agent,
         who.agent_source,
         who.run or ABSENT,
         who.run_source,
-        who.parent_run or ABSENT,
-        ABSENT if who.step is None else who.step,
-        who.depth,
-        json.dumps(who.tags, ensure_ascii=False) if who.tags else ABSENT,
         call.endpoint,
         call.dialect,
         head.model,
         call.route,
         1 if head.stream else 0,
-        ABSENT if head.output_tokens_max is None else head.output_tokens_max,
         call.input_tokens_estimate,
         call.deadline - call.arrived_at,
-        call.client_retry,
         call.trace_id,
         plan.mode if plan else ABSENT,
-        " > ".join([target.id for step in plan.steps for target in step]) if plan else ABSENT,
+        _targets(plan.steps) if plan else ABSENT,
         plan.reason if plan else ABSENT,
         attempts[-1].target.id if attempts else ABSENT,
         outcome.served_by,
         outcome.status,
-        outcome.error_code or ABSENT,
-        outcome.error_source or ABSENT,
         len(attempts),
         ABSENT if cost is None else cost,
         ABSENT if outcome.first_event_s is None else outcome.first_event_s,
@@ -208,9 +233,24 @@ def outcome_row(seq: int, outcome: Outcome) -> Row:
         outcome.upstream_s,
         len(call.raw),
         outcome.bytes_out,
-        1 if outcome.client_gone else 0,
         outcome.config_version,
+        who.team or ABSENT,
+        who.parent_run or ABSENT,
+        ABSENT if who.step is None else who.step,
+        who.depth,
+        json.dumps(who.tags, ensure_ascii=False) if who.tags else ABSENT,
+        ABSENT if head.output_tokens_max is None else head.output_tokens_max,
+        call.client_retry,
+        outcome.error_code or ABSENT,
+        outcome.error_source or ABSENT,
+        1 if outcome.client_gone else 0,
     )
+
+
+def _targets(steps: tuple[tuple[Target, ...], ...]) -> str:
+    if len(steps) == 1 and len(steps[0]) == 1:
+        return steps[0][0].id
+    return " > ".join([target.id for step in steps for target in step])
 
 
 NOT_BILLED: Row = (ABSENT,) * (len(TOKEN_CLASSES) + 2)
@@ -218,16 +258,16 @@ NOT_BILLED: Row = (ABSENT,) * (len(TOKEN_CLASSES) + 2)
 
 def _usage(usage: Usage) -> Row:
     return (
+        usage.source,
         usage.input_uncached,
         usage.input_cached,
+        usage.output,
+        usage.reasoning,
         usage.input_cache_write_5m,
         usage.input_cache_write_1h,
         usage.input_audio,
         usage.input_image,
-        usage.output,
-        usage.reasoning,
         usage.output_audio,
-        usage.source,
         " ".join(usage.flags) if usage.flags else ABSENT,
     )
 
@@ -247,12 +287,12 @@ def _attempt_row(seq: int, position: int, attempt: Attempt, arrived_at: float) -
         attempt.duration_s,
         attempt.lesson,
         ABSENT if attempt.status is None else attempt.status,
-        attempt.error_code or ABSENT,
         attempt.upstream_request_id or ABSENT,
-        *(NOT_BILLED if attempt.usage is None else _usage(attempt.usage)),
         target.price.id if target.price else ABSENT,
         attempt.held_usd_nanos,
         ABSENT if cost is None else cost,
+        *(NOT_BILLED if attempt.usage is None else _usage(attempt.usage)),
+        attempt.error_code or ABSENT,
     )
 
 

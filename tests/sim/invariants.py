@@ -186,6 +186,9 @@ def _one_generation(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iter
     asks = asking.call.head.include_usage or not asking.call.head.stream
     if asking.call.head.stream and not asks and b'"usage":{' in wire.body:
         yield "the client got usage that it had not asked for"
+    told = asking.wire.ended == "end" and sales[-1].kind in ("good", "simulated")
+    if told and asking.call.head.include_usage and b'"usage":{' not in wire.body:
+        yield "the client did not get the usage that it had asked for"
 
 
 def texts_of(body: bytes) -> dict[int, str]:
@@ -238,6 +241,8 @@ def _bill(run: Run, outcome: Outcome, attempt: Attempt, sale: Sale | None) -> It
         yield f"costs {cost}"
         return
     true = sale.usd_nanos(price)
+    if attempt.held_usd_nanos < true:
+        yield f"held {attempt.held_usd_nanos}, truly {true}: {sale}"
     if usage.source == "reported":
         if sale.honest and cost != true:
             said = f"charged {cost}, truly {true}: {usage}, {sale}"
@@ -257,7 +262,8 @@ def _short(run: Run, outcome: Outcome, attempt: Attempt, sale: Sale) -> Iterator
     said = f"charged {attempt.cost_usd_nanos}, truly {sale.usd_nanos(price)} by rule {rule}: {attempt!r}, {sale}"
     ours = attempt.error_code in GATE_CLOSED or attempt.error_code is None
     if ours and rule != "stops":
-        yield from _unless_known("billed under its abort rule", said)
+        # Who left is billed by the rule today; what the gate gave up by itself is not.
+        yield from (said,) if attempt.error_code is None else _unless_known("billed under its abort rule", said)
         return
     if run.bills_on[sale.vendor] and attempt.error_code is not None:
         return  # the upstream broke off what it charges for in full: only what came can be known

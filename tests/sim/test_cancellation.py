@@ -11,11 +11,13 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from proxy.errors import ProxyError
 from proxy.providers.base import UpstreamRequest
 from proxy.state.store import MemoryStore
 from proxy.types import AbortRule, Amounts, Outcome, Reservation
+from tests.flow.world import Peer, World, head, plain, streaming
 from tests.sim.gate import CACHED, OUTPUT, PLAIN, PROMPT, STREAM, SmallGate, answer
 from tests.sim.vendor import Script, Step
 from tests.sim.virtual import run
@@ -114,6 +116,47 @@ def test_a_reply_that_was_counted_can_be_cancelled_at_every_wait_of_the_count_bu
     outcomes = enumerate_waits(lambda: SmallGate(stream_usage=False), STREAM)
     assert outcomes[-1].attempts[0].usage is not None
     assert outcomes[-1].attempts[0].usage.source == "counted"
+
+
+@pytest.mark.parametrize("raw", [PLAIN, STREAM], ids=["plain", "stream"])
+async def test_the_handler_can_be_cancelled_at_every_wait_from_the_body_on(raw: bytes) -> None:
+    for count in range(1, WAITS_MAX):
+        if not await handled(count, raw):
+            assert count > 3
+            return
+    raise AssertionError("the handler never came to its end")
+
+
+async def handled(count: int, raw: bytes) -> bool:
+    """Over sockets, with a body that comes after its head; whether the handler had a wait number `count`."""
+    waits = []
+
+    async def slowly(peer: Peer) -> None:
+        await asyncio.sleep(1)
+        await (streaming if b"stream" in raw else plain)(peer)
+
+    async with World(slowly) as world:
+        server = world._server
+        assert server is not None
+        serve = server.request_handler
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            task = asyncio.current_task()
+            assert task is not None
+            work = serve(request)
+            waits.append(await cancelled_at(count, work, task.cancel))
+            return web.Response()
+
+        server.request_handler = handler
+        _, writer = await world.connect()
+        writer.write(head(raw, path="/v1/chat/completions"))
+        await asyncio.sleep(0.5)
+        writer.write(raw)
+        await asyncio.sleep(10)
+        assert len(world.outcomes) == 1
+        assert len(world.upstreams[0].requests) <= len(world.outcomes[0].attempts) <= 1
+    assert world.transport.open_connections == 0
+    return not waits or waits[0] >= count
 
 
 class _Failing:

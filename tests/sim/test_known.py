@@ -15,6 +15,7 @@ from msgspec import structs
 from proxy.providers.base import UpstreamRequest
 from proxy.providers.transport import AiohttpTransport
 from proxy.snapshot import AgentRules, Limits
+from proxy.surfaces.server import Edges
 from proxy.types import AbortRule, Outcome
 from tests.flow.world import REPLY, Peer, World, head, read_response
 from tests.sim.client import Wire
@@ -188,23 +189,44 @@ def test_nothing_follows_the_end_marker() -> None:
     assert body.endswith(b"data: [DONE]\n\n")
 
 
-@known("a plain reply is written without a limit in time: only streams have a watch")
+@known("a plain reply is handed to the connection whole, and nobody watches whether it leaves")
 async def test_a_client_that_never_reads_its_plain_reply_is_let_go() -> None:
     big = REPLY.replace(b"hello", b"x" * 30_000_000)
 
     async def script(peer: Peer) -> None:
         await peer.reply(big)
 
-    async with World(script, limits=Limits(write_timeout_s=5)) as world:
+    async with World(script, limits=Limits(write_timeout_s=5), edges=Edges(keepalive_s=20)) as world:
         _, writer = await world.connect()
         body = b'{"model":"m","messages":[]}'
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # StreamWriter hides that it can
         writer.write(head(body, path="/v1/chat/completions", headers="X-Headgate-Deadline: 20\r\n") + body)
-        await asyncio.sleep(100)
-        begun, ended = world.pipeline.begun, len(world.outcomes)
+        await asyncio.sleep(300)
+        assert world._server is not None
+        still = len(world._server.connections)
         writer.transport.abort()
         await asyncio.sleep(1)
-        assert (begun, ended) == (1, 1)
+        assert still == 0
+
+
+@known("no reply waits for the one before it to be taken: what is not read piles up in memory")
+async def test_replies_do_not_pile_up_for_a_client_that_only_asks() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reply(REPLY.replace(b"hello", b"x" * 1_000_000))
+
+    async with World(script, limits=Limits(write_timeout_s=5)) as world:
+        _, writer = await world.connect()
+        body = b'{"model":"m","messages":[]}'
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(30):
+            writer.write(head(body, path="/v1/chat/completions") + body)
+        await asyncio.sleep(2)
+        assert world._server is not None
+        (connection,) = world._server.connections
+        waiting = connection.transport.get_write_buffer_size()
+        writer.transport.abort()
+        await asyncio.sleep(1)
+        assert waiting < 4_000_000
 
 
 @known("`stream: true` of a request is taken for events in the reply, even where the reply is sound")

@@ -161,6 +161,21 @@ def check(body: dict[str, object], response: Response, outcomes: dict[str, Outco
         assert b'"usage":{' not in response.body
 
 
+async def test_a_body_that_comes_in_pieces_ends_at_its_limit() -> None:
+    async with World(_never, limits=Limits(body_bytes_max=10_000)) as world:
+        reader, writer = await world.connect()
+        writer.write(head(b"", path=PATH, headers="Transfer-Encoding: chunked\r\n"))
+        for _ in range(11):
+            writer.write(b"3e8\r\n" + b" " * 1000 + b"\r\n")
+            await asyncio.sleep(0.1)
+        assert (await read_response(reader)).status == 413
+        assert not world.outcomes[0].attempts
+
+
+async def _never(peer: Peer) -> None:
+    raise AssertionError("the upstream was asked")
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_the_invariants_hold_over_sockets(seed: int) -> None:
     await live(seed)

@@ -35,7 +35,8 @@ from tests.sim.virtual import SeededClock, run
 
 ODD = structs.replace(PRICE, id="odd", input_uncached=333_333, output=777_777, input_cached=12_345, per_call=1_001)
 TINY = structs.replace(PRICE, id="tiny", input_uncached=1, output=1, input_cached=1, input_cache_write_5m=1)
-LONG = structs.replace(PRICE, id="long", long_context_above=100, long_context=structs.replace(ODD, per_call=0))
+DEAR = structs.replace(PRICE, id="dear", input_uncached=2_000_003, output=3_000_001, input_cached=200_000)
+LONG = structs.replace(PRICE, id="long", long_context_above=100, long_context=DEAR)
 PRICES: tuple[Price | None, ...] = (PRICE, PRICE, ODD, TINY, LONG, None)
 LEDGER_STEP_S = 0.5
 AFTERWARDS_S = 120.0  # of virtual time, in which whatever the gate still does must come to its end

@@ -3,21 +3,27 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
 
 from proxy.state import ledger_rows
 from proxy.state.ledger_rows import ROWS_PER_STATEMENT, SCHEMA, insert
 from proxy.types import Identity, Outcome, Usage
-from tests.proxy.state.samples import attempt, call, outcome, refused
+from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
 
 
-@pytest.fixture
-def file() -> sqlite3.Connection:
+def opened() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.row_factory = sqlite3.Row
     connection.executescript(SCHEMA)
     return connection
+
+
+@pytest.fixture
+def file() -> sqlite3.Connection:
+    return opened()
 
 
 def written(file: sqlite3.Connection, *outcomes: Outcome) -> list[sqlite3.Row]:
@@ -132,6 +138,27 @@ def test_any_number_of_calls_and_attempts_is_written_once(file: sqlite3.Connecti
     assert [row["seq"] for row in rows] == list(range(1, count + 2))
     counts = dict(file.execute("SELECT call, count(*) FROM attempt GROUP BY 1").fetchall())
     assert counts == {n + 1: n % 3 + 1 for n in range(count)}
+
+
+@given(st.lists(outcomes(), max_size=20))
+def test_the_short_form_and_the_full_one_leave_the_same_rows(done: list[Outcome]) -> None:
+    short, full = opened(), opened()
+    insert(short, 1, done)
+    for table, rows in (
+        (ledger_rows.OUTCOME, [ledger_rows.outcome_row(n, one) for n, one in enumerate(done, 1)]),
+        (ledger_rows.ATTEMPT, [row for n, one in enumerate(done, 1) for row in ledger_rows.attempt_rows(n, one)]),
+    ):
+        ledger_rows._execute_all(full, table.full, rows)
+    for query in ("SELECT * FROM outcome ORDER BY seq", "SELECT * FROM attempt ORDER BY call, position"):
+        assert list(map(tuple, short.execute(query))) == list(map(tuple, full.execute(query)))
+
+
+def test_a_usual_call_takes_the_short_form(file: sqlite3.Connection) -> None:
+    statements: list[str] = []
+    file.set_trace_callback(statements.append)
+    insert(file, 1, [outcome(), outcome(replace(call(), client_retry=1))])
+    assert ["client_retry" in text for text in statements if "INTO outcome" in text] == [False, True]
+    assert ["input_audio" in text for text in statements if "INTO attempt" in text] == [False]
 
 
 def test_text_and_numbers_that_sqlite_cannot_hold_are_kept_as_near_as_it_can(file: sqlite3.Connection) -> None:
