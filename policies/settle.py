@@ -23,6 +23,7 @@ Ending = Literal[
 ]
 
 CONTEXT_TOKENS_MAX = 4_000_000  # no model in the price book takes more
+FRAMING_TOKENS = 32  # what the meter may count of a stream's closing events; no ground to doubt a report
 
 
 class Evidence(Struct, frozen=True):
@@ -32,6 +33,7 @@ class Evidence(Struct, frozen=True):
     reported: Usage | None
     input_estimate: int
     output_seen: int  # tokens relayed, as the meter estimates them; 0 when nothing was seen
+    seen_once: bool = True  # the stream does not repeat its text in closing events, so the meter can doubt a report
     counted_output: int | None = None  # the same by the model's own tokenizer
     watched: bool = True  # the output could be seen while it was made (a stream)
     held_output: int = 0  # output tokens the hold allows for
@@ -57,7 +59,8 @@ def usage(evidence: Evidence) -> Usage | None:
 
 
 def _within_reason(reported: Usage, evidence: Evidence) -> Usage:
-    lower = evidence.output_seen // 2 if evidence.ending == "complete" else 0
+    doubtful = evidence.ending == "complete" and evidence.seen_once
+    lower = max(0, evidence.output_seen - FRAMING_TOKENS) // 2 if doubtful else 0
     context = evidence.context_tokens or CONTEXT_TOKENS_MAX
     return plausible(reported, lower, context * (1 + max(1, evidence.choices)))
 

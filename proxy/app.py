@@ -1,39 +1,34 @@
 """The composition root: the one place that constructs things and connects them. Nobody imports it; commands load it.
 
 A `Gate` is everything of one process: ledger, metrics, log, transport, both listeners, and the present snapshot of the
-configuration. `run` is its life as a command: start, serve, reload on SIGHUP or a changed file, drain on SIGTERM.
+configuration, which a reload swaps whole. Its life as a command is `service`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
 from io import FileIO
 from typing import BinaryIO
 
-import uvloop
 from msgspec import structs
 
 from policies.retry import AttemptBudget
 from pricing.book import Bill, explain
 from proxy.assemble import Assembled, Tools, Transports, assemble
-from proxy.banner import banner
-from proxy.clock import Clock, SystemClock, day_wall
+from proxy.clock import Clock, day_wall
 from proxy.config.check import is_loopback
 from proxy.config.load import Config, ConfigError, effective
 from proxy.counting import Counting
 from proxy.dialects.openai_chat import OpenAI
-from proxy.errors import ProxyError
 from proxy.execution.attempt import Bench
 from proxy.execution.race import Race
 from proxy.finish import Finish, Observer, Recorder
-from proxy.listeners import AdminListener, DataListener, ListenError, bind, url
+from proxy.listeners import AdminListener, DataListener, bind, url
 from proxy.pipeline import Parts, Pipeline
 from proxy.state.keys import Keyring, KeyStore, KeyStoreError, load_pepper
 from proxy.state.ledger import Ledger
@@ -78,7 +73,7 @@ class Gate:
         self.log = RequestLog(sink, clock.wall, terminal=terminal and log_to is None)
         self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
         self.tasks = Tasks(self._task_failed)
-        self._counting = Counting()
+        self._counting = Counting(self._count_failed)
         self._tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={})
         self._assembled = assemble(config, self._tools, self._keyring(config))
         self.metrics = self._new_metrics(self._assembled, demo=log_to is not None)
@@ -110,7 +105,7 @@ class Gate:
         self.tasks.start("loop lag", measure_lag(self.metrics.loop_lag))
         self.tasks.start("keys", watch_keys(self._look_at_keys))
         if self.config.source is not None:
-            self.tasks.start("configuration", watch_config(self.config.source, self._reload_from_file))
+            self.tasks.start("configuration", watch_config(self.config.source, self.reload_from_file))
         for warning in self._assembled.targets.warnings:
             self.log.event("price", "warning", {"what": warning})
         self.ready = True
@@ -230,7 +225,7 @@ class Gate:
 
     # --- what happens on the side --------------------------------------------------------------------------------
 
-    async def _reload_from_file(self) -> None:
+    async def reload_from_file(self) -> None:
         await self.reload()
 
     def _look_at_keys(self) -> None:
@@ -250,6 +245,9 @@ class Gate:
         self.metrics.observer_failed(name)
         self.log.event("observer failed", "error", {"observer": name, "error": type(error).__name__})
 
+    def _count_failed(self, error: Exception) -> None:
+        self.log.event("count failed", "warning", {"error": type(error).__name__})
+
     def _defect(self, error: BaseException) -> None:
         logging.getLogger("proxy").error("a call met a defect of the gate", exc_info=error)
 
@@ -261,40 +259,3 @@ def _edges(config: Config) -> Edges:
         keepalive_s=limits.keepalive_s,
         connections_max=limits.connections_max,
     )
-
-
-def run(load: Load, notices: tuple[str, ...]) -> int:
-    """`headgate up` and `serve`: until SIGTERM or SIGINT. Returns the exit code."""
-    try:
-        config = load()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, load, notices))
-
-
-async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
-    try:
-        gate = Gate(config, load, SystemClock())
-    except (ListenError, KeyStoreError, ProxyError, ValueError) as error:
-        print(f"headgate: {error}", file=sys.stderr)
-        return 1
-    await gate.start()
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: gate.tasks.start("reload", gate._reload_from_file()))
-    urls = (gate.data_url, gate.admin_url)
-    print(banner(gate.config, urls, notices, open_gate=gate.open), flush=True)
-    # What was made so far lives as long as the process: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    await stopping.wait()
-    print("stopping: calls that run may end first; once more to stop at once", file=sys.stderr)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(name)
-    await gate.stop()
-    return 0

@@ -6,6 +6,7 @@ The module that holds them is imported by name the first time that an upstream r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
@@ -17,18 +18,24 @@ class Counter(Protocol):
 
 
 class Counting:
-    def __init__(self) -> None:
+    def __init__(self, on_failure: Callable[[Exception], None]) -> None:
+        self._on_failure = on_failure
         self._counter: Counter | None = None
         self._ready: set[str] = set()
 
     def __repr__(self) -> str:
         return f"Counting({sorted(self._ready)})"
 
-    async def count(self, text: str, encoding: str) -> int:
-        counter = self._counter
-        if counter is not None and encoding in self._ready and len(text) <= INLINE_CHARS:
-            return counter.count(text, encoding)
-        counted = await asyncio.get_running_loop().run_in_executor(None, self._count, text, encoding)
+    async def count(self, text: str, encoding: str) -> int | None:
+        """None, and the reason to `on_failure`, when the tokenizer fails: an estimate then takes its place."""
+        try:
+            counter = self._counter
+            if counter is not None and encoding in self._ready and len(text) <= INLINE_CHARS:
+                return counter.count(text, encoding)
+            counted = await asyncio.get_running_loop().run_in_executor(None, self._count, text, encoding)
+        except Exception as error:  # of code that is not ours; it must not cost a settlement
+            self._on_failure(error)
+            return None
         self._ready.add(encoding)
         return counted
 

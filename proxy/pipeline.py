@@ -26,6 +26,9 @@ from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.tasks import Tasks
 from proxy.types import Call
 
+# Where the gate itself closes an exchange that could have gone on: the provider's abort rule says what that costs.
+GAVE_UP = frozenset({"deadline_exceeded", "upstream_stalled"})
+
 
 class Parts(Struct, frozen=True):
     """What the pipeline works with; made once, by the composition root."""
@@ -124,13 +127,13 @@ class Pipeline:
         exchange, reading = answer
         clock = self._parts.clock
         patience = Patience(rules.idle_timeout_s, limits.write_timeout_s, limits.heartbeat_s)
-        watch = Watch(record.call, patience, downstream)
+        record.in_events = reading.passage is not None
+        watch = Watch(record.call, patience, downstream, in_events=record.in_events)
         shown = headers.of_reply(record, exchange, reading, clock.now())
         try:
             await relay(reading, downstream, record, headers=shown, watch=watch, clock=clock)
         except ProxyError as error:
-            # Only the gate's own deadline closes an exchange that could have gone on; the rest is the upstream's cut.
-            await exchange.end("cut" if error.source == "upstream" else "abandoned", error)
+            await exchange.end("abandoned" if error.code in GAVE_UP else "cut", error)
             raise
         # The client has its reply whole: a connection that it closes from here on changes nothing.
         record.delivered = True
@@ -149,18 +152,22 @@ class Pipeline:
                 record.bytes_out = len(body)
                 await downstream.whole(record.status, headers.of_error(record, error), body)
                 return
-            if record.call.head.stream and not error.forwarded:
+            if record.in_events and not error.forwarded:
                 await downstream.write(dialect.error_event(error, record.call.endpoint))
             downstream.abort()
         except ConnectionError:
             record.client_gone = True
             downstream.abort()
+        except asyncio.CancelledError:
+            record.client_gone = True
+            raise
 
     async def _close(self, record: Record, snapshot: Snapshot) -> None:
-        """Exactly one outcome. Who left an exchange open whose provider bills on has it drained first, by a task."""
-        if record.client_gone and record.delivered:
+        """Exactly one outcome. What is not at its end when the client leaves is brought there by a task: a settlement
+        that was interrupted after the reply had gone out, or a reply that the provider bills on regardless."""
+        if record.delivered:
             record.client_gone = False
-        if any(exchange.abort == "continues" for exchange in record.open):
+        if record.open and (record.delivered or any(exchange.abort == "continues" for exchange in record.open)):
             self._parts.tasks.start("drain", self._drain(record, snapshot))
             return
         await self._parts.finish.finish(record, snapshot.version)
@@ -169,7 +176,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(snapshot.limits.drain_s):
                 for exchange in tuple(record.open):
-                    if exchange.reading is not None and await exchange.reading.drain():
+                    if record.delivered or (exchange.reading is not None and await exchange.reading.drain()):
                         await exchange.end("complete")
         except (TimeoutError, ProxyError):
             pass  # finish settles what is still open by the abort rule

@@ -60,12 +60,13 @@ class Watch:
     for.
     """
 
-    def __init__(self, call: Call, patience: Patience, downstream: Downstream) -> None:
+    def __init__(self, call: Call, patience: Patience, downstream: Downstream, *, in_events: bool) -> None:
+        """`in_events`: comments may stand between the events of the reply."""
         self.moved_at = 0.0
         self.waiting: Waiting = "upstream"
         self.expired: Waiting | Literal["deadline"] | None = None
         self._deadline = call.deadline
-        self._heartbeats = call.head.stream
+        self._heartbeats = in_events
         self._patience = patience
         # Who is waited for can change between two ticks, so the timer looks in more often than either limit.
         self._glance_s = min(patience.idle_s, patience.write_s) / 4
@@ -126,7 +127,9 @@ async def relay(
         async with watch:
             record.status, record.committed = 200, True
             await downstream.start(200, headers)
+            watch.waiting = "client"
             await downstream.write(reading.first)
+            watch.waiting = "upstream"
             record.bytes_out = len(reading.first)
             record.first_event_at = record.last_event_at = watch.moved_at = clock.now()
             while reading.more:
@@ -151,7 +154,7 @@ async def relay(
 
 
 def _expired(watch: Watch, reading: Reading) -> Exception:
-    if watch.expired == "client":
+    if watch.expired == "client" or not reading.more:  # all of the reply has been handed over
         return ConnectionResetError("the client read too slowly")
     if watch.expired == "deadline":
         return ProxyError("deadline_exceeded", "The deadline of this call passed while the model was answering.")

@@ -143,6 +143,10 @@ class Head(Struct, frozen=True):
     fields: dict[str, Raw] | None = None  # None: not a JSON object (multipart)
     content_type: str = "application/json"
 
+    def __repr__(self) -> str:
+        """Without the fields: they are the prompt."""
+        return f"Head({self.model!r}, stream={self.stream}, choices={self.choices})"
+
 
 class Call(Struct, frozen=True):
     """One client request. `raw` is the body as received and never changes."""
@@ -160,6 +164,10 @@ class Call(Struct, frozen=True):
     input_tokens_estimate: int
     trace_id: str
     client_retry: int = 0
+
+    def __repr__(self) -> str:
+        """Without the body: it is the prompt."""
+        return f"Call({self.id}, {self.endpoint}, {self.head!r}, {len(self.raw)} bytes, agent={self.identity.agent!r})"
 
     @property
     def model(self) -> str:
@@ -247,57 +255,3 @@ class Outcome(Struct, frozen=True):
                 return None
             total += attempt.cost_usd_nanos
         return total
-
-
-# --- events: what a dialect's decoder says and another's encoder hears -----------------------------------------
-
-
-class Text(Struct, frozen=True, tag=True):
-    index: int
-    text: str
-
-
-class Reasoning(Struct, frozen=True, tag=True):
-    index: int
-    text: str
-
-
-class ToolCall(Struct, frozen=True, tag=True):
-    """A fragment of a tool call; `arguments` are pieces of JSON text, cut anywhere."""
-
-    index: int  # of the choice
-    slot: int  # of the tool call inside the choice
-    id: str | None = None
-    name: str | None = None
-    arguments: str = ""
-
-
-class UsageReport(Struct, frozen=True, tag=True):
-    usage: Usage
-
-
-class Stop(Struct, frozen=True, tag=True):
-    index: int
-    reason: str
-
-
-class Fault(Struct, frozen=True, tag=True):
-    """An error object inside the stream."""
-
-    status: int
-    code: str
-    message: str
-    raw: bytes
-
-
-class End(Struct, frozen=True, tag=True):
-    """The terminal event of the stream (`data: [DONE]`)."""
-
-
-class Other(Struct, frozen=True, tag=True):
-    """An event without anything the gate acts on (role only, vendor fields, comments)."""
-
-    raw: bytes
-
-
-Event = Text | Reasoning | ToolCall | UsageReport | Stop | Fault | End | Other

@@ -15,8 +15,8 @@ from types import FrameType
 import pytest
 from multidict import CIMultiDict
 
-from proxy.providers.base import UpstreamRequest, UpstreamResponse
-from proxy.providers.transport import AiohttpResponse, AiohttpTransport
+from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
+from proxy.providers.transport import AiohttpTransport
 from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, World, plain, streaming, token
 from tests.sim.gate import PLAIN, STREAM, SmallGate
 from tests.sim.virtual import run
@@ -39,7 +39,8 @@ class Ready:
         self.headers: Mapping[str, str] = CIMultiDict({"Content-Type": content_type, "x-request-id": "r"})
         self._pieces = [*pieces, b""][::-1]
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
+        sent()
         return self
 
     async def read(self) -> bytes:
@@ -148,14 +149,14 @@ class Watched(AiohttpTransport):
         super().__init__()
         self.frames: list[list[str]] = []
 
-    async def send(self, request: UpstreamRequest) -> AiohttpResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
         below, frame = [], sys._getframe(1)
         while frame is not None:
             if frame.f_code.co_filename.startswith(OURS):
                 below.append(frame.f_code.co_qualname)
             frame = frame.f_back  # type: ignore[assignment]  # None at the bottom
         self.frames.append(below)
-        return await super().send(request)
+        return await super().send(request, sent)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

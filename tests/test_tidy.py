@@ -22,12 +22,13 @@ FUNCTION_LINES_MAX = 50
 
 
 CATCH_ALL = {
+    "proxy/counting.py": 1,
     "proxy/finish.py": 1,
     "proxy/pipeline.py": 1,
     "proxy/state/ledger.py": 2,
     "proxy/providers/transport.py": 1,
 }
-LONG_FILES = {"proxy/types.py": 303}  # present sizes; they may only shrink
+LONG_FILES: dict[str, int] = {}  # present sizes; they may only shrink
 LONG_FUNCTIONS: dict[str, int] = {}
 
 DECLARATIONS = "declares protocols or values and does nothing"
@@ -50,10 +51,10 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/surfaces/body.py": ("tests/flow/test_refusals.py", "bodies over sockets"),
     "proxy/state/store.py": ("tests/sim/test_store.py", "its sums are a property of every run"),
     "proxy/assemble.py": ("tests/proxy/test_app.py", "from a configuration to a gate that runs"),
+    "proxy/service.py": ("tests/proxy/test_app.py", "the gate as a process"),
     "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),
     "proxy/listeners.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),
     "proxy/watching.py": ("tests/proxy/test_app.py", "reloads of a gate that runs"),
-    "proxy/counting.py": ("tests/flow/test_stream.py", "text of upstreams that report nothing"),
 }
 WITHOUT_TEST = frozenset(  # may only shrink
     {"proxy/clock.py", "proxy/errors.py", "proxy/tasks.py", "proxy/surfaces/identify.py", "proxy/surfaces/wire.py"}

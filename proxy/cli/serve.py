@@ -1,4 +1,4 @@
-"""`headgate serve` and `headgate up`: from options to the configuration that `proxy.app` runs.
+"""`headgate serve` and `headgate up`: from options to the configuration that `proxy.service` runs.
 
 Both hand over a function that makes the configuration anew, for the start and for each reload: from the file, or from
 what is found on this machine. Nothing is served from here.
@@ -20,7 +20,7 @@ from proxy.config.load import Config, load
 from proxy.config.probe import models_on
 from proxy.config.tree import Value
 
-APP = "proxy.app:run"
+APP = "proxy.service:run"
 
 UP_EXAMPLES = """\
 What is used: OPENAI_API_KEY, GROQ_API_KEY, MISTRAL_API_KEY, DEEPSEEK_API_KEY, XAI_API_KEY, TOGETHER_API_KEY,

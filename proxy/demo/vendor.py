@@ -8,7 +8,7 @@ not asked here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from multidict import CIMultiDict
@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from proxy.clock import Clock
 from proxy.demo.story import Story, Window
 from proxy.providers import simulated_wire as wire
-from proxy.providers.base import UpstreamRequest, UpstreamResponse
+from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
 from proxy.providers.simulated import SIMULATED_PRICES, SimulatedTransport, Simulation
 from proxy.providers.simulated_answer import Draw
 from proxy.providers.simulated_reply import Bill
@@ -78,7 +78,8 @@ class Vendor:
             return None
         return self._story.window(self.name, self._clock.now() - self._opened_at)
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
+        sent()
         self._calls += 1
         draw = Draw(f"{self._seed}:{self.name}:{self._calls}".encode())
         window = self.window

@@ -2,7 +2,7 @@
 
 Everything here is sans-io: bytes and values in, bytes and values out. When client and upstream speak the same dialect,
 a stream goes through a `Passage`, which forwards the upstream's bytes and reads from them only what the gate must know.
-When one side streams and the other does not, the reply is decoded to events and encoded again.
+When one side streams and the other does not, the whole reply is folded or unfolded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from proxy.errors import ProxyError
-from proxy.types import Call, Endpoint, Event, Head, Target, Usage
+from proxy.types import Call, Endpoint, Head, Target, Usage
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 
@@ -25,6 +25,10 @@ class Reply(Struct, frozen=True):
     usage: Usage | None  # None: the upstream said nothing
     text_bytes: int = 0  # UTF-8 bytes of generated text in it, for an estimate
     finish_reason: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the body: it is the answer."""
+        return f"Reply({len(self.body)} bytes, {self.usage!r}, {self.finish_reason!r})"
 
 
 class Passage(Protocol):
@@ -53,11 +57,6 @@ class Passage(Protocol):
     def text(self) -> str | None:
         """The generated text, if the passage was asked to keep it (an upstream that reports no usage)."""
         ...
-
-
-class Decoder(Protocol):
-    def feed(self, data: bytes) -> list[Event]: ...
-    def close(self) -> list[Event]: ...
 
 
 class Dialect(Protocol):

@@ -26,7 +26,7 @@ from proxy.types import AbortRule, Amounts, Attempt, Lesson, Reservation, Role, 
 HOLD_LEAST_S = 60.0
 OVERLOADED = frozenset({"upstream_overloaded", "upstream_timeout", "upstream_stalled"})
 
-CountText = Callable[[str, str], Awaitable[int]]  # (text, vocabulary) -> tokens
+CountText = Callable[[str, str], Awaitable[int | None]]  # (text, vocabulary) -> tokens; None: it could not be counted
 
 
 class Timeouts(Struct, frozen=True):
@@ -59,6 +59,7 @@ class Exchange:
         self._first_event_at: float | None = None
         self._number = len(record.attempts) + len(record.open) + 1
         self._ended = False
+        self._sent = False  # a byte of the request may have reached the upstream
         record.open.append(self)
         bench.started(target)
 
@@ -77,14 +78,14 @@ class Exchange:
         call = self._record.call
         try:
             await self._reserve()
-            async with asyncio.timeout_at(min(call.deadline, self._started_at + timeouts.first_token_s)):
+            async with asyncio.timeout_at(self._patience(timeouts)):
                 request = self._provider.request(call, self.target, call.deadline - self._started_at)
-                response = await self._provider.transport.send(request)
+                response = await self._provider.transport.send(request, self._mark_sent)
                 self.reading = Reading(call, self.target, self._provider, response)
                 await self.reading.begin(timeouts.reply_bytes_max)
         except TimeoutError:
             error = self._too_late(timeouts)
-            await self.end("cut", error)
+            await self.end("abandoned", error)
             raise error from None
         except ProxyError as error:
             await self.end(self._ending_of(error), error)
@@ -92,12 +93,25 @@ class Exchange:
         self._first_event_at = self._bench.clock.now()
         return self.reading
 
+    def _patience(self, timeouts: Timeouts) -> float:
+        """Until when the first event may take. A plain reply has no first event: all of it may take until the
+        deadline."""
+        call = self._record.call
+        if not call.head.stream:
+            return call.deadline
+        return min(call.deadline, self._started_at + timeouts.first_token_s)
+
+    def _mark_sent(self) -> None:
+        self._sent = True
+
     async def end(self, ending: Ending, error: ProxyError | None = None) -> None:
         """Closes the connection, settles the hold, and writes the attempt into the record. The second time: nothing."""
         counted = await self._counted() if ending == "complete" else None
         if self._ended:
             return
         self._ended = True  # nothing below gives way to a cancellation
+        if not self._sent:
+            ending = "unsent"
         if self.reading is not None:
             self.reading.close()
         billed = usage(self._evidence(ending, counted))
@@ -129,7 +143,7 @@ class Exchange:
         return ProxyError("upstream_timeout", f"{self.target.id} did not {what} within {timeouts.first_token_s:g} s.")
 
     def _ending_of(self, error: ProxyError) -> Ending:
-        if not error.sent or self._reservation is None:
+        if not error.sent:
             return "unsent"
         reading = self.reading
         if reading is None:
@@ -163,6 +177,7 @@ class Exchange:
             reported=reported,
             input_estimate=call.input_tokens_estimate,
             output_seen=output_seen,
+            seen_once=call.endpoint in ("chat", "completions"),
             counted_output=counted,
             watched=passage is not None or reading is None or call.head.stream,
             held_output=budget.output_limit(call, self.target) * call.head.choices,
@@ -203,6 +218,6 @@ class Exchange:
 def _lesson(ending: Ending, error: ProxyError | None) -> Lesson:
     if ending == "complete":
         return "success"
-    if ending == "abandoned" or error is None or error.source != "upstream" or error.code == "upstream_rejected":
+    if error is None or error.source != "upstream" or error.code == "upstream_rejected":
         return "ignore"
     return "overload" if error.code in OVERLOADED or error.status == 503 else "failure"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from proxy.dialects.base import Passage, Reply
 from proxy.errors import ProxyError
 from proxy.providers.base import Provider, UpstreamResponse
@@ -28,7 +30,7 @@ class Reading:
     def __init__(self, call: Call, target: Target, provider: Provider, response: UpstreamResponse) -> None:
         self.status = response.status
         self.headers = _passed_headers(response.headers, provider)
-        self.content_type = response.headers.get("Content-Type", "")
+        self.content_type = _clean(provider, response.headers.get("Content-Type", ""))
         self.passage: Passage | None = None  # a reply in events
         self.reply: Reply | None = None  # a whole reply
         self.first = b""
@@ -134,7 +136,7 @@ class Reading:
             data = await self._response.read()
             held.append(passage.feed(data) if data else passage.close())
             if passage.fault is not None:
-                raise passage.fault
+                raise self._cleared(passage.fault)
             size += len(data)
             if size > bytes_max:
                 raise ProxyError("upstream_too_large", f"{self.target_id} sent too much before its first token.")
@@ -153,7 +155,7 @@ class Reading:
             parts.append(self._provider.redact(passage.feed(data) if data else passage.close()))
             size += len(parts[-1])
             if passage.fault is not None:
-                raise passage.fault
+                raise self._cleared(passage.fault)
             if size > bytes_max:
                 raise self._too_large(bytes_max)
             if not data:
@@ -170,6 +172,13 @@ class Reading:
         if call.head.stream and call.endpoint in ("chat", "completions"):
             self.first = dialect.stream_of(call, self.reply)
             self.content_type = "text/event-stream; charset=utf-8"
+
+    def _cleared(self, fault: ProxyError) -> ProxyError:
+        """An error object of the stream that becomes the reply: its words have not been looked at yet."""
+        fault.message = _clean(self._provider, fault.message)
+        if fault.passed is not None:
+            fault.passed = structs.replace(fault.passed, body=self._provider.redact(fault.passed.body))
+        return fault
 
     async def _refusal(self) -> ProxyError:
         await self._read_body(ERROR_BODY_MAX)
@@ -197,7 +206,11 @@ def _passed_headers(headers: Mapping[str, str], provider: Provider) -> tuple[tup
     for name, value in headers.items():
         lower = name.lower()
         if lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES):
-            raw = value.encode("utf-8", "replace")
-            clean = provider.redact(raw)
-            passed.append((lower, value if clean is raw else clean.decode("utf-8", "replace")))
+            passed.append((lower, _clean(provider, value)))
     return tuple(passed)
+
+
+def _clean(provider: Provider, text: str) -> str:
+    raw = text.encode("utf-8", "replace")
+    clean = provider.redact(raw)
+    return text if clean is raw else clean.decode("utf-8", "replace")

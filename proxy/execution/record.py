@@ -36,6 +36,7 @@ class Record:
         "error",
         "first_event_at",
         "gaps",
+        "in_events",
         "last_event_at",
         "open",
         "plan",
@@ -58,6 +59,7 @@ class Record:
         self.gaps: Gaps | None = None
         self.bytes_out = 0
         self.committed = False  # a byte of the reply has gone to the client
+        self.in_events = False  # the committed reply is an event stream
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
 

@@ -6,7 +6,7 @@ or closes it. Errors are `ProxyError`s of source `upstream`, with `sent=False` w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -39,9 +39,14 @@ class UpstreamResponse(Protocol):
         ...
 
 
+def unnoticed() -> None:
+    """For whoever sends and need not know from when on it may cost something."""
+
+
 class Transport(Protocol):
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Returns when the head is in. Bounded by the caller's timeout; a cancelled exchange closes its connection."""
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
+        """Returns when the head is in. `sent` is called before the first byte of the request leaves: what is cancelled
+        before that has cost nothing. Bounded by the caller's timeout; a cancelled exchange closes its connection."""
         ...
 
     async def close(self) -> None: ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Raw, Struct
@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 
 from proxy.clock import Clock
 from proxy.providers import simulated_wire as wire
-from proxy.providers.base import UpstreamRequest
+from proxy.providers.base import UpstreamRequest, unnoticed
 from proxy.providers.engines import PATHS
 from proxy.providers.simulated_answer import Answer, Draw, by_tool, in_json, in_words
 from proxy.providers.simulated_reply import Bill, Books, SimulatedResponse, Step, Total
@@ -96,7 +96,8 @@ class SimulatedTransport:
         """All answers that cost something, by model."""
         return self._books.totals()
 
-    async def send(self, request: UpstreamRequest) -> SimulatedResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> SimulatedResponse:
+        sent()
         self._calls += 1
         draw = Draw(b"%d:call:%d" % (self._simulation.seed, self._calls))
         path = urlsplit(request.url).path.rpartition("/v1")[2]

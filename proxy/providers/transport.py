@@ -12,7 +12,7 @@ import asyncio
 import errno
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import (
     ClientConnectionError,
@@ -33,7 +33,7 @@ from msgspec import Struct
 from yarl import URL
 
 from proxy.errors import ProxyError
-from proxy.providers.base import UpstreamRequest
+from proxy.providers.base import UpstreamRequest, unnoticed
 from proxy.providers.line import Line, Pool
 
 INTERIM_HEADS_MAX = 8
@@ -117,10 +117,11 @@ class AiohttpTransport:
     def __repr__(self) -> str:
         return f"AiohttpTransport({self.open_connections} open, {len(self._routes)} routes)"
 
-    async def send(self, request: UpstreamRequest) -> AiohttpResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> AiohttpResponse:
         route = self._routes.get(request.url) or self._new_route(request.url)
         head = _head(request, route)
         connection, line = await self._connect(route)
+        sent()
         try:
             return await _exchange(connection, line, head=head, body=request.body, place=route.place)
         except (ClientError, EofStream, OSError) as error:

@@ -14,7 +14,8 @@ from proxy.errors import ProxyError
 from proxy.snapshot import Limits
 
 
-async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
+async def read_body(request: web.BaseRequest, limits: Limits, seconds_allowed: float) -> bytes:
+    """Raises ProxyError. `seconds_allowed`: the call's own deadline, which its upload must keep as well."""
     headers = request.headers
     encoding = headers.get("Content-Encoding")
     if encoding is not None and encoding.lower() != "identity":
@@ -30,10 +31,13 @@ async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
     content = request.content
     if content.is_eof():  # the whole body came with the head: no wait, no timer
         return _checked(content.read_nowait(), limits)
+    seconds = _body_seconds(length, limits)
     try:
-        async with asyncio.timeout(_body_seconds(length, limits)):
+        async with asyncio.timeout(min(seconds, seconds_allowed)):
             return await _collect(content, limits)
     except TimeoutError:
+        if seconds_allowed < seconds:
+            raise ProxyError("deadline_exceeded", "The deadline of this call passed during its upload.") from None
         raise ProxyError("request_timeout", "The request's body did not arrive in time.") from None
     except web.RequestPayloadError:
         raise ProxyError("invalid_request", "The request's body is not framed as its headers say.") from None

@@ -84,14 +84,15 @@ class Surface:
     async def _call(self, request: web.BaseRequest, where: Place, endpoint: Endpoint) -> web.StreamResponse:
         services = self._services
         snapshot = services.snapshot()
-        client = Client(request)
+        client = Client(request, snapshot.limits.write_timeout_s)
         arrived_at = services.clock.now()
         key: KeyRecord | None = None
         raw = b""
         try:
             # The key before the body: a stranger's bytes are not worth reading.
             key = _authenticate(request, snapshot)
-            raw = await read_body(request, snapshot.limits)
+            longest_s = _seconds_allowed(request, snapshot.default_rules.deadline_s)
+            raw = await read_body(request, snapshot.limits, longest_s)
             head = services.dialect.read(endpoint, raw, request.headers.get("Content-Type", ""))
         except ProxyError as error:
             stub = self._stub(request, where, endpoint=endpoint, key=key, arrived_at=arrived_at, raw=raw)
@@ -103,6 +104,7 @@ class Surface:
             await services.pipeline.refuse(stub, client, snapshot, left)
             raise
         call = self._read(request, where, (endpoint, head, raw), key=key, snapshot=snapshot, arrived_at=arrived_at)
+        client.deadline = call.deadline
         await services.pipeline.serve(call, client, snapshot)
         return self._sent(client)
 
@@ -182,7 +184,8 @@ class Surface:
         return await self._unknown(request, where)
 
     async def _unknown(self, request: web.BaseRequest, where: Place) -> web.StreamResponse:
-        client = Client(request)
+        snapshot = self._services.snapshot()
+        client = Client(request, snapshot.limits.write_timeout_s)
         now = self._services.clock.now()
         stub = self._stub(request, where, endpoint="other", key=None, arrived_at=now)
         message = (
@@ -190,7 +193,7 @@ class Surface:
             "/v1/completions, /v1/embeddings, /v1/responses, audio, images, moderations, rerank, and GET /v1/models."
         )
         error = ProxyError("unknown_path", message)
-        await self._services.pipeline.refuse(stub, client, self._services.snapshot(), error)
+        await self._services.pipeline.refuse(stub, client, snapshot, error)
         return self._sent(client)
 
     def _allow(self, methods: tuple[str, ...], method: str) -> web.Response:

@@ -23,6 +23,7 @@ from proxy.surfaces.wire import Headers
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 SEND_BUFFER = 128 * 1024
+SLOWEST_BYTES_A_SECOND = 16 * 1024  # a client that takes a large reply slower than this is let go
 HEARTBEAT = b": keep-alive\n\n"
 
 
@@ -149,7 +150,9 @@ class Sent(web.StreamResponse):
 class Client:
     """The downstream of one call: its reply is written straight to the connection, in as few writes as it can be."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, write_timeout_s: float) -> None:
+        self.deadline: float | None = None  # of the call, once it is known
+        self._write_timeout_s = write_timeout_s
         self.keep_alive = request.keep_alive
         self._request = request
         self._chunked = request.version >= (1, 1)
@@ -162,6 +165,8 @@ class Client:
         if not self._request.content.is_eof():
             self.keep_alive = False  # what is left of the request's body is not worth reading
         self._send(self._head(status, headers, f"Content-Length: {len(body)}") + body)
+        if self._connection.writing_paused:
+            await self._drained(len(body))
 
     async def start(self, status: int, headers: Headers) -> None:
         headers = [*headers, ("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
@@ -187,8 +192,22 @@ class Client:
             transport.write(wire.chunk(HEARTBEAT) if self._chunked else HEARTBEAT)
 
     def abort(self) -> None:
-        """Closes after what was written has gone out, and without the last chunk: the client sees a cut."""
+        """Closes without the last chunk, so that the client sees a cut: after what was written has gone out, or at once
+        if the client does not read."""
+        transport = self._connection.transport
+        if transport is not None and self._connection.writing_paused:
+            transport.abort()
         self._connection.force_close()
+
+    async def _drained(self, size: int) -> None:
+        """A whole reply waits in memory until the client has taken it; that must not be for ever."""
+        allowed_s = max(self._write_timeout_s, size / SLOWEST_BYTES_A_SECOND)
+        until = asyncio.get_running_loop().time() + allowed_s
+        try:
+            async with asyncio.timeout_at(until if self.deadline is None else min(until, self.deadline)):
+                await self._connection._drain_helper()
+        except TimeoutError:
+            raise ConnectionResetError("the client read too slowly") from None
 
     def _head(self, status: int, headers: Headers, framing: str) -> bytes:
         return wire.head(status, headers, framing=framing, keep_alive=self.keep_alive, chunks=self._chunked)

@@ -53,7 +53,7 @@ def test_a_reported_zero_stays_zero_when_nothing_was_relayed() -> None:
 def test_a_reported_zero_against_relayed_text_is_not_believed() -> None:
     lying = usage(structs.replace(SEEN, reported=Usage(input_uncached=90, output=0), output_seen=400))
     assert lying is not None
-    assert lying.output_total >= 200
+    assert lying.output_total >= 180
     assert "clamped" in lying.flags
 
 

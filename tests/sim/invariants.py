@@ -26,16 +26,6 @@ DEPOSITS_A_SECOND = 0.1
 GATE_CLOSED = frozenset({"upstream_timeout", "upstream_stalled", "deadline_exceeded"})
 _ID = re.compile(rb'"id":"((?:gen|chatcmpl)-[^"]+)"')
 
-# Rules that the gate breaks today, each pinned by a test in `test_known`.
-KNOWN = frozenset(
-    {
-        "billed under its abort rule",
-        "nothing follows the end marker",
-        "an honest report is charged as it stands",
-        "who leaves while an error is written is gone",
-    }
-)
-
 
 def violations(run: Run) -> list[str]:
     found = [*_nothing_left(run), *_attempts(run), *_sums(run)]
@@ -142,10 +132,7 @@ def _left(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str]:
         return
     if not outcome.client_gone and asking.wire.ended not in ("end", "whole"):
         said = "the client left and the outcome does not say so"
-        if outcome.error_code is None:
-            yield said
-        else:
-            yield from _unless_known("who leaves while an error is written is gone", said)
+        yield said
     continues = outcome.target is not None and outcome.target.traits.abort == "continues"
     for sale in sales:
         if sale.closed_at is not None and sale.closed_at > left_at + STOPPED_WITHIN_S and not continues:
@@ -215,7 +202,7 @@ def _ending(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str
     if wire.ended == "abort" and done and outcome.error_code is not None:
         said = f"an end marker and {outcome.error_code}"
         late = outcome.error_code == "deadline_exceeded"
-        yield from _unless_known("nothing follows the end marker", said) if late else (said,)
+        yield f"{'nothing follows the end marker'}: {said}" if late else (said,)
     if wire.ended == "end" and outcome.error_code is not None:
         yield f"a clean end although {outcome.error_code}"
     if wire.ended == "end" and not done and b'"finish_reason":"stop"' not in wire.body and b"length" not in wire.body:
@@ -246,10 +233,7 @@ def _bill(run: Run, outcome: Outcome, attempt: Attempt, sale: Sale | None) -> It
     if usage.source == "reported":
         if sale.honest and cost != true:
             said = f"charged {cost}, truly {true}: {usage}, {sale}"
-            if usage.flags == ("clamped",) and outcome.call.head.stream and cost > true:
-                yield from _unless_known("an honest report is charged as it stands", said)
-            else:
-                yield said
+            yield said
     elif cost < true:
         yield from _short(run, outcome, attempt, sale)
 
@@ -262,8 +246,7 @@ def _short(run: Run, outcome: Outcome, attempt: Attempt, sale: Sale) -> Iterator
     said = f"charged {attempt.cost_usd_nanos}, truly {sale.usd_nanos(price)} by rule {rule}: {attempt!r}, {sale}"
     ours = attempt.error_code in GATE_CLOSED or attempt.error_code is None
     if ours and rule != "stops":
-        # Who left is billed by the rule today; what the gate gave up by itself is not.
-        yield from (said,) if attempt.error_code is None else _unless_known("billed under its abort rule", said)
+        yield said
         return
     if run.bills_on[sale.vendor] and attempt.error_code is not None:
         return  # the upstream broke off what it charges for in full: only what came can be known
@@ -281,8 +264,3 @@ def _covers(attempt: Attempt, sale: Sale, price: Price) -> bool:
     assert usage is not None
     unread = sale.output - sale.seen if sale.exact else sale.output
     return usage.output_total + unread + 1 >= sale.output
-
-
-def _unless_known(rule: str, said: str) -> Iterator[str]:
-    if rule not in KNOWN:
-        yield f"{rule}: {said}"

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from multidict import CIMultiDict
 
 from proxy.errors import ProxyError
-from proxy.providers.base import UpstreamRequest, UpstreamResponse
+from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
 from proxy.providers.openai_compatible import OpenAICompatible
 from proxy.providers.simulated import SimulatedTransport
 from proxy.types import Call, Price, Target
@@ -86,7 +86,7 @@ class Sale:
 class Vendor(Protocol):
     sales: list[Sale]
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse: ...
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse: ...
 
     async def close(self) -> None: ...
 
@@ -120,7 +120,8 @@ class ScriptedVendor:
         self._numbered = numbered
         self._write = write
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
+        sent()
         call_id = request.headers[CALL_HEADER]
         began = asyncio.get_running_loop().time()
         sale = Sale(call_id, self._numbered.next(call_id), self.name, began)
@@ -199,7 +200,8 @@ class SimulatedVendor:
         self._transport = transport
         self._booked = 0
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
+        sent()
         call_id = request.headers[CALL_HEADER]
         sale = Sale(call_id, self._numbered.next(call_id), self.name, asyncio.get_running_loop().time())
         self.sales.append(sale)

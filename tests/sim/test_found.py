@@ -1,8 +1,4 @@
-"""Promises that the gate does not keep yet, each in the smallest world that shows it.
-
-A test here turns red when its promise is kept: then it moves to where it belongs, and its name leaves
-`invariants.KNOWN`.
-"""
+"""Promises that the simulation once found broken, each in the smallest world that shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from proxy.surfaces.server import Edges
 from proxy.types import AbortRule, Outcome
 from tests.flow.world import REPLY, Peer, World, head, read_response
 from tests.sim.client import Wire
-from tests.sim.gate import OUTPUT, PLAIN, PROMPT, STREAM, SmallGate, answer
+from tests.sim.gate import PLAIN, PROMPT, STREAM, SmallGate, answer
 from tests.sim.vendor import Script, Step
 from tests.sim.virtual import run
 
@@ -32,11 +28,6 @@ ONE_TOKEN = (
 ASKS_USAGE = STREAM[:-1] + b',"stream_options":{"include_usage":true}}'
 
 
-def known(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
-@known("bytes of finish, usage and end events count as output: half of that exceeds what a short reply truly has")
 def test_a_reply_of_one_token_is_charged_as_one_token() -> None:
     def short(request: UpstreamRequest) -> Script:
         whole = answer(request)
@@ -54,7 +45,6 @@ def test_a_reply_of_one_token_is_charged_as_one_token() -> None:
     assert (usage.output, usage.flags) == (1, ())
 
 
-@known("what the gate closes for being late is settled as if the upstream had broken off, whatever the abort rule")
 @pytest.mark.parametrize("rule", ["unknown", "continues"])
 @pytest.mark.parametrize(
     ("limit", "raw"),
@@ -76,7 +66,6 @@ def test_what_the_gate_closes_is_billed_by_the_abort_rule(raw: bytes, rule: Abor
     assert (run(once()).cost_usd_nanos or 0) >= PROMPT * 1_000 + 100 * 2_000
 
 
-@known("`end` gives way to a cancellation while it counts, and then settles the whole hold")
 def test_a_client_that_leaves_after_its_last_event_does_not_change_the_bill() -> None:
     async def slowly(text: str, vocabulary: str) -> int:
         await asyncio.sleep(0.2)  # loading a vocabulary takes that long
@@ -98,22 +87,6 @@ def test_a_client_that_leaves_after_its_last_event_does_not_change_the_bill() ->
     assert run(once(leaves=True)).cost_usd_nanos == run(once(leaves=False)).cost_usd_nanos
 
 
-@known("an error of the tokenizer leaves `serve` as an exception of its own, after the reply was delivered")
-def test_a_tokenizer_that_fails_spoils_neither_the_reply_nor_the_bill() -> None:
-    async def failing(text: str, vocabulary: str) -> int:
-        raise ValueError("no such vocabulary")
-
-    async def once() -> None:
-        gate = SmallGate(stream_usage=False, abort="unknown", count_text=failing)
-        outcome = await gate.serve(STREAM)
-        assert gate.wire.faults == []
-        assert outcome.error_code is None
-        assert outcome.attempts[0].usage is not None
-        assert outcome.attempts[0].usage.output <= 2 * OUTPUT
-
-    run(once())
-
-
 class NoAddress(AbstractResolver):
     """A name server that never answers."""
 
@@ -125,7 +98,6 @@ class NoAddress(AbstractResolver):
         """Holds nothing."""
 
 
-@known("an exchange that ends while it connects is settled as if its request had been sent")
 @pytest.mark.parametrize("how", ["deadline", "client"])
 async def test_nothing_sent_is_nothing_billed(how: str) -> None:
     transport = AiohttpTransport(resolver=NoAddress(), connect_s=30.0)
@@ -142,7 +114,6 @@ async def test_nothing_sent_is_nothing_billed(how: str) -> None:
     assert outcome.cost_usd_nanos == 0
 
 
-@known("until the first event is written, the watch believes that it waits for the upstream")
 def test_a_client_that_does_not_read_the_first_event_is_not_the_upstreams_fault() -> None:
     async def once() -> Outcome:
         gate = SmallGate()
@@ -160,7 +131,6 @@ def test_a_client_that_does_not_read_the_first_event_is_not_the_upstreams_fault(
     assert outcome.client_gone
 
 
-@known("a cancellation while an error is written passes the clause that would note it")
 def test_who_leaves_while_an_error_is_written_is_gone() -> None:
     async def once() -> Outcome:
         gate = SmallGate(lambda request: Script("400", 400, steps=(Step(0.1, b"{}"),), billed=False))
@@ -176,7 +146,6 @@ def test_who_leaves_while_an_error_is_written_is_gone() -> None:
     assert run(once()).client_gone
 
 
-@known("the deadline passes while the last bytes are being taken, and an error event follows the end marker")
 def test_nothing_follows_the_end_marker() -> None:
     async def once() -> bytes:
         gate = SmallGate()
@@ -189,7 +158,6 @@ def test_nothing_follows_the_end_marker() -> None:
     assert body.endswith(b"data: [DONE]\n\n")
 
 
-@known("a plain reply is handed to the connection whole, and nobody watches whether it leaves")
 async def test_a_client_that_never_reads_its_plain_reply_is_let_go() -> None:
     big = REPLY.replace(b"hello", b"x" * 30_000_000)
 
@@ -209,7 +177,6 @@ async def test_a_client_that_never_reads_its_plain_reply_is_let_go() -> None:
         assert still == 0
 
 
-@known("no reply waits for the one before it to be taken: what is not read piles up in memory")
 async def test_replies_do_not_pile_up_for_a_client_that_only_asks() -> None:
     async def script(peer: Peer) -> None:
         await peer.reply(REPLY.replace(b"hello", b"x" * 1_000_000))
@@ -229,7 +196,6 @@ async def test_replies_do_not_pile_up_for_a_client_that_only_asks() -> None:
         assert waiting < 4_000_000
 
 
-@known("`stream: true` of a request is taken for events in the reply, even where the reply is sound")
 async def test_nothing_of_ours_is_written_into_a_reply_that_is_not_events() -> None:
     async def speech(peer: Peer) -> None:
         await peer.stream_head()
@@ -247,7 +213,6 @@ async def test_nothing_of_ours_is_written_into_a_reply_that_is_not_events() -> N
         assert response.body == b"\x01\x02\x03\x04"
 
 
-@known("the body is read before the deadline is known, and within limits of its own only")
 async def test_a_deadline_covers_the_upload() -> None:
     async with World(_never) as world:
         reader, writer = await world.connect()
@@ -258,7 +223,6 @@ async def test_a_deadline_covers_the_upload() -> None:
         assert asyncio.get_running_loop().time() - began <= 1.05
 
 
-@known("the content type of a reply is passed as it came")
 async def test_a_credential_in_a_content_type_is_redacted_too() -> None:
     async def echo(peer: Peer) -> None:
         key = (peer.header("authorization") or "").partition(" ")[2]
