@@ -23,6 +23,7 @@ from proxy.state.ledger import Ledger
 from proxy.state.ledger_rows import TOKEN_CLASSES
 from proxy.types import Usage
 
+UPSTREAM_IDS_LOOKED_AT = 200_000  # calls
 SPEND_ROWS_MAX = 1_000
 TREE_CALLS_MAX = 2_000
 TREE_RUNS_MAX = 200
@@ -208,13 +209,16 @@ class ExplainPrice(Protocol):
         ...
 
 
+REQUEST_WHERE = f"SELECT o.*, {_iso('o.at_ms')} AS at FROM outcome o WHERE"
+# Upstreams' ids have no index, which every call would pay for: only the latest calls are looked through.
+OF_UPSTREAM = f"""SELECT call FROM attempt WHERE upstream_request_id = ?
+    AND call > (SELECT max(seq) FROM outcome) - {UPSTREAM_IDS_LOOKED_AT} ORDER BY call DESC LIMIT 1"""
+
+
 def request(connection: sqlite3.Connection, id: str, explain_price: ExplainPrice) -> report.RequestDetail | None:
-    """The call of that id; the latest, should a client have used an id twice."""
-    found = _dicts(
-        connection,
-        f"SELECT o.*, {_iso('o.at_ms')} AS at FROM outcome o WHERE request_id = ? ORDER BY seq DESC LIMIT 1",
-        id,
-    )
+    """The call of that id, ours or the one that its upstream gave it; the latest, should an id have come twice."""
+    found = _dicts(connection, f"{REQUEST_WHERE} request_id = ? ORDER BY seq DESC LIMIT 1", id)
+    found = found or _dicts(connection, f"{REQUEST_WHERE} seq = ({OF_UPSTREAM})", id)
     if not found:
         return None
     fields = found[0]

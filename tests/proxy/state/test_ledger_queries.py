@@ -277,3 +277,12 @@ async def test_one_request_tells_attempts_price_and_decision(tmp_path: Path) -> 
     assert detail.attempts[1].price is None
     assert detail.decision[0] == "planned: single over up/model > other/model (as configured)"
     assert await LedgerReports(ledger, bill).request("unknown") is None
+
+
+async def test_a_request_is_found_by_the_id_that_its_upstream_gave_it(tmp_path: Path) -> None:
+    with_id = replace(attempt(), upstream_request_id="req_upstream_7")
+    asked = reports(tmp_path, outcome(call("mine"), with_id), outcome(call("other")))
+    found = await asked.request("req_upstream_7")
+    assert found is not None
+    assert found.fields["request_id"] == "mine"
+    assert await asked.request("req_upstream_8") is None
