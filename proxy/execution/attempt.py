@@ -7,7 +7,6 @@ a given ending costs is `policies.settle`'s word.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from msgspec import Struct
 from policies import budget
 from policies.settle import Ending, Evidence, usage
 from pricing.book import cost_usd_nanos
+from proxy.alarm import Alarm
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.reading import Reading
@@ -78,7 +78,7 @@ class Exchange:
         call = self._record.call
         try:
             await self._reserve()
-            async with asyncio.timeout_at(self._patience(timeouts)):
+            with Alarm(self._patience(timeouts)):
                 request = self._provider.request(call, self.target, call.deadline - self._started_at)
                 response = await self._provider.transport.send(request, self._mark_sent)
                 self.reading = Reading(call, self.target, self._provider, response)

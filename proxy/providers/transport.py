@@ -67,6 +67,9 @@ class AiohttpResponse:
         self._place = place
 
     async def read(self) -> bytes:
+        if self._payload.at_eof():  # a reply that came whole ends without another wait
+            self.close()
+            return b""
         try:
             data = await self._payload.readany()
         except (ClientError, OSError, RuntimeError) as error:  # RuntimeError: closed under a reader

@@ -68,9 +68,9 @@ class Connection(web.RequestHandler):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and not self._request_in_progress:
-            self._expect_head()
         super().data_received(data)
+        if self._head_timer is None and not self._messages and not self._request_in_progress:
+            self._expect_head()  # a head has begun and is not whole: most come in one piece and need no timer
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.head_arrived()
