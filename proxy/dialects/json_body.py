@@ -136,10 +136,9 @@ def _refuse_repeated_names(raw: bytes, fields: dict[str, Raw]) -> None:
 
 
 def _is_compact(raw: bytes, fields: dict[str, Raw]) -> bool:
-    """Whether `raw` is its members, four bytes of quotes and marks for each, and nothing else: no white space, no
-    escape in a name (which makes it longer), no member that the decoder dropped. A sum, so it costs no walk."""
-    names = "".join(fields)
-    return names.isascii() and len(b"".join(fields.values())) + len(names) + 4 * len(fields) + 1 == len(raw)
+    """Whether `raw` is its members and nothing else: no white space between them, and none that the decoder dropped.
+    A name that is not ASCII may hold what the encoder refuses."""
+    return "".join(fields).isascii() and msgspec.json.encode(fields) == raw
 
 
 def _walk(raw: bytes, fields: dict[str, Raw]) -> Iterator[tuple[slice, int, int]]:

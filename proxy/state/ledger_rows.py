@@ -141,13 +141,9 @@ def _form(table: str, columns: Sequence[str], nullable: Collection[str]) -> Form
     return Form(len(names), tuple(begin + ", ".join([f"({row})"] * count) for count in range(ROWS_PER_STATEMENT + 1)))
 
 
-def _nullable(columns: Sequence[str]) -> set[str]:
-    return {column.split()[0] for column in columns if column.endswith("NULL")}
-
-
 class Table(Struct, frozen=True):
-    """Most rows leave the rare columns, which stand last, at their defaults. They are written in a form without those,
-    which spares a quarter of the bindings; of its values, fewer can be NULL."""
+    """Most rows leave the rare columns, which stand last, at their defaults, and are written without: a quarter fewer
+    bindings, and half the calls of nullif."""
 
     usual: Form
     full: Form
@@ -155,7 +151,7 @@ class Table(Struct, frozen=True):
 
 
 def _table(name: str, columns: Sequence[str], defaults: Row) -> Table:
-    usual, nullable = columns[: -len(defaults)], _nullable(columns)
+    usual, nullable = columns[: -len(defaults)], {column.split()[0] for column in columns if column.endswith("NULL")}
     return Table(_form(name, usual, nullable), _form(name, columns, nullable | set(TOKEN_CLASSES)), defaults)
 
 

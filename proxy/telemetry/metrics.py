@@ -20,6 +20,7 @@ from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, token_seconds
 from proxy.telemetry.series import Table
+from proxy.telemetry.usual import UsualCalls, usual_attempt
 from proxy.types import Attempt, Call, Identity, Outcome, Target
 
 OPENMETRICS = "application/openmetrics-text"
@@ -44,6 +45,7 @@ class Metrics:
         self._table = table = Table(FAMILIES, labels)
         self._runs: dict[tuple[str, str], None] = {}
         self._spent_usd_nanos = 0
+        self._usual = UsualCalls(table)
         self._bind()
         self._registry = CollectorRegistry()
         self._registry.register(table)
@@ -164,6 +166,22 @@ class Metrics:
         self._upstream_in_flight[self._labels.target(target),].value -= 1
 
     def observe(self, outcome: Outcome) -> None:
+        attempt = usual_attempt(outcome)
+        if attempt is None:
+            self._observe_any(outcome)
+            return
+        call, labels = outcome.call, self._labels
+        route, agent, target = (
+            labels.route(call.route),
+            labels.agent(call.identity.agent),
+            labels.target(attempt.target),
+        )
+        recorders = self._usual.recorders(route, agent, target=target, endpoint=call.endpoint)
+        recorders.observe(outcome, attempt, attempt.cost_usd_nanos or 0)
+        self._count_run(call.identity, agent)
+        self._bill(attempt, route, agent)
+
+    def _observe_any(self, outcome: Outcome) -> None:
         call = outcome.call
         route, agent = self._labels.route(call.route), self._labels.agent(call.identity.agent)
         end = family(outcome.error_code, outcome.error_source, outcome.client_gone)
