@@ -26,7 +26,12 @@ class Layer(Struct, frozen=True):
 LAYERS = (
     Layer("nouns", ("proxy.types", "proxy.errors"), libraries=("msgspec",)),
     Layer("pure", ("policies", "pricing", "proxy.dialects"), ("nouns",), ("msgspec",)),
-    Layer("foundations", ("proxy.clock", "proxy.secret", "proxy.tasks", "proxy.alarm", "proxy.counting"), (), ("pydantic_core",)),
+    Layer(
+        "foundations",
+        ("proxy.clock", "proxy.secret", "proxy.tasks", "proxy.alarm", "proxy.counting"),
+        (),
+        ("pydantic_core",),
+    ),
     Layer(
         "ports",
         ("proxy.providers", "proxy.state", "proxy.telemetry"),

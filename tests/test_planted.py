@@ -92,8 +92,8 @@ PLANTED = (
     Mutation(
         "what a provider bills on for is not read to its end",
         "proxy/pipeline.py",
-        'if any(exchange.abort == "continues" for exchange in record.open):',
-        "if False:",
+        'any(exchange.abort == "continues" for exchange in record.open)',
+        "False",
         (GONE,),
     ),
     Mutation(
@@ -190,8 +190,8 @@ PLANTED = (
     Mutation(
         "the deadline is ignored before the first event",
         "proxy/execution/attempt.py",
-        "asyncio.timeout_at(min(call.deadline, self._started_at + timeouts.first_token_s))",
-        "asyncio.timeout_at(self._started_at + timeouts.first_token_s)",
+        "return min(call.deadline, self._started_at + timeouts.first_token_s)",
+        "return self._started_at + timeouts.first_token_s",
         (RETRY,),
     ),
     Mutation(

@@ -130,15 +130,18 @@ async def test_no_first_token_in_time_is_a_timeout_and_another_target_is_tried()
         assert world.outcomes[0].attempts[0].lesson == "overload"
 
 
-async def test_the_deadline_is_kept_across_attempts() -> None:
+@pytest.mark.parametrize("stream", [b"", b',"stream":true'], ids=["plain", "stream"])
+async def test_the_deadline_is_kept_across_attempts(stream: bytes) -> None:
     async def silent(peer: Peer) -> None:
         await asyncio.sleep(10_000)
 
     async with World(silent, silent, rules=AgentRules(first_token_timeout_s=20)) as world:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        response = await world.request(headers="X-Headgate-Deadline: 30\r\n")
+        body = b'{"model":"m","messages":[]%b}' % stream
+        response = await world.request(body, headers="X-Headgate-Deadline: 30\r\n")
         assert (response.status, response.error["code"]) == (504, "deadline_exceeded")
+        assert len(world.outcomes[0].attempts) == (2 if stream else 1)
         assert 30 <= loop.time() - began < 30.1
 
 
