@@ -61,6 +61,9 @@ _ENCODINGS = {
 _LONGEST_FIRST = tuple(sorted(_ENCODINGS, key=len, reverse=True))
 
 
+ATTACHED_TOKENS_MAX = 2_000_000
+
+
 def estimate(raw_bytes: int) -> int:
     """Tokens in that many bytes of text; never zero, for no call is free."""
     return max(1, -(-raw_bytes // BYTES_PER_TOKEN))
@@ -72,7 +75,7 @@ def input_estimate(raw: bytes) -> int:
         return estimate(len(raw))
     attached_bytes, tokens = 0, 0
     start = raw.find(_BASE64)
-    while start >= 0:
+    while start >= 0 and tokens < ATTACHED_TOKENS_MAX:  # above it the estimate says no more than "very many"
         data = start + len(_BASE64)
         end = raw.find(b'"', data)
         if end < 0:

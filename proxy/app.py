@@ -115,7 +115,9 @@ class Gate:
         is written and closed."""
         self.ready = False
         await asyncio.sleep(self.config.limits.stop_pause_s)  # a load balancer asks /health/ready and looks elsewhere
-        await self._data.stop(self._assembled.snapshot.limits.drain_s)
+        self._data.close()
+        await self.pipeline.drain(self._assembled.snapshot.limits.drain_s)
+        await self._data.stop()
         await self.tasks.close()
         await self._admin.stop()
         await self._tools.transports.close()

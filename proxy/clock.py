@@ -30,7 +30,7 @@ class SystemClock:
         milliseconds when asked through `loop.time`; a virtual loop's is its own (`loop_time`)."""
         self.now = now
         self._seed = secrets.randbits(64) if seed is None else seed
-        self._ids = random.Random(f"{self._seed}:id")
+        self._ids = random.Random(f"ids:{self._seed}")  # no purpose can be called so
         self._streams: dict[str, random.Random] = {}
 
     def wall(self) -> float:

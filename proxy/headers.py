@@ -66,8 +66,10 @@ def usd(nanos: int) -> str:
 
 
 def _latin(name: str) -> str:
-    """Names come from clients and may hold any letter; a header may not."""
-    return name if name.isascii() else name.encode("ascii", "backslashreplace").decode("ascii")
+    """Names come from clients and operators and may hold any character; a header may not."""
+    if name.isascii() and name.isprintable():
+        return name
+    return ascii(name)[1:-1]
 
 
 def _cost(record: Record) -> int | None:

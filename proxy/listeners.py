@@ -14,6 +14,7 @@ from aiohttp import web
 from proxy.surfaces.server import Server
 
 BACKLOG = 1024
+LAST_WORDS_S = 1.0
 
 
 class ListenError(Exception):
@@ -51,14 +52,17 @@ class DataListener:
         self._listening: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._listening = await asyncio.get_running_loop().create_server(self._server, sock=self._socket)
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._server, sock=self._socket, backlog=BACKLOG)
 
-    async def stop(self, grace_s: float) -> None:
-        """No new connections at once; those open may end their calls within `grace_s`."""
+    def close(self) -> None:
+        """No new connections, no further requests on those that are open; calls that run go on."""
         if self._listening is not None:
             self._listening.close()
         self._server.pre_shutdown()
-        await self._server.shutdown(grace_s)
+
+    async def stop(self) -> None:
+        await self._server.shutdown(LAST_WORDS_S)
 
 
 class AdminListener:
@@ -66,11 +70,13 @@ class AdminListener:
 
     def __init__(self, sock: socket.socket, application: web.Application) -> None:
         self._socket = sock
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, handler_cancellation=True, auto_decompress=False
+        )
 
     async def start(self) -> None:
         await self._runner.setup()
-        await web.SockSite(self._runner, self._socket).start()
+        await web.SockSite(self._runner, self._socket, backlog=BACKLOG).start()
 
     async def stop(self) -> None:
         await self._runner.cleanup()

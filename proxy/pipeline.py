@@ -30,6 +30,9 @@ from proxy.types import Call
 GAVE_UP = frozenset({"deadline_exceeded", "upstream_stalled"})
 
 
+LAST_WORDS_S = 1.0
+
+
 class Parts(Struct, frozen=True):
     """What the pipeline works with; made once, by the composition root."""
 
@@ -47,6 +50,8 @@ class Pipeline:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.begun = 0
+        self._serving: set[asyncio.Task[object]] = set()
+        self._interrupted = False
 
     @property
     def in_flight(self) -> int:
@@ -54,6 +59,9 @@ class Pipeline:
 
     async def serve(self, call: Call, downstream: Downstream, snapshot: Snapshot) -> None:
         record = self._begin(call)
+        task = asyncio.current_task()
+        assert task is not None  # a handler is one
+        self._serving.add(task)
         try:
             await self._answer(record, downstream, snapshot)
         except ProxyError as error:
@@ -62,13 +70,27 @@ class Pipeline:
             record.client_gone = True
             downstream.abort()
         except asyncio.CancelledError:
-            record.client_gone = True
-            raise
+            if not self._interrupted:
+                record.client_gone = True
+                raise
+            task.uncancel()  # it was `interrupt`: the client is still there and is told
+            await self._tell(record, downstream, ProxyError("shutting_down", "The gate is stopping."))
         except Exception as defect:
             self._parts.on_defect(defect)
             await self._tell(record, downstream, ProxyError("internal", "The gate failed on this call; it was logged."))
         finally:
+            self._serving.discard(task)
             await self._close(record, snapshot)
+
+    async def drain(self, grace_s: float) -> None:
+        """Calls that run may end within `grace_s`; those that do not are ended, each with an error that says why."""
+        if self._serving:
+            await asyncio.wait(tuple(self._serving), timeout=grace_s)
+        self._interrupted = True
+        for task in tuple(self._serving):
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(tuple(self._serving), timeout=LAST_WORDS_S)
 
     async def refuse(self, call: Call, downstream: Downstream, snapshot: Snapshot, error: ProxyError) -> None:
         """A call that could not be read far enough to be served still has one outcome."""

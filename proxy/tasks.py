@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
+ROUNDS = 3
+
 Report = Callable[[str, BaseException], None]
 
 
@@ -32,9 +34,11 @@ class Tasks:
         """Waits up to `grace_s` for what runs, then cancels it."""
         if self._running and grace_s > 0:
             await asyncio.wait(tuple(self._running), timeout=grace_s)
-        for task in tuple(self._running):
-            task.cancel()
-        if self._running:
+        for _ in range(ROUNDS):  # what is cancelled may start something while it ends
+            for task in tuple(self._running):
+                task.cancel()
+            if not self._running:
+                return
             await asyncio.wait(tuple(self._running), timeout=5.0)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

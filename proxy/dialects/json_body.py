@@ -22,9 +22,12 @@ _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _ANY = msgspec.json.Decoder()
 _BOM = b"\xef\xbb\xbf"
 _NAME = re.compile(rb'[ \t\n\r{,]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
-_ESCAPE = re.compile(rb"\\(?:u[dD]([89a-fA-F])([0-9a-fA-F]{2})|.)", re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD]([89a-fA-F])([0-9a-fA-F]{2})")
+_SURROGATES_MAX = 200_000  # each costs a call; a body that needs more is no conversation
+_NAMES_MAX = 1_000
 _AFTER_VALUE = b" \t\n\r,}"
 _NAME_SHOWN_MAX = 64
+_BACKSLASH = ord("\\")
 
 
 class RepeatedName(ValueError):
@@ -43,6 +46,8 @@ def top_level(raw: bytes) -> dict[str, Raw]:
         raise ProxyError("invalid_json", "The request body begins with a byte order mark; send plain UTF-8.")
     try:
         fields = object_of(raw)
+        if len(fields) > _NAMES_MAX:
+            raise ProxyError("invalid_request", f"The request body has more than {_NAMES_MAX} members.")
         _refuse_repeated_names(raw, fields)
     except RepeatedName as error:
         text = f"The request body names '{error.name}' more than once."
@@ -167,10 +172,18 @@ def _name(raw: bytes) -> str:
 def _with_lone_surrogates(raw: bytes) -> dict[str, Raw]:
     """Decodes a shadow in which each surrogate escape is a private character of equal length, then cuts the original
     at the same places. What is broken in the shadow too is broken."""
-    shadow = _ESCAPE.sub(_private, raw)
+    if raw.count(b"\\ud") + raw.count(b"\\uD") > _SURROGATES_MAX:
+        raise ValueError("it escapes too many surrogates")
+    shadow = _SURROGATE.sub(_private, raw)
     fields = _OBJECT.decode(shadow)
     return {_name(raw[key]): Raw(raw[start:end]) for key, start, end in _walk(shadow, fields)}
 
 
 def _private(match: re.Match[bytes]) -> bytes:
-    return match[0] if match[1] is None else b"\\ue%d%b" % (int(match[1], 16) - 8, match[2])
+    raw, at = match.string, match.start()
+    before = at
+    while before > 0 and raw[before - 1] == _BACKSLASH:
+        before -= 1
+    if (at - before) % 2:  # the backslash is itself escaped: text, not an escape
+        return match[0]
+    return b"\\ue%d%b" % (int(match[1], 16) - 8, match[2])

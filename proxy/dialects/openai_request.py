@@ -19,6 +19,11 @@ from proxy.types import Call, Endpoint, Head, Target
 
 MODERATION_MODEL = "omni-moderation-latest"  # what the API itself takes when none is named
 FORM_VALUE_BYTES_MAX = 1024
+# Beyond these a figure is no wish but a mistake, or an attempt to hold more money than there is.
+TOKENS_MAX = 10_000_000
+CHOICES_MAX = 1_024
+PROMPTS_MAX = 2_048
+MODEL_NAME_MAX = 256
 
 _T = TypeVar("_T")
 _STR = msgspec.json.Decoder(str)
@@ -48,7 +53,7 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         model=_model(endpoint, fields),
         stream=_bool(fields, "stream"),
         include_usage=_include_usage(fields),
-        choices=(_count(fields, "n") or 1) * (_prompts(fields) if endpoint == "completions" else 1),
+        choices=(_count(fields, "n", CHOICES_MAX) or 1) * (_prompts(fields) if endpoint == "completions" else 1),
         output_tokens_max=_output_tokens_max(fields),
         fields=fields,
     )
@@ -72,13 +77,12 @@ def write(call: Call, target: Target) -> bytes:
 
 def _read_form(raw: bytes, content_type: str) -> Head:
     fields = {name: _form_value(name, raw[at]) for name, at in find_fields(raw, content_type, _FORM_FIELDS).items()}
-    if not fields.get("model"):
-        raise _wrong("model", "a non-empty text")
+    _check_model(fields.get("model"))
     stream, n = fields.get("stream", "false").lower(), fields.get("n", "1")
     if stream not in ("true", "false", ""):
         raise _wrong("stream", "true or false")
-    if not (n.isascii() and n.isdigit() and len(n) <= 9 and int(n) > 0):
-        raise _wrong("n", "an integer of at least 1")
+    if not (n.isascii() and n.isdigit() and len(n) <= 4 and 0 < int(n) <= CHOICES_MAX):
+        raise _wrong("n", f"an integer from 1 to {CHOICES_MAX}")
     return Head(model=fields["model"], stream=stream == "true", choices=int(n), content_type=content_type)
 
 
@@ -100,11 +104,16 @@ def _form_value(name: str, value: bytes) -> str:
 
 def _model(endpoint: Endpoint, fields: dict[str, Raw]) -> str:
     model = _value(fields, "model", _STR, "a non-empty string")
-    if not model:
-        if model is None and endpoint == "moderations":
-            return MODERATION_MODEL
-        raise _wrong("model", "a non-empty string")
-    return model
+    if model is None and endpoint == "moderations":
+        return MODERATION_MODEL
+    _check_model(model)
+    return model or ""
+
+
+def _check_model(model: str | None) -> None:
+    """The name goes into headers, rows and metrics as it is."""
+    if not model or len(model) > MODEL_NAME_MAX or not model.isprintable():
+        raise _wrong("model", f"a name of 1 to {MODEL_NAME_MAX} printable characters")
 
 
 def _check_required(endpoint: Endpoint, fields: dict[str, Raw]) -> None:
@@ -151,6 +160,8 @@ def _prompts(fields: dict[str, Raw]) -> int:
         items = _ITEMS.decode(raw)
     except ValueError:  # a lone surrogate in one of them: then the first choice's end is taken for all
         return 1
+    if len(items) > PROMPTS_MAX and not bytes(memoryview(items[0])[:1]).isdigit():
+        raise _wrong("prompt", f"at most {PROMPTS_MAX} prompts")
     texts_or_lists = sum(bytes(memoryview(item)[:1]) in (b'"', b"[") for item in items)
     return max(1, texts_or_lists)
 
@@ -160,7 +171,7 @@ def _is_array(value: Raw) -> bool:
 
 
 def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
-    given = [limit for name in _LIMITS if name in fields and (limit := _count(fields, name)) is not None]
+    given = [limit for name in _LIMITS if name in fields and (limit := _count(fields, name, TOKENS_MAX)) is not None]
     return given[0] if given else None
 
 
@@ -169,10 +180,10 @@ def _bool(fields: dict[str, Raw], name: str) -> bool:
     return value is True
 
 
-def _count(fields: dict[str, Raw], name: str) -> int | None:
-    value = _value(fields, name, _INT, "an integer of at least 1")
-    if value is not None and value < 1:
-        raise _wrong(name, "an integer of at least 1")
+def _count(fields: dict[str, Raw], name: str, most: int) -> int | None:
+    value = _value(fields, name, _INT, f"an integer from 1 to {most}")
+    if value is not None and not 1 <= value <= most:
+        raise _wrong(name, f"an integer from 1 to {most}")
     return value
 
 

@@ -39,6 +39,7 @@ class Reading:
         self._provider = provider
         self._response = response
         self._body: list[bytes] = []  # of a plain reply, as far as it was read
+        self._tail = b""  # of an opaque reply: not handed out yet
         self._opaque = False  # neither events nor JSON: passed through, not understood
 
     def __repr__(self) -> str:
@@ -79,7 +80,7 @@ class Reading:
             raise ProxyError("upstream_broken", f"{self.target_id} answered with {shown!r} where JSON was due.")
         else:
             self._opaque = True
-            self.first = self._provider.redact(await self._response.read())
+            self.first = self._opaque_part(await self._response.read())
 
     async def read(self) -> bytes | None:
         """The next bytes for the client, b"" when no event is whole yet, None at the end of the reply.
@@ -91,13 +92,23 @@ class Reading:
         passage = self.passage
         if passage is None:
             self._opaque = bool(data)
-            return self._provider.redact(data) if data else None
+            if data:
+                return self._opaque_part(data)
+            rest, self._tail = self._tail, b""
+            return rest or None
         if data:
             return self._provider.redact(passage.feed(data))
         rest = passage.close()
         if not passage.finished and passage.fault is None:
             raise ProxyError("upstream_broken", f"{self.target_id} closed its stream before the reply was complete.")
         return self._provider.redact(rest) if rest else None
+
+    def _opaque_part(self, data: bytes) -> bytes:
+        """Bytes without events may cut the credential anywhere: what could be its beginning waits for what follows."""
+        data = self._provider.redact(self._tail + data)
+        held = self._provider.held_back(data)
+        self._tail = data[len(data) - held :]
+        return data[: len(data) - held]
 
     async def read_trailer(self) -> None:
         """What follows the end marker: of use to the bill and to the connection, and not worth waiting for."""
@@ -170,7 +181,7 @@ class Reading:
         self.reply = dialect.reply(call, self._provider.redact(b"".join(self._body)))
         self.first = self.reply.body
         if call.head.stream and call.endpoint in ("chat", "completions"):
-            self.first = dialect.stream_of(call, self.reply)
+            self.first = self._provider.redact(dialect.stream_of(call, self.reply))
             self.content_type = "text/event-stream; charset=utf-8"
 
     def _cleared(self, fault: ProxyError) -> ProxyError:

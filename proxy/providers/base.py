@@ -68,3 +68,7 @@ class Provider(Protocol):
     def redact(self, data: bytes) -> bytes:
         """`data` without this provider's credential. Returns the very object when there is nothing to remove."""
         ...
+
+    def held_back(self, data: bytes) -> int:
+        """How many bytes at the end of `data` could be the beginning of the credential."""
+        ...

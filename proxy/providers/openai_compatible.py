@@ -100,6 +100,15 @@ class OpenAICompatible:
                 data = data.replace(secret, b"*" * len(secret))  # as long as it was: lengths and offsets stay true
         return data
 
+    def held_back(self, data: bytes) -> int:
+        longest = 0
+        for secret in self._secrets:
+            for size in range(min(len(secret) - 1, len(data)), longest, -1):
+                if data.endswith(secret[:size]):
+                    longest = size
+                    break
+        return longest
+
     def _url(self, endpoint: Endpoint, target: Target) -> str:
         if self._deployed_at and endpoint in DEPLOYED:
             return f"{self._deployed_at}{quote(target.model, safe='')}{PATHS[endpoint]}{self._query}"

@@ -27,7 +27,7 @@ PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form
 LINKS = ("/spend", "/agents", "/runs", "/requests", "/keys", "/targets", "/config", "/metrics")
 WINDOW = ("since", "limit", "before")
 
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class Reports(Protocol):

@@ -8,6 +8,7 @@ kind leave as JSON, and every request that may change something leaves an audit 
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -76,6 +77,9 @@ class Guard:
             return error_reply(ProxyError("internal", f"the keys cannot be used: {error}", status=503))
         except web.HTTPException as refused:  # aiohttp's own: no such route, wrong method, body too large
             return _plain(refused)
+        except Exception:  # a defect, or a body that aiohttp cannot read: errors of any kind leave as JSON
+            logging.getLogger("proxy").exception("the admin listener met a defect")
+            return error_reply(ProxyError("internal", "this could not be answered; the log says why"))
 
     def _admit(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")

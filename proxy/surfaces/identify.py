@@ -15,10 +15,12 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw, Struct
 
+from proxy.dialects.json_body import object_of
 from proxy.types import AgentSource, Identity, KeyRecord, RunSource
 
 NAME_MAX = 128
 TAGS_MAX = 16
+METADATA_BYTES_MAX = 64 * 1024
 UNATTRIBUTED = "unattributed"
 
 # Headers that existing users bring along, in order of trust.
@@ -43,7 +45,6 @@ PARENT_HEADERS = ("x-parent-session-id", "x-codex-parent-thread-id")
 KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 
 _BODY_NAMES = msgspec.json.Decoder(str)
-_METADATA = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Place(Struct, frozen=True):
@@ -102,16 +103,17 @@ def clean(value: str | None) -> str | None:
     """A name fit for a row and a log line, or None when nothing is left of it."""
     if not value:
         return None
+    if not value.isprintable():
+        value = "".join(character for character in value if character.isprintable())
+    value = value.strip()
     if len(value) > NAME_MAX:
         return "sha256-" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    if value.isprintable():
-        return value.strip() or None
-    return "".join(character for character in value if character.isprintable()).strip() or None
+    return value or None
 
 
 def _agent(key: KeyRecord, where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str, AgentSource]:
     if key.agent is not None:
-        return key.agent, "key"
+        return clean(key.agent) or UNATTRIBUTED, "key"
     if (name := clean(where.agent)) is not None:
         return name, "path"
     if (name := clean(headers.get("X-Headgate-Agent"))) is not None:
@@ -151,11 +153,11 @@ class _Body:
 
 
 def _object(raw: Raw | None) -> Mapping[str, Raw] | None:
-    if raw is None:
+    if raw is None or len(memoryview(raw)) > METADATA_BYTES_MAX:
         return None
     try:
-        return _METADATA.decode(raw)
-    except msgspec.DecodeError:
+        return object_of(bytes(raw))
+    except ValueError:
         return None  # of another type, which is the upstream's business
 
 

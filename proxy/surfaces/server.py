@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -23,7 +24,7 @@ from proxy.surfaces.wire import Headers
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 SEND_BUFFER = 128 * 1024
-SLOWEST_BYTES_A_SECOND = 16 * 1024  # a client that takes a large reply slower than this is let go
+GLANCE_S = 0.1  # how often a reply that is taken slowly is looked at
 HEARTBEAT = b": keep-alive\n\n"
 
 
@@ -164,9 +165,10 @@ class Client:
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         if not self._request.content.is_eof():
             self.keep_alive = False  # what is left of the request's body is not worth reading
-        self._send(self._head(status, headers, f"Content-Length: {len(body)}") + body)
+        head = self._head(status, headers, f"Content-Length: {len(body)}")
+        self._send(head if self._request.method == "HEAD" else head + body)
         if self._connection.writing_paused:
-            await self._drained(len(body))
+            await self._drained()
 
     async def start(self, status: int, headers: Headers) -> None:
         headers = [*headers, ("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
@@ -195,19 +197,23 @@ class Client:
         """Closes without the last chunk, so that the client sees a cut: after what was written has gone out, or at once
         if the client does not read."""
         transport = self._connection.transport
-        if transport is not None and self._connection.writing_paused:
-            transport.abort()
+        if transport is not None and (self._connection.writing_paused or not self._chunked):
+            transport.abort()  # before HTTP/1.1 only a reset tells a cut from an end
         self._connection.force_close()
 
-    async def _drained(self, size: int) -> None:
+    async def _drained(self) -> None:
         """A whole reply waits in memory until the client has taken it; that must not be for ever."""
-        allowed_s = max(self._write_timeout_s, size / SLOWEST_BYTES_A_SECOND)
-        until = asyncio.get_running_loop().time() + allowed_s
-        try:
-            async with asyncio.timeout_at(until if self.deadline is None else min(until, self.deadline)):
-                await self._connection._drain_helper()
-        except TimeoutError:
-            raise ConnectionResetError("the client read too slowly") from None
+        loop, least = asyncio.get_running_loop(), sys.maxsize
+        moved_at = loop.time()
+        while self._connection.writing_paused:  # ends: with progress, by the write limit, or at the deadline
+            transport, now = self._connection.transport, loop.time()
+            waiting = 0 if transport is None else transport.get_write_buffer_size()
+            if waiting < least:
+                least, moved_at = waiting, now
+            late = self.deadline is not None and now >= self.deadline
+            if late or now - moved_at >= self._write_timeout_s:
+                raise ConnectionResetError("the client read too slowly")
+            await asyncio.sleep(GLANCE_S)
 
     def _head(self, status: int, headers: Headers, framing: str) -> bytes:
         return wire.head(status, headers, framing=framing, keep_alive=self.keep_alive, chunks=self._chunked)

@@ -33,7 +33,8 @@ def head(status: int, headers: Headers, *, framing: str, keep_alive: bool, chunk
 
 
 def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    """Nothing for nothing: a chunk of no bytes would be the last one."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
 def _reason(status: int) -> str:

@@ -38,6 +38,12 @@ GOOD = b'{"model":"m","messages":[]}'
         (b'{"model":"m","messages":[],"n":1.5}', 400, None, "n"),
         (b'{"model":"m","messages":[],"max_tokens":-1}', 400, None, "max_tokens"),
         (b'{"model":"m","messages":[],"max_tokens":"many"}', 400, None, "max_tokens"),
+        (b'{"model":"m","messages":[],"max_tokens":10000000000000000}', 400, None, "max_tokens"),
+        (b'{"model":"m","messages":[],"n":100000}', 400, None, "n"),
+        (b'{"model":"w/a\\r\\nSet-Cookie: a=b","messages":[]}', 400, None, "model"),
+        (b'{"model":"' + b"x" * 300 + b'","messages":[]}', 400, None, "model"),
+        (b'{"model":"m","messages":[],' + b",".join(b'"%d":0' % n for n in range(2000)) + b"}", 400, None, None),
+        (b'{"model":"m","messages":[],"x":"' + rb"\ud800" * 300_000 + b'"}', 400, None, None),
         (b'{"model":"m","messages":[],"stream":true,"stream_options":7}', 400, None, "stream_options"),
         (b'{"model":"unknown","messages":[]}', 404, "model_not_found", "model"),
         (b"[" * 100_000, 400, None, None),
@@ -105,6 +111,24 @@ async def test_every_method_has_a_defined_answer(method: str, path: str, status:
         assert response.status == status
         assert response.headers["x-request-id"]
         assert status not in (204, 405) or "OPTIONS" in response.headers["allow"]
+
+
+async def test_head_is_answered_without_a_body_wherever_it_is_asked() -> None:
+    async with World(plain) as world:
+        reader, writer = await world.connect()
+        for path in ("/nothing", "/v1/models"):
+            writer.write(head(b"", path=path, method="HEAD"))
+            raw = await reader.readuntil(b"\r\n\r\n")
+            assert raw.startswith(b"HTTP/1.1 ")
+        writer.close()
+
+
+async def test_an_agent_whose_key_has_an_odd_name_is_still_answered() -> None:
+    async with World(plain) as world:
+        world.keys.records["odd"] = KeyRecord("odd", agent="a\r\nb\u2028\u00e9")
+        response = await world.request(key="odd")
+        assert response.status == 200
+        assert response.headers["x-headgate-agent"].startswith("ab")
 
 
 async def test_models_are_those_that_this_key_may_use() -> None:

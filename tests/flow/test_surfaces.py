@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.flow.world import Peer, Script, World
+from tests.flow.world import PROVIDER_KEY, Peer, Script, World
 
 USAGE = b'"usage":{"prompt_tokens":8,"total_tokens":8}'
 EMBEDDED = b'{"object":"list","data":[{"index":0,"embedding":"AACAPwAAAEA="}],"model":"real",%b}' % USAGE
@@ -124,6 +124,22 @@ async def test_speech_passes_through_as_bytes_while_it_is_made() -> None:
         assert (response.body, response.complete) == (audio, True)
         assert response.headers["content-type"] == "audio/mpeg"
         assert world.outcomes[0].attempts[0].usage is not None
+
+
+async def test_a_credential_cut_over_pieces_of_audio_does_not_get_through() -> None:
+    spoken = b"ID3" + PROVIDER_KEY.encode() + b"tail" + PROVIDER_KEY[:10].encode()
+
+    async def script(peer: Peer) -> None:
+        await peer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(spoken), 7):
+            await peer.chunk(spoken[at : at + 7])
+            await asyncio.sleep(0.01)
+        await peer.end()
+
+    async with World(script) as world:
+        response = await world.request(b'{"model":"m","input":"say it"}', path="/v1/audio/speech")
+        assert response.complete
+        assert response.body == spoken.replace(PROVIDER_KEY.encode(), b"*" * len(PROVIDER_KEY))
 
 
 async def test_cut_speech_is_an_aborted_connection() -> None:

@@ -180,6 +180,25 @@ def test_a_running_stream_is_let_end_when_the_gate_is_told_to_stop(gate: Process
     assert gate.ended() == 0
 
 
+def test_a_stream_that_outlives_the_drain_is_told_why_it_ends(gate: Process) -> None:
+    gate.config["limits"] = {"drain_s": 0.5}
+    gate.write()
+    gate.signal(signal.SIGHUP)
+    gate.until(lambda: b'"reloaded"' in gate.errors.read_bytes())
+    with socket.create_connection(("127.0.0.1", gate.port)) as client:
+        body = json.dumps({"model": "slow", "stream": True, "messages": [{"role": "user", "content": "x"}]}).encode()
+        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n")
+        client.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        said = client.recv(65536)
+        gate.signal(signal.SIGTERM)
+        while data := client.recv(65536):
+            said += data
+    assert b'"code":"shutting_down"' in said
+    assert b"[DONE]" not in said
+    assert gate.ended() == 0
+    assert b'"error_code":"shutting_down"' in gate.errors.read_bytes()
+
+
 def test_a_key_made_and_revoked_by_another_process_counts_within_a_second(gate: Process) -> None:
     def keys(*arguments: str) -> str:
         command = [sys.executable, "-m", "proxy", "keys", *arguments, "--config", str(gate.file)]

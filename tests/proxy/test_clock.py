@@ -113,7 +113,6 @@ def test_purposes_have_streams_of_their_own_that_go_on() -> None:
     assert draws(clock, "race") != draws(clock, "race")
 
 
-@pytest.mark.xfail(strict=True, reason="ids are drawn from the seed of the purpose 'id', so its stream repeats them")
 def test_no_purpose_draws_what_the_ids_are_made_of() -> None:
     clock = SystemClock(7)
     assert f"{clock.rng('id').getrandbits(80):020x}" != clock.id()[12:]

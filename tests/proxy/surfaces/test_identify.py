@@ -12,7 +12,7 @@ from msgspec import Raw
 from multidict import CIMultiDict
 
 from proxy.dialects.json_body import top_level
-from proxy.surfaces.identify import NAME_MAX, TAGS_MAX, Place, clean, identity, place, presented_key
+from proxy.surfaces.identify import Place, clean, identity, place, presented_key
 from proxy.types import Identity, KeyRecord
 
 # As the reference of headers has them, in the order in which they are asked.
@@ -39,11 +39,15 @@ OURS = ("X-Headgate-Agent", "X-Headgate-Run", "X-Headgate-Step", "X-Headgate-Dep
 
 KEY = KeyRecord(id="k")
 NOWHERE = Place("/v1/chat/completions")
-LONGEST = "n" * NAME_MAX
+LONGEST = "n" * 128
 
 
 def digest(name: str) -> str:
     return "sha256-" + sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def fit_for_a_row(name: str) -> bool:
+    return 0 < len(name) <= len(LONGEST) and name.isprintable() and name == name.strip()
 
 
 def who(
@@ -254,7 +258,6 @@ def test_a_lone_surrogate_in_a_name_is_no_name() -> None:
     assert who({}, rb'{"session_id": "a\ud800", "prompt_cache_key": "told"}').run == "told"
 
 
-@pytest.mark.xfail(strict=True, reason="all of metadata is decoded at once: what is wrong beside a name loses the name")
 def test_a_lone_surrogate_beside_a_name_does_not_hide_it() -> None:
     assert who({}, rb'{"metadata": {"agent": "told", "note": "\ud800"}}').agent == "told"
 
@@ -278,12 +281,17 @@ def test_a_lone_surrogate_beside_a_name_does_not_hide_it() -> None:
         ("a\udcff\ud800b", "ab"),
         ("\x00\x01", None),
         (LONGEST, LONGEST),
-        ("ü" * NAME_MAX, "ü" * NAME_MAX),
+        ("ü" * 128, "ü" * 128),
         (LONGEST + "n", digest(LONGEST + "n")),
     ],
 )
 def test_a_name_is_128_printable_characters_or_a_digest(value: str | None, expected: str | None) -> None:
     assert clean(value) == expected
+
+
+def test_bytes_that_are_no_text_do_not_keep_a_long_name_from_its_digest() -> None:
+    name = clean(LONGEST + "\udcff" + LONGEST) or ""
+    assert name.startswith("sha256-") and fit_for_a_row(name)
 
 
 def test_long_names_that_differ_at_their_end_stay_apart() -> None:
@@ -292,7 +300,6 @@ def test_long_names_that_differ_at_their_end_stay_apart() -> None:
     assert {len(name or "") for name in names} == {len("sha256-") + 32}
 
 
-@pytest.mark.xfail(strict=True, reason="the length is looked at before blanks and unprintable characters are dropped")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [(" " + LONGEST, LONGEST), ("\0" + LONGEST, LONGEST), (" " * 200, None), ("\0" * 200, None)],
@@ -373,12 +380,10 @@ def test_tags_are_pairs_of_names(text: str, tags: tuple[tuple[str, str], ...]) -
 
 def test_there_are_at_most_sixteen_tags() -> None:
     text = ", ".join(f"t{number}={number}" for number in range(1000))
-    assert who({"X-Headgate-Tags": text}).tags == tuple((f"t{number}", str(number)) for number in range(TAGS_MAX))
-    assert TAGS_MAX == 16
+    assert who({"X-Headgate-Tags": text}).tags == tuple((f"t{number}", str(number)) for number in range(16))
     assert who({}).tags == ()
 
 
-@pytest.mark.xfail(strict=True, reason="a blank behind the comma counts as a part of the tag's name")
 @pytest.mark.parametrize("name", [LONGEST, LONGEST + "n"])
 def test_a_tag_has_the_same_name_wherever_it_stands(name: str) -> None:
     (first, _), (second, _) = who({"X-Headgate-Tags": f"{name}=1, {name}=1"}).tags
@@ -396,7 +401,7 @@ SAID = st.one_of(
 NAMES = st.sampled_from((*OURS, *AGENTS, *RUNS, *PARENTS))
 PLACES = st.builds(Place, st.just("/"), st.none() | SAID, st.none() | SAID)
 WRITTEN = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), SAID),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), SAID),
     lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(SAID, inner, max_size=2)),
     max_leaves=4,
 )
@@ -404,10 +409,6 @@ IN_METADATA = st.dictionaries(st.sampled_from(["run", "session_id", "agent", "x"
 BODIES = st.fixed_dictionaries(
     {}, optional={"session_id": WRITTEN, "prompt_cache_key": WRITTEN, "metadata": st.one_of(WRITTEN, IN_METADATA)}
 )
-
-
-def fit_for_a_row(name: str) -> bool:
-    return 0 < len(name) <= NAME_MAX and name.isprintable() and name == name.strip()
 
 
 @given(
@@ -421,7 +422,7 @@ def test_whatever_a_client_says_of_itself_its_names_are_printable_and_bounded(
     assert all(fit_for_a_row(name) for name in (found.run, found.parent_run) if name is not None)
     assert (found.run is None) is (found.run_source == "none")
     assert (found.agent == "unattributed") or found.agent_source != "none"
-    assert len(found.tags) <= TAGS_MAX
+    assert len(found.tags) <= 16
     assert all(fit_for_a_row(name) and (not value or fit_for_a_row(value)) for name, value in found.tags)
     assert found.step is None or 0 <= found.step < 10**9
     assert 0 <= found.depth < 10**9

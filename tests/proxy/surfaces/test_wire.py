@@ -195,9 +195,9 @@ def test_a_chunk_of_any_size_is_framed_by_its_size(size: int) -> None:
     assert chunk(b"x" * size) == f"{size:x}\r\n".encode() + b"x" * size + b"\r\n"
 
 
-def test_a_chunk_of_nothing_is_the_last_one() -> None:
-    """So nobody may write one in the middle of a stream."""
-    assert chunk(b"") == LAST_CHUNK
+def test_a_chunk_of_nothing_is_nothing() -> None:
+    """A chunk of no bytes would be the last one."""
+    assert chunk(b"") == b""
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6))
