@@ -1,0 +1,237 @@
+"""Budgets of one process: holds that all accounts of a path admit together, or none is debited.
+
+A hold is taken before anything is sent and ends once: posted with what was used, or voided when nothing was sent. It
+belongs to the windows it was taken in, whenever it ends. Time comes as an argument, so what is past its time is told by
+`expire`, and ended by the caller. How much to hold, and who pays for what, are the callers' business. Nothing in here
+awaits: each operation is one step for everyone else.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from policies.limits import (
+    Crossing,
+    Draw,
+    Instant,
+    Overrun,
+    Period,
+    Posting,
+    Refusal,
+    Rulebook,
+    Shortfall,
+    Standing,
+    Totals,
+    Unit,
+)
+from policies.meter import Balance
+from policies.roster import Account, Bounds, Roster
+from proxy.types import Amounts
+
+ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
+TOPUPS_MAX: Final = 4_096
+
+NOTHING: Final = Posting()
+
+
+class Hold(Struct, frozen=True):
+    """What is kept back for one call, under an id that its caller made."""
+
+    id: str
+    path: tuple[str, ...]
+    draw: Draw
+    expires_at: float
+    balances: tuple[Balance, ...]  # what it was taken from
+    amounts: tuple[int, ...]  # one for each of them
+    accounts: tuple[Account, ...]
+
+    @property
+    def periods(self) -> tuple[Period, ...]:
+        return tuple(balance.period for balance in self.balances)
+
+
+class Accounts:
+    def __init__(self, rules: Rulebook, bounds: Bounds | None = None, *, overrun_tolerance_usd_nanos: int = 0) -> None:
+        self._roster = Roster(rules, bounds or Bounds(), tolerance=overrun_tolerance_usd_nanos)
+        self._live: dict[str, Hold] = {}
+        self._ended: OrderedDict[str, Hold] = OrderedDict()
+        self._topups: OrderedDict[str, tuple[Period, ...]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"Accounts({len(self._live)} holds, {self._roster!r})"
+
+    def __len__(self) -> int:
+        """Accounts that are kept."""
+        return len(self._roster)
+
+    @property
+    def live(self) -> int:
+        """Holds that have not ended."""
+        return len(self._live)
+
+    @property
+    def dropped_early(self) -> int:
+        """Runs whose count was lost to the bound on runs before they had been idle for long."""
+        return self._roster.dropped_early
+
+    def reserve(self, id: str, path: tuple[str, ...], *, draw: Draw, at: Instant, ttl_s: float) -> Hold | Refusal:
+        """All accounts of the path, or none. A repeat of a hold's id returns that hold, ended or not; a refusal took
+        nothing, so asking again is a new question."""
+        hold = self._live.get(id) or self._ended.get(id)
+        if hold is not None:
+            return hold
+        chart = self._roster.chart(path, at)
+        balances: tuple[Balance, ...] = ()
+        amounts: tuple[int, ...] = ()
+        if chart.meters:
+            wall, needs = at.wall, draw.by_index
+            balances = tuple([m.balance if wall < m.balance.resets_wall else m.roll(wall) for m in chart.meters])
+            amounts = tuple([needs[balance.index] for balance in balances])
+            refusal = _refusal(balances, amounts, wall=wall)
+            if refusal is not None:
+                return refusal
+            for balance, amount in zip(balances, amounts):  # noqa: B905  (made side by side)
+                balance.pending += amount
+            self._roster.hold(chart, at.now)
+        hold = Hold(id, path, draw, at.now + ttl_s, balances, amounts, chart.accounts)
+        self._live[id] = hold
+        return hold
+
+    def extend(self, id: str, total: Draw, *, wall: float) -> Hold | Refusal | None:
+        """Raises a live hold to `total`, where that is more, in the windows it was taken in. None: it has ended."""
+        hold = self._live.get(id)
+        if hold is None:
+            return None
+        needs = total.by_index
+        amounts = tuple([max(held, needs[b.index]) for b, held in zip(hold.balances, hold.amounts, strict=True)])
+        more = tuple([amount - held for amount, held in zip(amounts, hold.amounts, strict=True)])
+        refusal = _refusal(hold.balances, more, wall=wall, own=hold.amounts)
+        if refusal is not None:
+            return refusal
+        for balance, amount in zip(hold.balances, more, strict=True):
+            balance.pending += amount
+        extended = self._live[id] = replace(hold, draw=_larger(hold.draw, total), amounts=amounts)
+        return extended
+
+    def post(self, id: str, used: Amounts) -> Posting | None:
+        """Something was sent: requests and steps count as held, the rest as used. None: the hold has ended before."""
+        hold = self._end(id)
+        if hold is None:
+            return None
+        if not hold.balances:
+            return NOTHING
+        figures = (used.usd_nanos, used.tokens, None, None, 0, used.usd_nanos)  # in the order of `limits.index`
+        overruns: list[Overrun] = []
+        crossings: list[Crossing] = []
+        for balance, held in zip(hold.balances, hold.amounts, strict=True):
+            figure = figures[balance.index]
+            excess = balance.post(held, held if figure is None else figure)
+            if excess:
+                overruns.append(Overrun(balance.period, excess))
+            if balance.used >= balance.mark:
+                crossings += balance.crossings()
+        return Posting(tuple(overruns), tuple(crossings)) if overruns or crossings else NOTHING
+
+    def void(self, id: str) -> bool:
+        """Nothing was sent, or it is known not to be billed. False: the hold has ended before."""
+        hold = self._end(id)
+        if hold is None:
+            return False
+        for balance, held in zip(hold.balances, hold.amounts, strict=True):
+            balance.pending -= held
+        return True
+
+    def expire(self, now: float) -> tuple[Hold, ...]:
+        """Holds past their time. They stay until the caller ends them, and are told again until then."""
+        return tuple(hold for hold in self._live.values() if hold.expires_at <= now)
+
+    def adjust(self, periods: tuple[Period, ...], difference: Amounts, *, at: Instant) -> Posting:
+        """Books what became known after a hold of these periods had ended. Closed windows block nobody: no effect."""
+        overruns: list[Overrun] = []
+        crossings: list[Crossing] = []
+        for period in periods:
+            amount = {"usd": difference.usd_nanos, "tokens": difference.tokens}.get(period.unit, 0)
+            for balance in self._roster.known(period.account, at):
+                if amount and balance.period == period:
+                    excess = balance.adjust(amount)
+                    overruns += [Overrun(period, excess)] if excess else []
+                    crossings += balance.crossings()
+        return Posting(tuple(overruns), tuple(crossings))
+
+    def topup(self, id: str, account: str, *, unit: Unit, amount: int, at: Instant) -> tuple[Period, ...]:
+        """Raises the account's limits in `unit` for their open windows, and lifts what an overrun blocks. Returns what
+        was raised; none: no such limit. A repeat of the id changes nothing."""
+        if amount <= 0:
+            raise ValueError(f"A top-up of {amount} {unit} adds nothing.")
+        if id in self._topups:
+            return self._topups[id]
+        balances = [balance for balance in self._roster.known(account, at) if balance.period.unit == unit]
+        for balance in balances:
+            balance.top_up(amount)
+        periods = tuple(balance.period for balance in balances)
+        if periods:
+            self._topups[id] = periods
+            if len(self._topups) > TOPUPS_MAX:
+                self._topups.popitem(last=False)
+        return periods
+
+    def seed(self, period: Period, totals: Totals, *, at: Instant) -> bool:
+        """What the ledger knows of one period, at the start. False: the rules no longer have that limit."""
+        return self._roster.restore(period, totals, at)
+
+    def replace(self, rules: Rulebook) -> None:
+        """Another set of limits, from now on; holds are kept, and so is all that was counted against a limit of the
+        same unit and window."""
+        self._roster.replace(rules)
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def left(self, path: tuple[str, ...], unit: Unit, *, at: Instant) -> int | None:
+        """The least that any limit of the path has free; None: nothing limits it."""
+        balances = [meter.at(at.wall) for meter in self._roster.chart(path, at).meters]
+        free = [0 if balance.blocked else max(0, balance.free) for balance in balances if balance.period.unit == unit]
+        return min(free, default=None)
+
+    def strict(self, path: tuple[str, ...], *, at: Instant) -> bool:
+        """One strict limit on the path makes a call strict."""
+        return self._roster.chart(path, at).strict
+
+    def state(self, account: str, *, at: Instant) -> tuple[Standing, ...]:
+        return tuple(balance.standing() for balance in self._roster.known(account, at))
+
+    def _end(self, id: str) -> Hold | None:
+        hold = self._live.pop(id, None)
+        if hold is None:
+            return None
+        for account in hold.accounts:
+            account.holds -= 1
+        self._ended[id] = hold
+        if len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)
+        return hold
+
+
+def _refusal(
+    balances: tuple[Balance, ...], needs: tuple[int, ...], *, wall: float, own: tuple[int, ...] = ()
+) -> Refusal | None:
+    """None: all of it fits. `own` is what the same call holds already."""
+    for balance, need in zip(balances, needs):  # noqa: B905  (made side by side)
+        # The first test is the hot one, and never admits more than the second.
+        if (balance.overrun or need > balance.limit - balance.used - balance.pending) and not balance.admits(need):
+            return Refusal(_shortfalls(balances, needs, own or (0,) * len(needs)), wall)
+    return None
+
+
+def _shortfalls(balances: tuple[Balance, ...], needs: tuple[int, ...], own: tuple[int, ...]) -> tuple[Shortfall, ...]:
+    """Every limit that stands in the way, not only the first."""
+    each = zip(balances, needs, own, strict=True)
+    return tuple(balance.shortfall(need, held) for balance, need, held in each if not balance.admits(need))
+
+
+def _larger(one: Draw, other: Draw) -> Draw:
+    usd, tokens, requests, steps, concurrency, soft = map(max, one.by_index, other.by_index)
+    return Draw(usd, tokens, requests, steps, concurrency, soft)

@@ -1,0 +1,172 @@
+"""What an account may spend, and the words in which accounts answer: holds, refusals, postings, standings.
+
+A limit is a unit over a window. Everything is an integer: money in nano-dollars, the rest counted. Which limits an
+account has is the rulebook's word; whether they admit a call is decided by `policies.accounts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, Protocol
+
+from msgspec import Struct
+
+from policies.windows import Per, zone
+
+Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
+HoldMode = Literal["estimated", "strict"]
+Reason = Literal["spent", "held", "floor", "overrun", "lowered"]
+
+RETRY_HELD_S: Final = 1.0  # live holds end at any moment
+
+
+class Limit(Struct, frozen=True):
+    """`per: run` is the total of each run below the account that carries the limit (or that is it)."""
+
+    unit: Unit
+    amount: int
+    per: Per = "total"
+    time_zone: str = "UTC"
+    hold: HoldMode = "estimated"
+    soft: bool = False  # dollars only: holds what a call usually costs, and extends while it streams
+
+    def __post_init__(self) -> None:
+        if self.amount < 0:
+            raise ValueError(f"A limit of {self.amount} {self.unit} is negative.")
+        if self.unit == "concurrency" and self.per not in ("total", "run"):
+            raise ValueError("A limit on concurrency has no window; leave `per` out, or say `per: run`.")
+        if self.soft and self.unit != "usd":
+            raise ValueError("Only limits in usd can be soft.")
+        zone(self.time_zone)
+
+
+class Rulebook(Protocol):
+    """Immutable: a reload makes another."""
+
+    def limits(self, account: str) -> tuple[Limit, ...]: ...
+
+
+class Instant(Struct, frozen=True):
+    now: float  # monotonic seconds: how long a hold lives
+    wall: float  # seconds since 1970: which window is open
+
+
+class Draw(Struct, frozen=True):
+    """What a call asks for before it is sent."""
+
+    usd_nanos: int = 0
+    tokens: int = 0
+    requests: int = 0
+    steps: int = 0
+    concurrency: int = 0
+    soft_usd_nanos: int | None = None  # what soft limits hold; None: the same as the others
+
+    @property
+    def by_index(self) -> tuple[int, int, int, int, int, int]:
+        """In the order of `index`."""
+        soft = self.usd_nanos if self.soft_usd_nanos is None else self.soft_usd_nanos
+        return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
+
+
+def index(limit: Limit) -> int:
+    """Where the figure that a limit looks at stands in a draw."""
+    return 5 if limit.soft else ("usd", "tokens", "requests", "steps", "concurrency").index(limit.unit)
+
+
+class Period(Struct, frozen=True):
+    """The name of one window of one limit on one account: what a ledger row, a seed and an adjustment refer to."""
+
+    account: str
+    unit: Unit
+    per: Per
+    id: int
+    carrier: str  # whose limit it is: the account itself, or one above it (`per: run`)
+
+
+class Totals(Struct, frozen=True):
+    """What has been counted in one period; holds are not part of it."""
+
+    spent: int = 0
+    overrun: int = 0
+    unresolved: int = 0  # money whose fate a crash left unknown: counted as spent until someone resolves it
+    granted: int = 0  # top-ups of this period
+    forgiven: int = 0  # the overrun there was at the last top-up: it no longer blocks
+
+
+class Standing(Struct, frozen=True):
+    """One limit as it stands."""
+
+    period: Period
+    limit: int  # top-ups included
+    totals: Totals
+    held: int
+    resets_wall: float | None
+
+
+class Shortfall(Struct, frozen=True):
+    """One limit that stands in the way."""
+
+    period: Period
+    limit: int
+    spent: int  # overrun and unresolved included
+    held: int
+    needed: int
+    resets_wall: float | None
+    reason: Reason
+
+
+class Refusal(Struct, frozen=True):
+    """Nothing was taken from any account."""
+
+    shortfalls: tuple[Shortfall, ...]
+    wall: float
+
+    @property
+    def only_held(self) -> bool:
+        """Waiting can help: nothing but live holds stands in the way."""
+        return all(shortfall.reason == "held" for shortfall in self.shortfalls)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Until every limit that refused may admit again; None: one of them never resets."""
+        waits = [self._wait_s(shortfall) for shortfall in self.shortfalls]
+        lengths = [wait for wait in waits if wait is not None]
+        return max(lengths, default=0.0) if len(lengths) == len(waits) else None
+
+    @property
+    def status(self) -> int:
+        return 402 if self.retry_after_s is None else 429
+
+    def _wait_s(self, shortfall: Shortfall) -> float | None:
+        if shortfall.reason == "held":
+            return RETRY_HELD_S
+        return None if shortfall.resets_wall is None else max(0.0, shortfall.resets_wall - self.wall)
+
+
+class Overrun(Struct, frozen=True):
+    """What a call cost above its hold and above everything that was free."""
+
+    period: Period
+    amount: int
+
+
+class Crossing(Struct, frozen=True):
+    """A share of a limit that was reached, told once a window."""
+
+    period: Period
+    percent: int
+
+
+class Posting(Struct, frozen=True):
+    overruns: tuple[Overrun, ...] = ()
+    crossings: tuple[Crossing, ...] = ()
+
+
+def tightest(limits: Iterable[Limit]) -> dict[tuple[Unit, Per], Limit]:
+    """One limit for each unit and window. Two for the same are a mistake; then the smaller counts."""
+    found: dict[tuple[Unit, Per], Limit] = {}
+    for limit in limits:
+        other = found.get((limit.unit, limit.per))
+        if other is None or limit.amount < other.amount:
+            found[limit.unit, limit.per] = limit
+    return found

@@ -1,0 +1,204 @@
+"""Holds over a path: all accounts or none, once, in the windows they were taken in."""
+
+from __future__ import annotations
+
+from policies.accounts import ENDED_MAX, Hold
+from policies.limits import Draw, Limit, Period, Posting, Refusal
+from proxy.types import Amounts
+from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, refusing, reserve, usd
+
+# --- reserve ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_account_of_the_path_holds() -> None:
+    found = accounts()
+    assert isinstance(reserve(found, "c/1", Draw(usd_nanos=40, tokens=20, requests=1)), Hold)
+    assert figures(found, "team:t") == [(0, 0, 40)]
+    assert figures(found, "key:k") == [(0, 0, 40), (0, 0, 1)]
+    assert figures(found, "agent:a") == [(0, 0, 20)]
+    assert figures(found, "run:r") == [(0, 0, 40)]
+
+
+def test_a_refusal_takes_nothing_from_any_account_and_names_each_limit_that_refused() -> None:
+    found = accounts()
+    answer = reserve(found, "c/1", Draw(usd_nanos=101, tokens=51, requests=1))
+    assert refusing(answer) == [("agent:a", "tokens", "floor"), ("run:r", "usd", "floor")]
+    assert isinstance(answer, Refusal) and answer.status == 402
+    held = [held for name in PATH for *_, held in figures(found, name)]
+    assert held == [0] * 5 and found.live == 0
+
+
+def test_live_holds_alone_are_told_apart_from_spent_money() -> None:
+    found = accounts()
+    reserve(found, "c/1", usd(60))
+    waiting = reserve(found, "c/2", usd(41))
+    assert refusing(waiting) == [("run:r", "usd", "held")]
+    assert isinstance(waiting, Refusal) and waiting.only_held and waiting.retry_after_s == 1.0
+    found.post("c/1", Amounts(usd_nanos=60))
+    assert refusing(reserve(found, "c/2", usd(41))) == [("run:r", "usd", "spent")]
+
+
+def test_a_refusal_says_when_the_window_resets() -> None:
+    found = accounts()
+    for number in range(3):
+        reserve(found, f"c/{number}", Draw(requests=1), at(15))
+        found.post(f"c/{number}", Amounts())
+    answer = reserve(found, "c/3", Draw(requests=1), at(20))
+    assert isinstance(answer, Refusal)
+    (short,) = answer.shortfalls
+    assert (short.limit, short.spent, short.held, short.needed, short.reason) == (3, 3, 0, 1, "spent")
+    assert (short.resets_wall, answer.retry_after_s, answer.status) == (START + 60, 40.0, 429)
+    assert short.period == Period("key:k", "requests", "minute", int(START) // 60, "key:k")
+    assert isinstance(reserve(found, "c/3", Draw(requests=1), at(60)), Hold)
+
+
+def test_a_repeat_of_an_id_returns_the_first_hold_and_holds_nothing_more() -> None:
+    found = accounts()
+    first = reserve(found, "c/1", usd(60))
+    assert reserve(found, "c/1", usd(99)) is first
+    found.post("c/1", Amounts(usd_nanos=10))
+    assert reserve(found, "c/1", usd(60)) is first, "also after its end"
+    assert figures(found, "run:r") == [(10, 0, 0)] and found.live == 0
+
+
+def test_a_refused_id_may_ask_again() -> None:
+    found = accounts()
+    assert isinstance(reserve(found, "c/1", usd(101)), Refusal)
+    assert isinstance(reserve(found, "c/1", usd(100)), Hold)
+
+
+def test_what_is_remembered_of_ended_holds_is_bounded() -> None:
+    found = accounts({})
+    for number in range(ENDED_MAX + 1):
+        reserve(found, f"c/{number}", usd(1))
+        found.void(f"c/{number}")
+    reserve(found, "c/0", usd(1))
+    assert found.live == 1
+    reserve(found, f"c/{ENDED_MAX}", usd(1))
+    assert found.live == 1
+
+
+def test_a_path_without_limits_is_held_and_posted_all_the_same() -> None:
+    found = accounts({})
+    hold = reserve(found, "c/1", usd(10**12))
+    assert isinstance(hold, Hold) and hold.periods == () and found.live == 1
+    assert found.post("c/1", Amounts(usd_nanos=1)) == Posting()
+    assert found.live == 0 and len(found) == 0
+
+
+# --- ending ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_settlement_is_ignored() -> None:
+    found = accounts()
+    reserve(found, "c/1", usd(60))
+    assert found.post("c/1", Amounts(usd_nanos=50)) is not None
+    assert found.post("c/1", Amounts(usd_nanos=50)) is None
+    assert not found.void("c/1")
+    assert found.extend("c/1", usd(70), wall=START) is None
+    assert figures(found, "run:r") == [(50, 0, 0)]
+
+
+def test_a_void_returns_all_of_the_hold() -> None:
+    found = accounts()
+    reserve(found, "c/1", Draw(usd_nanos=60, tokens=9, requests=1))
+    assert found.void("c/1")
+    assert figures(found, "key:k") == [(0, 0, 0), (0, 0, 0)]
+    assert figures(found, "agent:a") == [(0, 0, 0)]
+
+
+def test_a_request_counts_as_soon_as_anything_was_sent_even_at_no_cost() -> None:
+    found = accounts()
+    reserve(found, "c/1", usd(60))
+    found.post("c/1", Amounts())
+    assert figures(found, "key:k") == [(0, 0, 0), (1, 0, 0)]
+
+
+def test_concurrency_is_returned_at_the_end_and_never_spent() -> None:
+    found = accounts({"key": (Limit("concurrency", 1),)})
+    for number in range(3):
+        assert isinstance(reserve(found, f"c/{number}", Draw(concurrency=1)), Hold)
+        assert refusing(reserve(found, "other", Draw(concurrency=1))) == [("key:k", "concurrency", "held")]
+        found.post(f"c/{number}", Amounts(usd_nanos=5, tokens=5))
+    assert figures(found, "key:k") == [(0, 0, 0)]
+
+
+def test_each_limit_pays_an_excess_with_its_own_room() -> None:
+    found = accounts()
+    reserve(found, "c/1", usd(60))
+    posting = found.post("c/1", Amounts(usd_nanos=130, tokens=0))
+    assert posting is not None
+    assert [(over.period.account, over.amount) for over in posting.overruns] == [("run:r", 30)]
+    assert figures(found, "team:t") == [(130, 0, 0)]
+    assert figures(found, "run:r") == [(100, 30, 0)]
+    assert refusing(reserve(found, "c/2", Draw())) == [("run:r", "usd", "overrun")]
+
+
+def test_crossings_are_returned_with_the_posting_that_made_them() -> None:
+    found = accounts()
+    reserve(found, "c/1", usd(80))
+    posting = found.post("c/1", Amounts(usd_nanos=80))
+    assert posting is not None
+    told = [(crossing.period.account, crossing.percent) for crossing in posting.crossings]
+    assert told == [("run:r", 50), ("run:r", 80)]
+
+
+def test_a_hold_belongs_to_the_windows_it_was_taken_in() -> None:
+    found = accounts()
+    hold = reserve(found, "c/1", usd(60), at(DAY - 1))
+    assert isinstance(hold, Hold)
+    tomorrow = at(DAY + 1)
+    assert figures(found, "key:k", tomorrow) == [(0, 0, 0), (0, 0, 0)]
+    found.post("c/1", Amounts(usd_nanos=60))
+    assert figures(found, "key:k", tomorrow) == [(0, 0, 0), (0, 0, 0)]
+    assert figures(found, "team:t", tomorrow) == [(60, 0, 0)]
+    assert {period.account: period.id for period in hold.periods if period.per == "day"} == {
+        "key:k": found.state("key:k", at=tomorrow)[0].period.id - 1
+    }
+
+
+def test_a_clock_set_back_reopens_nothing_and_one_set_forward_opens_the_next_early() -> None:
+    found = accounts({"key": (Limit("usd", 100, "day"),)})
+    for id, day in (("today", 0), ("tomorrow", 1)):
+        assert isinstance(reserve(found, id, usd(100), at(day * DAY)), Hold)
+        found.post(id, Amounts(usd_nanos=100))
+    assert refusing(reserve(found, "back", usd(1), at(0))) == [("key:k", "usd", "spent")]
+    assert refusing(reserve(found, "then", usd(1), at(DAY + 5))) == [("key:k", "usd", "spent")]
+    assert isinstance(reserve(found, "after", usd(1), at(2 * DAY)), Hold)
+
+
+def test_holds_past_their_time_are_told_until_someone_ends_them() -> None:
+    found = accounts()
+    hold = reserve(found, "c/1", usd(60))
+    assert found.expire(59.9) == ()
+    assert found.expire(60.0) == found.expire(61.0) == (hold,)
+    assert figures(found, "run:r") == [(0, 0, 60)], "they are never voided by themselves"
+    found.post("c/1", Amounts(usd_nanos=60))
+    assert found.expire(100.0) == ()
+
+
+# --- extend ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_raised_under_the_same_test_and_never_lowered() -> None:
+    found = accounts()
+    reserve(found, "c/1", Draw(usd_nanos=60, tokens=5))
+    raised = found.extend("c/1", Draw(usd_nanos=90), wall=START)
+    assert isinstance(raised, Hold) and (raised.draw.usd_nanos, raised.draw.tokens) == (90, 5)
+    assert figures(found, "agent:a") == [(0, 0, 5)] and figures(found, "run:r") == [(0, 0, 90)]
+    answer = found.extend("c/1", Draw(usd_nanos=101, tokens=6), wall=START)
+    assert refusing(answer) == [("run:r", "usd", "floor")], "its own hold is not in its way"
+    assert isinstance(answer, Refusal) and (answer.shortfalls[0].held, answer.shortfalls[0].needed) == (0, 101)
+    assert figures(found, "agent:a") == [(0, 0, 5)] and figures(found, "run:r") == [(0, 0, 90)]
+    found.post("c/1", Amounts(usd_nanos=70, tokens=2))
+    assert figures(found, "agent:a") == [(2, 0, 0)] and figures(found, "run:r") == [(70, 0, 0)]
+
+
+def test_a_soft_limit_holds_less_and_is_raised_alone() -> None:
+    found = accounts({"key": (Limit("usd", 100, soft=True),), "agent": (Limit("usd", 100),)})
+    reserve(found, "c/1", Draw(usd_nanos=80, soft_usd_nanos=20))
+    assert figures(found, "key:k") == [(0, 0, 20)] and figures(found, "agent:a") == [(0, 0, 80)]
+    found.extend("c/1", Draw(usd_nanos=80, soft_usd_nanos=40), wall=START)
+    assert figures(found, "key:k") == [(0, 0, 40)] and figures(found, "agent:a") == [(0, 0, 80)]
+    found.post("c/1", Amounts(usd_nanos=50))
+    assert figures(found, "key:k") == figures(found, "agent:a") == [(50, 0, 0)]

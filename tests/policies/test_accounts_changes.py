@@ -1,0 +1,143 @@
+"""Limits that change, money that is added, what the ledger knows, and what is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.accounts import Accounts, Hold
+from policies.limits import Draw, Limit, Period, Totals, Unit
+from policies.roster import KEPT_LEAST, Bounds
+from proxy.types import Amounts
+from tests.policies.rulebook import DAY, LIMITS, PATH, Rules, accounts, at, figures, refusing, reserve, usd
+
+# --- limits that change ----------------------------------------------------------------------------------------------
+
+
+def test_a_limit_lowered_below_what_is_spent_refuses_from_then_on() -> None:
+    found = accounts()
+    reserve(found, "c/1", usd(60))
+    reserve(found, "c/2", usd(20))
+    found.post("c/1", Amounts(usd_nanos=60))
+    found.replace(Rules({**LIMITS, "agent": (Limit("usd", 50, "run"),)}))
+    assert refusing(reserve(found, "c/3", usd(1))) == [("run:r", "usd", "lowered")]
+    found.post("c/2", Amounts(usd_nanos=20))
+    assert figures(found, "run:r") == [(80, 0, 0)], "a hold taken before pays its call"
+    found.replace(Rules(LIMITS))
+    assert isinstance(reserve(found, "c/3", usd(20)), Hold)
+
+
+def test_a_limit_that_turns_soft_ends_its_holds_as_they_were_taken() -> None:
+    found = accounts({"key": (Limit("usd", 100),)})
+    reserve(found, "c/1", Draw(usd_nanos=80, soft_usd_nanos=20))
+    found.replace(Rules({"key": (Limit("usd", 100, soft=True),)}))
+    found.void("c/1")
+    assert figures(found, "key:k") == [(0, 0, 0)]
+
+
+def test_a_top_up_counts_once_for_the_open_windows_and_lifts_the_block() -> None:
+    found = accounts({"agent": (Limit("usd", 100, "run"), Limit("usd", 200, "day")), "key": (Limit("usd", 150),)})
+    reserve(found, "c/1", usd(100))
+    found.post("c/1", Amounts(usd_nanos=101))
+    assert refusing(reserve(found, "c/2", usd(9))) == [("run:r", "usd", "overrun")]
+    for _ in range(2):
+        (period,) = found.topup("t1", "run:r", unit="usd", amount=60, at=at())
+    assert (period.account, period.carrier) == ("run:r", "agent:a")
+    assert found.left(("run:r",), "usd", at=at()) is None, "the limit is the agent's: it needs the path"
+    assert found.left(PATH, "usd", at=at()) == 49, "still bounded by the parents"
+    assert isinstance(reserve(found, "c/2", usd(49)), Hold)
+    assert found.state("run:r", at=at())[0].limit == 160
+
+
+def test_a_top_up_is_gone_with_its_window() -> None:
+    found = accounts({"key": (Limit("usd", 100, "day"),)})
+    found.topup("t1", "key:k", unit="usd", amount=60, at=at())
+    assert found.left(PATH, "usd", at=at()) == 160
+    assert found.left(PATH, "usd", at=at(DAY)) == 100
+
+
+def test_a_top_up_that_finds_no_limit_may_be_asked_again() -> None:
+    found = accounts()
+    assert found.topup("t1", "run:r", unit="usd", amount=5, at=at()) == ()
+    reserve(found, "c/1", usd(1))
+    assert len(found.topup("t1", "run:r", unit="usd", amount=5, at=at())) == 1
+    with pytest.raises(ValueError):
+        found.topup("t2", "run:r", unit="usd", amount=0, at=at())
+
+
+# --- what the ledger knows -------------------------------------------------------------------------------------------
+
+
+def test_a_late_bill_is_booked_where_the_window_is_still_open() -> None:
+    found = accounts()
+    hold = reserve(found, "c/1", usd(60))
+    assert isinstance(hold, Hold)
+    found.post("c/1", Amounts(usd_nanos=60))
+    posting = found.adjust(hold.periods, Amounts(usd_nanos=70), at=at(DAY))
+    assert figures(found, "key:k", at(DAY)) == [(0, 0, 0), (0, 0, 0)], "a closed window blocks nobody"
+    assert figures(found, "run:r") == [(100, 30, 0)]
+    assert [(over.period.account, over.amount) for over in posting.overruns] == [("run:r", 30)]
+    assert [crossing.percent for crossing in posting.crossings] == [80, 100]
+    found.adjust(hold.periods, Amounts(usd_nanos=-30), at=at(DAY))
+    assert figures(found, "run:r") == [(100, 0, 0)]
+    assert figures(found, "agent:a") == [(0, 0, 0)]
+
+
+def test_balances_are_restored_as_they_stood() -> None:
+    before = accounts()
+    reserve(before, "c/1", usd(60))
+    before.post("c/1", Amounts(usd_nanos=110, tokens=7))
+    before.topup("t1", "run:r", unit="usd", amount=5, at=at())
+    after = accounts()
+    for name in PATH:
+        for standing in before.state(name, at=at()):
+            assert after.seed(standing.period, standing.totals, at=at())
+    for name in PATH:
+        assert after.state(name, at=at()) == before.state(name, at=at())
+    assert isinstance(reserve(after, "c/2", Draw()), Hold), "the block was lifted before"
+
+
+def test_unresolved_money_counts_as_spent() -> None:
+    found = accounts()
+    found.seed(Period("run:r", "usd", "run", 0, "agent:a"), Totals(spent=20, unresolved=50), at=at())
+    assert found.left(PATH, "usd", at=at()) == 30
+    assert refusing(reserve(found, "c/1", usd(31))) == [("run:r", "usd", "spent")]
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("unit", "left"), [("usd", 40), ("tokens", 41), ("requests", 2), ("steps", None)])
+def test_left_is_the_least_that_any_limit_has_free(unit: Unit, left: int | None) -> None:
+    found = accounts()
+    reserve(found, "c/1", Draw(usd_nanos=60, tokens=9, requests=1))
+    assert found.left(PATH, unit, at=at()) == left
+
+
+def test_nothing_is_left_of_a_blocked_account() -> None:
+    found = accounts({"key": (Limit("usd", 100),)})
+    reserve(found, "c/1", usd(60))
+    reserve(found, "c/2", usd(40))
+    found.post("c/1", Amounts(usd_nanos=61))
+    found.void("c/2")
+    assert found.left(PATH, "usd", at=at()) == 0
+
+
+def test_a_strict_limit_makes_the_call_strict() -> None:
+    found = accounts({"key": (Limit("usd", 100, hold="strict"),)})
+    assert found.strict(PATH, at=at()) and not found.strict(("agent:a",), at=at())
+
+
+def test_an_account_is_shown_before_its_first_call() -> None:
+    (standing,) = accounts().state("team:t", at=at())
+    assert (standing.limit, standing.totals, standing.held, standing.resets_wall) == (1_000, Totals(), 0, None)
+    assert accounts().state("nobody", at=at()) == ()
+
+
+def test_runs_pushed_out_early_are_counted() -> None:
+    found = Accounts(Rules(LIMITS), Bounds(runs_max=KEPT_LEAST))
+    for number in range(KEPT_LEAST + 2):
+        reserve(found, f"c/{number}", Draw(usd_nanos=1), path=("agent:a", f"run:{number}"))
+        found.post(f"c/{number}", Amounts(usd_nanos=1))
+    assert found.dropped_early == 2
+    assert len(found) == KEPT_LEAST + 1
+    assert repr(found).startswith("Accounts(0 holds")
