@@ -21,6 +21,7 @@ ERROR_BODY_MAX = 256 * 1024
 AFTER_END_S = 1.0  # how long bytes after the end marker are read, for usage only
 JSON_ONLY = frozenset({"chat", "completions", "embeddings", "moderations", "rerank", "responses"})
 PASSED_PREFIXES = ("x-ratelimit-", "openai-", "retry-after")
+PASSED_MAX, PASSED_CHARS_MAX = 32, 1_024  # of an upstream's headers: more is no hint
 PASSED_NAMES = frozenset({"x-should-retry", "x-request-id", "content-disposition", "content-language"})
 
 
@@ -216,9 +217,9 @@ def _passed_headers(headers: Mapping[str, str], provider: Provider) -> tuple[tup
     passed = []
     for name, value in headers.items():
         lower = name.lower()
-        if lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES):
+        if (lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES)) and len(value) <= PASSED_CHARS_MAX:
             passed.append((lower, _clean(provider, value)))
-    return tuple(passed)
+    return tuple(passed[:PASSED_MAX])
 
 
 def _clean(provider: Provider, text: str) -> str:

@@ -199,7 +199,10 @@ def decision(call: Fields, attempts: Sequence[Fields]) -> list[str]:
     words = []
     if call["plan_mode"]:
         words.append(f"planned: {call['plan_mode']} over {call['plan_targets']} ({call['plan_reason']})")
-    words.extend(_attempt_in_words(attempt) for attempt in attempts)
+    for attempt in attempts:
+        words.append(_attempt_in_words(attempt))
+        if "held" in str(attempt.get("usage_flags") or "").split():
+            words.append(f"attempt {attempt['number']}: its end is not known, so all that was held for it is charged")
     if not attempts:
         words.append("nothing was sent to any provider")
     words.append(_end_in_words(call))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.flow.world import KEY, PROVIDER_KEY, REPLY, World, plain, streaming
+from tests.flow.world import KEY, PROVIDER_KEY, REPLY, Peer, World, plain, streaming
 
 
 async def test_a_reply_comes_back_byte_for_byte_and_is_priced() -> None:
@@ -86,3 +86,15 @@ async def test_a_second_request_on_one_connection_is_served() -> None:
         first, second = await read_response(reader), await read_response(reader)
         assert (first.body, second.body) == (REPLY, REPLY)
         assert len(world.outcomes) == 2
+
+
+async def test_a_flood_of_hints_is_not_passed_on() -> None:
+    async def flood(peer: Peer) -> None:
+        hints = "".join(f"x-ratelimit-{number}: {'y' * 900}\r\n" for number in range(100))
+        await peer.reply(REPLY, headers=hints + f"x-ratelimit-long: {'z' * 5000}\r\n")
+
+    async with World(flood) as world:
+        response = await world.request()
+        passed = [name for name in response.headers if name.startswith("x-ratelimit-")]
+        assert len(passed) <= 32
+        assert "x-ratelimit-long" not in passed

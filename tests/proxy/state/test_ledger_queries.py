@@ -286,3 +286,10 @@ async def test_a_request_is_found_by_the_id_that_its_upstream_gave_it(tmp_path: 
     assert found is not None
     assert found.fields["request_id"] == "mine"
     assert await asked.request("req_upstream_8") is None
+
+
+async def test_an_attempt_charged_as_held_says_so(tmp_path: Path) -> None:
+    held = attempt(usage=Usage(input_uncached=10, output=500, source="estimated", flags=("held",)))
+    detail = await reports(tmp_path, outcome(call("r"), held)).request("r")
+    assert detail is not None
+    assert any("all that was held for it is charged" in sentence for sentence in detail.decision)
