@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from proxy.config.load import Config
 
+FREE = "sim-small"  # what a first try should cost
+ADMIN_PORT = 8081  # where the reports look by themselves
+
 
 def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, open_gate: bool) -> str:
     """`urls` of the data and of the admin listener; `open_gate`: any key is accepted."""
     data_url, admin_url = urls
     names = [name for name in config.models if not name.endswith("*")]
-    model = names[0] if names else next(iter(config.models), "MODEL").replace("*", "MODEL")
+    named = names[0] if names else next(iter(config.models), "MODEL").replace("*", "MODEL")
+    model = FREE if FREE in names else named
+    where = "" if config.admin.port == ADMIN_PORT else f" --admin {admin_url}"
     key = "sk-anything" if open_gate else "$HEADGATE_KEY"
     opens = "any: there is none yet, and only this machine can reach the gate" if open_gate else "one of the gate's own"
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
@@ -21,8 +26,8 @@ def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, o
         f"  admin      {admin_url}   (metrics, spend, runs)",
         *(f"  note       {notice}" for notice in notices),
         "Try it:",
-        f"  curl {data_url}/agents/me/v1/chat/completions -H 'Authorization: Bearer {key}' \\",
+        f'  curl {data_url}/agents/me/v1/chat/completions -H "Authorization: Bearer {key}" \\',
         f"    -H 'Content-Type: application/json' -d '{body}'",
-        "Then: headgate spend",
+        f"Then: headgate spend{where}",
     ]
     return "\n".join(lines)

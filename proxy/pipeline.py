@@ -115,14 +115,14 @@ class Pipeline:
         # The ledger next: what cannot be recorded must not be spent.
         if not parts.ledger_accepting():
             raise ProxyError("ledger_unavailable", "The ledger cannot take new calls now.", retry_after_s=1.0)
-        # The plan before the permission: what an agent may use are configured names, and the plan knows them.
+        # The permission before the plan: who may not use a model need not learn whether it has a price.
+        rules = snapshot.rules(call.identity.agent)
+        refusal = gates.allowed(call, rules.models) if call.route else None
+        if refusal is not None:
+            raise refusal
         plan = snapshot.planner.plan(call)
         if isinstance(plan, ProxyError):
             raise plan
-        rules = snapshot.rules(call.identity.agent)
-        refusal = gates.allowed(call, rules.models)
-        if refusal is not None:
-            raise refusal
         record.plan = plan
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         timeouts = Timeouts(rules.first_token_timeout_s, snapshot.limits.reply_bytes_max)

@@ -188,6 +188,9 @@ def _runs_lines(answer: Runs, page: Page) -> Iterator[str]:
         )
         for row in answer.rows
     ]
+    if not rows:
+        yield "no runs yet: a call belongs to one when its base URL says so, .../agents/NAME/runs/RUN/v1"
+        return
     yield from page.table(("run", "agents", "last", "wall", "calls", "errors", "tokens", "cost"), rows)
 
 

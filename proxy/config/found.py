@@ -1,7 +1,7 @@
 """The configuration of `headgate up`: made from what is there instead of from a file.
 
 Vendors count when the environment has their usual key, engines when something that lists models answers on their usual
-loopback port; with neither, simulated models answer. Each is reachable as `name/model`; names that can only mean one
+loopback port; simulated models answer beside them. Each is reachable as `name/model`; names that can only mean one
 of them are reachable plainly, so that an agent needs nothing but another base URL. What the process may look at is
 handed in.
 """
@@ -67,8 +67,7 @@ def discovered(environment: Mapping[str, str], probe: Probe, overrides: Mapping[
         models = probe(port)
         if models is not None:
             survey.engine(engine, port, models)
-    if not survey.providers:
-        survey.simulated()
+    survey.simulated(alone=not survey.providers)
     survey.secrets(environment)
     for variable, whose in OTHER_DIALECTS.items():
         if environment.get(variable):
@@ -110,8 +109,9 @@ class _Survey:
         if port == OWN_PORT:
             self._set("server", "port", OTHER_PORT, f"port {OWN_PORT} is taken")
 
-    def simulated(self) -> None:
-        origin = "nothing else was found"
+    def simulated(self, *, alone: bool) -> None:
+        """Always there: a first try should cost nothing, whatever else answers."""
+        origin = "built in"
         self._provider("simulated", {"kind": "simulated"}, origin)
         prices: dict[str, Value] = {}
         for model, (price_in, price_out) in SIMULATED.items():
@@ -119,7 +119,10 @@ class _Survey:
             prices[f"simulated/{model}"] = {"input_usd_per_mtok": price_in, "output_usd_per_mtok": price_out}
         self._set("pricing", "overrides", prices, origin)
         names = " and ".join(SIMULATED)
-        self.notices.append(f"no provider key and no engine was found: {names} are SIMULATED, answers are made up")
+        if alone:
+            self.notices.append(f"no provider key and no engine was found: {names} are SIMULATED, answers are made up")
+        else:
+            self.notices.append(f"{names} are SIMULATED: for a first try, their answers are made up and cost nothing")
 
     def secrets(self, environment: Mapping[str, str]) -> None:
         if key := environment.get("HEADGATE_KEY"):

@@ -246,7 +246,7 @@ def outcome_row(seq: int, outcome: Outcome) -> Row:
 def _targets(steps: tuple[tuple[Target, ...], ...]) -> str:
     if len(steps) == 1 and len(steps[0]) == 1:
         return steps[0][0].id
-    return " > ".join([target.id for step in steps for target in step])
+    return " | ".join([target.id for step in steps for target in step])
 
 
 NOT_BILLED: Row = (ABSENT,) * (len(TOKEN_CLASSES) + 2)

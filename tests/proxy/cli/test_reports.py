@@ -132,7 +132,7 @@ async def test_explain_tells_decisions_and_the_arithmetic(tmp_path: Path, capsys
     assert capsys.readouterr().out.splitlines() == [
         "request r1 at 2023-11-14T22:13:20.000Z",
         "agent a, run -, key k, model smart",
-        "planned: single over up/model > other/model (as configured)",
+        "planned: single over up/model | other/model (as configured)",
         "attempt 1 (first) went to up/model after 0.250 s: success in 1.500 s, status 200, first event after 0.500 s",
         "answered 200 by primary in 2.000 s, of which 1.500 s waiting for upstreams",
         "attempt 1: usage reported, price test",

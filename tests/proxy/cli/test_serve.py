@@ -57,5 +57,5 @@ def test_what_is_found_is_looked_for_anew_at_each_load() -> None:
     assert set(source.load().providers) == {"simulated"}
     assert "SIMULATED" in "\n".join(source.notices())
     engines[8000] = ("qwen3",)
-    assert set(source.load().providers) == {"vllm"}
+    assert set(source.load().providers) == {"vllm", "simulated"}
     assert source.load().admin.port == 7

@@ -32,7 +32,8 @@ def test_with_nothing_there_simulated_models_answer_and_say_so() -> None:
 @pytest.mark.parametrize("engine", VENDORS)
 def test_a_vendors_key_makes_it_reachable_at_its_own_address(engine: str) -> None:
     told = found({VENDORS[engine].variable: CANARY})
-    (provider,) = told.config.providers.values()
+    assert set(told.config.providers) == {engine, "simulated"}
+    provider = told.config.providers[engine]
     assert isinstance(provider, OpenAIProvider)
     assert provider.api_key is not None
     assert (provider.base_url, provider.api_key.reveal()) == (ENGINES[engine].base_url, CANARY)
@@ -62,14 +63,15 @@ def test_engines_answer_for_the_models_they_list_without_a_price() -> None:
     told = found(engines={8000: ("qwen3", "bad name", "x*"), 11434: ("qwen3", "llama3:8b")})
     assert targets(told, "qwen3") == ["vllm/qwen3", "ollama/qwen3"]
     assert targets(told, "llama3:8b") == ["ollama/llama3:8b"]
-    assert set(told.config.models) == {"vllm/*", "ollama/*", "qwen3", "llama3:8b"}
+    always = {"simulated/*", "sim-small", "sim-large"}
+    assert set(told.config.models) == {"vllm/*", "ollama/*", "qwen3", "llama3:8b"} | always
     assert told.config.pricing.unknown == "allow"
     assert "unpriced" in "\n".join(told.notices)
 
 
 def test_an_engine_that_lists_thousands_fills_no_memory() -> None:
     told = found(engines={8000: tuple(f"m{number}" for number in range(5000))})
-    assert len(told.config.models) == 257
+    assert len(told.config.models) == 257 + 3
 
 
 def test_the_gate_makes_room_for_an_engine_on_its_own_port() -> None:

@@ -275,7 +275,7 @@ async def test_one_request_tells_attempts_price_and_decision(tmp_path: Path) -> 
     price = detail.attempts[0].price
     assert price is not None and (price.usd_nanos, len(price.lines)) == (20_000, 2)
     assert detail.attempts[1].price is None
-    assert detail.decision[0] == "planned: single over up/model > other/model (as configured)"
+    assert detail.decision[0] == "planned: single over up/model | other/model (as configured)"
     assert await LedgerReports(ledger, bill).request("unknown") is None
 
 

@@ -70,7 +70,7 @@ def test_every_field_of_a_call_stands_in_its_own_column(file: sqlite3.Connection
         "client_retry": 4,
         "trace_id": "c0ffee",
         "plan_mode": "single",
-        "plan_targets": "up/model > other/model",
+        "plan_targets": "up/model | other/model",
         "plan_reason": "as configured",
         "target": "up/model",
         "served_by": "primary",

@@ -71,7 +71,7 @@ def test_no_other_chain_is_longer(spans: list[tuple[int, int]]) -> None:
 
 CALL: Fields = {
     "plan_mode": "single",
-    "plan_targets": "up/a > up/b",
+    "plan_targets": "up/a | up/b",
     "plan_reason": "as configured",
     "status": 200,
     "error_code": None,
@@ -106,7 +106,7 @@ SERVED: Fields = FAILED | {
 
 def test_a_decision_tells_the_plan_every_attempt_and_the_end() -> None:
     assert decision(CALL, [FAILED, SERVED]) == [
-        "planned: single over up/a > up/b (as configured)",
+        "planned: single over up/a | up/b (as configured)",
         "attempt 1 (first) went to up/a after 0.001 s: upstream_overloaded after 0.500 s, status 429, "
         "counted as overload",
         "attempt 2 (retry) went to up/b after 0.600 s: success in 0.500 s, status 200, first event after 0.250 s",
