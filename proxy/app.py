@@ -44,6 +44,7 @@ from proxy.types import Usage
 from proxy.watching import measure_lag, watch_config, watch_keys
 
 Load = Callable[[], Config]
+NEED_RESTART = ("server", "admin", "data_dir")  # what a reload reads and cannot change
 
 
 class Gate:
@@ -134,6 +135,9 @@ class Gate:
             self.log.event("reload refused", "error", {"why": str(error)})
             return str(error)
         snapshot = assembled.snapshot
+        fixed = [name for name in NEED_RESTART if getattr(config, name) != getattr(self.config, name)]
+        if fixed:
+            self.log.event("restart needed", "warning", {"for": ", ".join(fixed)})
         self._learn_names(config, assembled)
         self.config, self._assembled = config, assembled
         self.metrics.reload_succeeded(self._clock.wall())

@@ -47,6 +47,7 @@ class Race:
                     raise
                 if delay > 0:
                     await asyncio.sleep(delay)
+                    record.upstream_s += delay  # the pause is the upstream's doing, not the gate's overhead
                 continue
             self._budget.deposit(self._bench.clock.now())
             record.served_by = "primary" if not tried else ("retry" if target in tried else "fallback")

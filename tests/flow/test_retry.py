@@ -179,6 +179,7 @@ async def test_a_hint_is_waited_for_on_the_same_target_and_passed_on_when_it_is_
         assert (response.status, response.headers["retry-after"]) == (429, "7")
         assert len(calls) == 2
         assert calls[1] - calls[0] >= 7
+        assert world.outcomes[0].duration_s - world.outcomes[0].upstream_s < 0.1, "the pause is no overhead of ours"
 
 
 async def test_a_redirect_is_not_followed() -> None:

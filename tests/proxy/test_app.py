@@ -155,6 +155,14 @@ def test_a_broken_configuration_is_refused_in_words_and_the_old_one_stays(gate: 
     assert b'headgate_config_reloads_total{result="error"} 1.0' in gate.get("/metrics", admin=True)[1]
 
 
+def test_a_reload_says_what_only_a_restart_can_change(gate: Process) -> None:
+    gate.config["admin"] = {"port": free_port()}
+    gate.write()
+    gate.signal(signal.SIGHUP)
+    gate.until(lambda: b'"event":"restart needed","for":"admin"' in gate.errors.read_bytes())
+    assert gate.get("/spend", admin=True)[0] == 200
+
+
 def slow_stream(gate: Process) -> urllib.request.Request:
     body = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
     url = f"http://127.0.0.1:{gate.port}/v1/chat/completions"
