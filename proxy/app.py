@@ -44,7 +44,7 @@ from proxy.types import Usage
 from proxy.watching import measure_lag, watch_config, watch_keys
 
 Load = Callable[[], Config]
-NEED_RESTART = ("server", "admin", "data_dir")  # what a reload reads and cannot change
+NEED_RESTART = ("server", "admin", "data_dir", "telemetry")  # what a reload reads and cannot change
 
 
 class Gate:

@@ -28,9 +28,7 @@ from proxy.types import Call
 
 # Where the gate itself closes an exchange that could have gone on: the provider's abort rule says what that costs.
 GAVE_UP = frozenset({"deadline_exceeded", "upstream_stalled"})
-
-
-LAST_WORDS_S = 1.0
+LAST_WORDS_S = 1.0  # for the calls that a stop has ended to tell their clients so
 
 
 class Parts(Struct, frozen=True):
@@ -70,10 +68,10 @@ class Pipeline:
             record.client_gone = True
             downstream.abort()
         except asyncio.CancelledError:
-            if not self._interrupted:
-                record.client_gone = True
+            if record.delivered or not self._interrupted:
+                record.client_gone = True  # unless it had its reply whole: `_close` knows
                 raise
-            task.uncancel()  # it was `interrupt`: the client is still there and is told
+            task.uncancel()  # it was `drain`: the client is still there and is told
             await self._tell(record, downstream, ProxyError("shutting_down", "The gate is stopping."))
         except Exception as defect:
             self._parts.on_defect(defect)

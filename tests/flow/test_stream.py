@@ -285,3 +285,19 @@ async def test_two_streams_on_one_connection_follow_each_other() -> None:
             response = await read_response(reader)
             assert response.complete
         assert len(world.upstreams[0].requests) == 2
+
+
+async def test_a_stop_adds_nothing_to_a_reply_that_was_delivered() -> None:
+    async def lingering(peer: Peer) -> None:
+        await peer.stream_head()
+        await peer.chunk(token("a") + FINISH + DONE)
+        await asyncio.sleep(1000)
+
+    async with World(lingering) as world:
+        reader, writer = await world.connect()
+        writer.write(head(STREAM, path="/v1/chat/completions") + STREAM)
+        response = await read_response(reader)
+        await world.pipeline.drain(0.0)  # while the gate still reads what may follow the end marker
+        assert response.complete
+        assert await reader.read() == b""
+        assert (world.outcomes[0].error_code, world.outcomes[0].client_gone) == (None, False)
