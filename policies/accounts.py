@@ -16,21 +16,17 @@ from msgspec.structs import replace
 
 from policies.limits import (
     Crossing,
-    Draw,
     Instant,
-    Overrun,
-    Period,
     Posting,
     Refusal,
     Rulebook,
     Shortfall,
     Standing,
     Totals,
-    Unit,
 )
 from policies.meter import Balance
 from policies.roster import Account, Bounds, Roster
-from proxy.types import Amounts
+from proxy.types import Amounts, Charge, Period, Unit
 
 ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
 TOPUPS_MAX: Final = 4_096
@@ -43,7 +39,7 @@ class Hold(Struct, frozen=True):
 
     id: str
     path: tuple[str, ...]
-    draw: Draw
+    draw: Amounts
     expires_at: float
     balances: tuple[Balance, ...]  # what it was taken from
     amounts: tuple[int, ...]  # one for each of them
@@ -78,7 +74,7 @@ class Accounts:
         """Runs whose count was lost to the bound on runs before they had been idle for long."""
         return self._roster.dropped_early
 
-    def reserve(self, id: str, path: tuple[str, ...], *, draw: Draw, at: Instant, ttl_s: float) -> Hold | Refusal:
+    def reserve(self, id: str, path: tuple[str, ...], *, draw: Amounts, at: Instant, ttl_s: float) -> Hold | Refusal:
         """All accounts of the path, or none. A repeat of a hold's id returns that hold, ended or not; a refusal took
         nothing, so asking again is a new question."""
         hold = self._live.get(id) or self._ended.get(id)
@@ -101,7 +97,7 @@ class Accounts:
         self._live[id] = hold
         return hold
 
-    def extend(self, id: str, total: Draw, *, wall: float) -> Hold | Refusal | None:
+    def extend(self, id: str, total: Amounts, *, wall: float) -> Hold | Refusal | None:
         """Raises a live hold to `total`, where that is more, in the windows it was taken in. None: it has ended."""
         hold = self._live.get(id)
         if hold is None:
@@ -125,16 +121,17 @@ class Accounts:
         if not hold.balances:
             return NOTHING
         figures = (used.usd_nanos, used.tokens, None, None, 0, used.usd_nanos)  # in the order of `limits.index`
-        overruns: list[Overrun] = []
+        charges: list[Charge] = []
         crossings: list[Crossing] = []
         for balance, held in zip(hold.balances, hold.amounts, strict=True):
             figure = figures[balance.index]
-            excess = balance.post(held, held if figure is None else figure)
-            if excess:
-                overruns.append(Overrun(balance.period, excess))
+            amount = held if figure is None else figure
+            overrun = balance.post(held, amount)
+            if amount:
+                charges.append(Charge(balance.period, amount, overrun))
             if balance.used >= balance.mark:
                 crossings += balance.crossings()
-        return Posting(tuple(overruns), tuple(crossings)) if overruns or crossings else NOTHING
+        return Posting(tuple(charges), tuple(crossings))
 
     def void(self, id: str) -> bool:
         """Nothing was sent, or it is known not to be billed. False: the hold has ended before."""
@@ -151,16 +148,15 @@ class Accounts:
 
     def adjust(self, periods: tuple[Period, ...], difference: Amounts, *, at: Instant) -> Posting:
         """Books what became known after a hold of these periods had ended. Closed windows block nobody: no effect."""
-        overruns: list[Overrun] = []
+        charges: list[Charge] = []
         crossings: list[Crossing] = []
         for period in periods:
             amount = {"usd": difference.usd_nanos, "tokens": difference.tokens}.get(period.unit, 0)
             for balance in self._roster.known(period.account, at):
                 if amount and balance.period == period:
-                    excess = balance.adjust(amount)
-                    overruns += [Overrun(period, excess)] if excess else []
+                    charges.append(Charge(period, amount, balance.adjust(amount)))
                     crossings += balance.crossings()
-        return Posting(tuple(overruns), tuple(crossings))
+        return Posting(tuple(charges), tuple(crossings))
 
     def topup(self, id: str, account: str, *, unit: Unit, amount: int, at: Instant) -> tuple[Period, ...]:
         """Raises the account's limits in `unit` for their open windows, and lifts what an overrun blocks. Returns what
@@ -232,6 +228,6 @@ def _shortfalls(balances: tuple[Balance, ...], needs: tuple[int, ...], own: tupl
     return tuple(balance.shortfall(need, held) for balance, need, held in each if not balance.admits(need))
 
 
-def _larger(one: Draw, other: Draw) -> Draw:
+def _larger(one: Amounts, other: Amounts) -> Amounts:
     usd, tokens, requests, steps, concurrency, soft = map(max, one.by_index, other.by_index)
-    return Draw(usd, tokens, requests, steps, concurrency, soft)
+    return Amounts(usd, tokens, requests, steps, concurrency, soft)

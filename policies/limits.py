@@ -6,14 +6,14 @@ account has is the rulebook's word; whether they admit a call is decided by `pol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
-from policies.windows import Per, zone
+from policies.windows import zone
+from proxy.types import Charge, Per, Period, Unit
 
-Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 HoldMode = Literal["estimated", "strict"]
 Reason = Literal["spent", "held", "floor", "overrun", "lowered"]
 
@@ -46,41 +46,25 @@ class Rulebook(Protocol):
     def limits(self, account: str) -> tuple[Limit, ...]: ...
 
 
+class LimitsByName(Struct, frozen=True):
+    """A rulebook: limits by the account's name, or else by its kind (the part before the colon)."""
+
+    named: Mapping[str, tuple[Limit, ...]] = {}
+    by_kind: Mapping[str, tuple[Limit, ...]] = {}
+
+    def limits(self, account: str) -> tuple[Limit, ...]:
+        found = self.named.get(account)
+        return self.by_kind.get(account.partition(":")[0], ()) if found is None else found
+
+
 class Instant(Struct, frozen=True):
     now: float  # monotonic seconds: how long a hold lives
     wall: float  # seconds since 1970: which window is open
 
 
-class Draw(Struct, frozen=True):
-    """What a call asks for before it is sent."""
-
-    usd_nanos: int = 0
-    tokens: int = 0
-    requests: int = 0
-    steps: int = 0
-    concurrency: int = 0
-    soft_usd_nanos: int | None = None  # what soft limits hold; None: the same as the others
-
-    @property
-    def by_index(self) -> tuple[int, int, int, int, int, int]:
-        """In the order of `index`."""
-        soft = self.usd_nanos if self.soft_usd_nanos is None else self.soft_usd_nanos
-        return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
-
-
 def index(limit: Limit) -> int:
-    """Where the figure that a limit looks at stands in a draw."""
+    """Where the figure that a limit looks at stands in `Amounts.by_index`."""
     return 5 if limit.soft else ("usd", "tokens", "requests", "steps", "concurrency").index(limit.unit)
-
-
-class Period(Struct, frozen=True):
-    """The name of one window of one limit on one account: what a ledger row, a seed and an adjustment refer to."""
-
-    account: str
-    unit: Unit
-    per: Per
-    id: int
-    carrier: str  # whose limit it is: the account itself, or one above it (`per: run`)
 
 
 class Totals(Struct, frozen=True):
@@ -143,13 +127,6 @@ class Refusal(Struct, frozen=True):
         return None if shortfall.resets_wall is None else max(0.0, shortfall.resets_wall - self.wall)
 
 
-class Overrun(Struct, frozen=True):
-    """What a call cost above its hold and above everything that was free."""
-
-    period: Period
-    amount: int
-
-
 class Crossing(Struct, frozen=True):
     """A share of a limit that was reached, told once a window."""
 
@@ -158,7 +135,7 @@ class Crossing(Struct, frozen=True):
 
 
 class Posting(Struct, frozen=True):
-    overruns: tuple[Overrun, ...] = ()
+    charges: tuple[Charge, ...] = ()
     crossings: tuple[Crossing, ...] = ()
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from math import inf
 
-from policies.limits import Crossing, Limit, Period, Reason, Shortfall, Standing, Totals, index
+from policies.limits import Crossing, Limit, Reason, Shortfall, Standing, Totals, index
 from policies.windows import window
+from proxy.types import Period
 
 PERCENTS = (50, 80, 100)
 

@@ -15,9 +15,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from policies.limits import Instant, Limit, Period, Rulebook, Totals, Unit, tightest
+from policies.limits import Instant, Limit, Rulebook, Totals, tightest
 from policies.meter import Balance, Meter
-from policies.windows import Per
+from proxy.types import Per, Period, Unit
 
 RUN: Final = "run:"
 CHARTS_MAX: Final = 50_000  # what is remembered of paths; forgetting them loses no money

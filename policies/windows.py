@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]
+from proxy.types import Per
+
 Calendar = Literal["day", "week", "month"]
 
 MINUTE_S: Final = 60
@@ -113,3 +114,8 @@ def _moved_at(before: int, after: int, zone: tzinfo) -> int:
 def _offset_s(second: int, zone: tzinfo) -> int:
     offset = datetime.fromtimestamp(second, zone).utcoffset() or timedelta()
     return floor(offset.total_seconds())
+
+
+def iso(wall: float) -> str:
+    """An instant as RFC 3339 text in UTC, to the second."""
+    return datetime.fromtimestamp(floor(wall), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

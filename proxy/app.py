@@ -17,12 +17,16 @@ from typing import BinaryIO
 
 from msgspec import structs
 
+from policies.accounts import Accounts
 from policies.retry import AttemptBudget
 from pricing.book import Bill, explain
 from proxy.assemble import Assembled, Tools, Transports, assemble
+from proxy.budget_news import BudgetNews
+from proxy.budgets import Budgets, Waiting
 from proxy.clock import Clock, day_wall
 from proxy.config.check import is_loopback
 from proxy.config.load import Config, ConfigError, effective
+from proxy.config.values import usd_nanos
 from proxy.counting import Counting
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.attempt import Bench
@@ -33,7 +37,6 @@ from proxy.pipeline import Parts, Pipeline
 from proxy.state.keys import Keyring, KeyStore, KeyStoreError, load_pepper
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
-from proxy.state.store import MemoryStore
 from proxy.surfaces.admin import AdminServices, admin_app
 from proxy.surfaces.llm import Services, Surface
 from proxy.surfaces.server import Edges, Server
@@ -78,7 +81,7 @@ class Gate:
         self._tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={})
         self._assembled = assemble(config, self._tools, self._keyring(config))
         self.metrics = self._new_metrics(self._assembled, demo=log_to is not None)
-        self.store = MemoryStore()
+        self.budgets = self._new_budgets(config)
         self.pipeline = self._new_pipeline(config)
         surface = Surface(
             Services(
@@ -140,6 +143,7 @@ class Gate:
             self.log.event("restart needed", "warning", {"for": ", ".join(fixed)})
         self._learn_names(config, assembled)
         self.config, self._assembled = config, assembled
+        self.budgets.accounts.replace(assembled.rulebook)
         self.metrics.reload_succeeded(self._clock.wall())
         self.log.event("reloaded", "info", {"version": snapshot.version})
         return None
@@ -168,9 +172,14 @@ class Gate:
         metrics.set("prices_timestamp_seconds", day_wall(assembled.targets.book_about.date))
         return metrics
 
+    def _new_budgets(self, config: Config) -> Budgets:
+        tolerance = usd_nanos(config.budgets.overrun_tolerance_usd)
+        accounts = Accounts(self._assembled.rulebook, overrun_tolerance_usd_nanos=tolerance)
+        waiting = Waiting(config.budgets.wait_s, config.budgets.waiting_max)
+        return Budgets(accounts, self._clock, BudgetNews(self.log), waiting)
+
     def _new_pipeline(self, config: Config) -> Pipeline:
         bench = Bench(
-            store=self.store,
             clock=self._clock,
             count_text=self._counting.count,
             started=self.metrics.attempt_started,
@@ -182,6 +191,7 @@ class Gate:
                 clock=self._clock,
                 dialect=self._tools.dialect,
                 race=Race(bench, AttemptBudget(config.defaults.retry.budget)),
+                store=self.budgets,
                 finish=Finish(self._clock, observers, self._observer_failed),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.ledger.accepting,

@@ -11,13 +11,14 @@ from functools import partial
 
 from msgspec import Struct, structs
 
+from policies.limits import Limit, LimitsByName
 from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
 from pricing.book import PriceBook, load
 from proxy.clock import Clock, today
 from proxy.config.load import Config
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
-from proxy.config.schema import Agent, Defaults, Model, TargetChoice
+from proxy.config.schema import Agent, Budget, Defaults, Model, TargetChoice
 from proxy.dialects.base import Dialect
 from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES
@@ -69,6 +70,7 @@ class Prices(Struct, frozen=True):
 
 class Assembled(Struct, frozen=True):
     snapshot: Snapshot
+    rulebook: LimitsByName
     targets: Targets
     metered: tuple[Target, ...]
 
@@ -87,7 +89,21 @@ def assemble(config: Config, tools: Tools, keyring: Keyring) -> Assembled:
         default_rules=_rules(config.defaults, None),
         limits=_limits(config),
     )
-    return Assembled(snapshot, targets, metered_targets(config, snapshot.planner.routes))
+    return Assembled(snapshot, rulebook(config, keyring), targets, metered_targets(config, snapshot.planner.routes))
+
+
+def rulebook(config: Config, keyring: Keyring) -> LimitsByName:
+    """The limits of every account that has some; what an agent leaves out is as under `defaults`."""
+    found = {f"agent:{name}": _limits_of(agent.budget) for name, agent in config.agents.items()}
+    found |= {f"team:{name}": _limits_of(team.budget) for name, team in config.teams.items()}
+    for key in config.keys:
+        if key.key is not None and key.budget and (record := keyring.identify(key.key.reveal())) is not None:
+            found[f"key:{record.id}"] = _limits_of(key.budget)
+    return LimitsByName(found, {"agent": _limits_of(config.defaults.budget)})
+
+
+def _limits_of(budget: Iterable[Budget]) -> tuple[Limit, ...]:
+    return tuple(each.limit() for each in budget)
 
 
 def metered_targets(config: Config, routes: Routes) -> tuple[Target, ...]:

@@ -7,6 +7,7 @@ what was wrong and what would mend it; they never hold a key or a prompt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -97,6 +98,7 @@ class ProxyError(Exception):
         passed: Passed | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         sent: bool = True,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         rule = CODES[code]
@@ -111,6 +113,7 @@ class ProxyError(Exception):
         self.retry_after_s = retry_after_s
         self.passed = passed
         self.headers = headers  # the upstream's hints that the client may see
+        self.details = details or {}  # further members of the error object, in any dialect
         self.forwarded = False  # the client has the upstream's own error event; it is not said again
         self.sent = sent  # False: not one byte reached the upstream, so nothing can have been billed
 

@@ -51,6 +51,7 @@ class Finish:
     async def finish(self, record: Record, config_version: str) -> None:
         for exchange in tuple(record.open):
             await exchange.end("abandoned")
+        record.purse.close()
         outcome = self._outcome(record, config_version)
         self.ended += 1
         for name, observer in self._observers:
@@ -78,4 +79,5 @@ class Finish:
             bytes_out=record.bytes_out,
             client_gone=record.client_gone,
             config_version=config_version,
+            charges=record.purse.charges,
         )

@@ -25,6 +25,8 @@ def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -
         ("x-headgate-served-by", record.served_by),
         ("x-headgate-overhead-ms", f"{max(0.0, overhead_s) * 1000:.2f}"),
     ]
+    if exchange.clamped_to is not None:
+        headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
     if not record.open and (cost := _cost(record)) is not None:
         headers.append(("x-headgate-cost-usd", usd(cost)))
     return headers

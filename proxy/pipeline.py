@@ -12,22 +12,25 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from policies import gates
+from policies import budget, gates
 from proxy import headers
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Timeouts
+from proxy.execution.purse import Purse
 from proxy.execution.race import Answer, Race
 from proxy.execution.record import Record
 from proxy.finish import Finish
 from proxy.relay import Downstream, Patience, Watch, relay
 from proxy.snapshot import AgentRules, Limits, Snapshot
+from proxy.state.store import Store
 from proxy.tasks import Tasks
 from proxy.types import Call
 
 # Where the gate itself closes an exchange that could have gone on: the provider's abort rule says what that costs.
 GAVE_UP = frozenset({"deadline_exceeded", "upstream_stalled"})
+HOLD_LEAST_S = 60.0
 LAST_WORDS_S = 1.0  # for the calls that a stop has ended to tell their clients so
 
 
@@ -37,6 +40,7 @@ class Parts(Struct, frozen=True):
     clock: Clock
     dialect: Dialect
     race: Race
+    store: Store
     finish: Finish
     tasks: Tasks
     ledger_accepting: Callable[[], bool]
@@ -101,7 +105,8 @@ class Pipeline:
     def _begin(self, call: Call) -> Record:
         self.begun += 1
         self._parts.started(call.route)
-        return Record(call)
+        ttl_s = max(HOLD_LEAST_S, 2 * (call.deadline - call.arrived_at))
+        return Record(call, Purse(self._parts.store, call.id, budget.path(call), ttl_s))
 
     async def _answer(self, record: Record, downstream: Downstream, snapshot: Snapshot) -> None:
         call = record.call
@@ -135,6 +140,7 @@ class Pipeline:
     async def _whole(self, record: Record, downstream: Downstream, answer: Answer) -> None:
         exchange, reading = answer
         await exchange.end("complete")  # settled before the write, so that the reply can say what it cost
+        record.purse.close()  # ... and so that nothing is held for as long as a slow client takes to read
         record.status, record.committed = 200, True
         record.bytes_out = len(reading.first)
         now = self._parts.clock.now()

@@ -32,6 +32,8 @@ Lesson = Literal["success", "failure", "overload", "ignore"]
 UsageSource = Literal["reported", "counted", "estimated"]
 AbortRule = Literal["stops", "continues", "unknown"]
 Mode = Literal["single"]
+Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
+Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
 ServedBy = Literal["primary", "retry", "fallback", "none"]
 
 
@@ -117,6 +119,7 @@ class Traits(Struct, frozen=True):
     output_tokens_max: int | None = None
     stream_usage: bool = True  # it understands `stream_options.include_usage`
     vocabulary: str | None = None  # tiktoken encoding that counts its text, when one does
+    output_limit_field: str = "max_tokens"  # of a chat request, where the client named no limit itself
     abort: AbortRule = "unknown"  # what a closed connection does to the bill
 
 
@@ -183,19 +186,47 @@ class Plan(Struct, frozen=True):
 
 
 class Amounts(Struct, frozen=True):
-    """What a reservation holds or a settlement takes."""
+    """What a hold keeps back, or a settlement takes, in every unit that a limit can have."""
 
     usd_nanos: int = 0
     tokens: int = 0
+    requests: int = 0
+    steps: int = 0  # a run's calls
+    concurrency: int = 0  # calls at the same time
+    soft_usd_nanos: int | None = None  # what soft limits in money hold; None: the same as the others
+
+    @property
+    def by_index(self) -> tuple[int, int, int, int, int, int]:
+        """In the order of `policies.limits.index`."""
+        soft = self.usd_nanos if self.soft_usd_nanos is None else self.soft_usd_nanos
+        return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
 
 
 class Reservation(Struct, frozen=True):
-    """Money kept back for one attempt or plan, on every account of `path`, until it is settled or expires."""
+    """What one call keeps back on every account of `path`, until it is posted, voided or expires."""
 
     id: str
     path: tuple[str, ...]
     amounts: Amounts
     expires_at: float
+
+
+class Period(Struct, frozen=True):
+    """The name of one window of one limit on one account: what a ledger row, a seed and an adjustment refer to."""
+
+    account: str
+    unit: Unit
+    per: Per
+    id: int
+    carrier: str  # whose limit it is: the account itself, or one above it (`per: run`)
+
+
+class Charge(Struct, frozen=True):
+    """What one call took from one limit in one window; `overrun` is the part for which there was no room."""
+
+    period: Period
+    amount: int
+    overrun: int = 0
 
 
 class Attempt(Struct, frozen=True):
@@ -241,6 +272,7 @@ class Outcome(Struct, frozen=True):
     bytes_out: int = 0
     client_gone: bool = False
     config_version: str = ""
+    charges: tuple[Charge, ...] = ()  # what it took from limits
 
     @property
     def target(self) -> Target | None:

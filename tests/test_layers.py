@@ -38,7 +38,12 @@ LAYERS = (
         ("nouns", "pure", "foundations"),
         ("msgspec", "aiohttp", "multidict", "yarl", "prometheus_client"),
     ),
-    Layer("execution", ("proxy.execution", "proxy.snapshot"), ("nouns", "pure", "foundations", "ports"), ("msgspec",)),
+    Layer(
+        "execution",
+        ("proxy.execution", "proxy.snapshot", "proxy.budgets"),
+        ("nouns", "pure", "foundations", "ports"),
+        ("msgspec",),
+    ),
     Layer(
         "pipeline",
         ("proxy.pipeline", "proxy.relay", "proxy.finish", "proxy.headers"),
@@ -58,7 +63,7 @@ LAYERS = (
     ),
     Layer(
         "commands",
-        ("proxy.cli", "proxy.banner", "proxy.watching", "proxy.__main__"),
+        ("proxy.cli", "proxy.banner", "proxy.watching", "proxy.budget_news", "proxy.__main__"),
         ("nouns", "pure", "foundations", "ports", "configuration"),
     ),
     Layer(

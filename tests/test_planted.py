@@ -42,17 +42,38 @@ PLANTED = (
     # --- money
     Mutation(
         "settle twice",
-        "proxy/state/store.py",
-        "if self._live.pop(reservation.id, None) is None:",
-        "if self._live.pop(reservation.id, None) is None and not used.usd_nanos:",
-        ("tests/sim/test_store.py",),
+        "policies/accounts.py",
+        "        hold = self._live.pop(id, None)\n",
+        "        hold = self._live.get(id)\n",
+        ("tests/policies/test_accounts_model.py",),
     ),
     Mutation(
         "posted twice",
-        "proxy/state/store.py",
-        "            account.posted_usd_nanos += used.usd_nanos\n",
-        "            account.posted_usd_nanos += used.usd_nanos + used.usd_nanos\n",
-        (CANCELLATION,),
+        "proxy/execution/purse.py",
+        "_sum(self._used, used)",
+        "_sum(_sum(self._used, used), used)",
+        ("tests/proxy/execution/test_purse.py",),
+    ),
+    Mutation(
+        "a hold that does not wait for its turn",
+        "proxy/budgets.py",
+        "        line = self._line_ahead(path)\n",
+        "        line = None\n",
+        ("tests/proxy/test_budgets.py",),
+    ),
+    Mutation(
+        "money admitted before all accounts were asked",
+        "policies/accounts.py",
+        "            if refusal is not None:\n                return refusal\n            for balance, amount",
+        "            for balance, amount",
+        ("tests/policies/test_accounts.py",),
+    ),
+    Mutation(
+        "a limit that the upstream is not told",
+        "proxy/execution/attempt.py",
+        "self._provider.request(call, self.target, self.clamped_to)",
+        "self._provider.request(call, self.target)",
+        ("tests/flow/test_budgets.py",),
     ),
     Mutation(
         "the hold is not released on cancel",
@@ -71,15 +92,15 @@ PLANTED = (
     Mutation(
         "a hold that is not settled",
         "proxy/execution/attempt.py",
-        "await self._bench.store.settle(self._reservation, spent)",
+        "self._record.purse.give_back(self._allowance.amounts, spent, sent=self._sent)",
         "spent.usd_nanos",
         (CANCELLATION,),
     ),
     Mutation(
         "sent without a hold",
         "proxy/execution/attempt.py",
-        "        if isinstance(reserved, ProxyError):\n            raise reserved\n",
-        "        if isinstance(reserved, ProxyError):\n            return\n",
+        "        if isinstance(taken, ProxyError):\n            raise taken\n",
+        "        if isinstance(taken, ProxyError):\n            return\n",
         (CANCELLATION,),
     ),
     Mutation(
@@ -134,8 +155,8 @@ PLANTED = (
     Mutation(
         "n choices held once",
         "policies/budget.py",
-        "output = output_limit(call, target) * call.head.choices",
-        "output = output_limit(call, target)",
+        "output = limit * call.head.choices",
+        "output = limit",
         ("tests/policies/test_budget.py",),
     ),
     # --- one outcome

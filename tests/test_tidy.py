@@ -50,7 +50,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/surfaces/llm.py": ("tests/flow/test_refusals.py", "paths, methods and bodies over sockets"),
     "proxy/surfaces/server.py": ("tests/flow/test_refusals.py", "connections over sockets"),
     "proxy/surfaces/body.py": ("tests/flow/test_refusals.py", "bodies over sockets"),
-    "proxy/state/store.py": ("tests/sim/test_store.py", "its sums are a property of every run"),
+    "proxy/state/store.py": ("tests/proxy/test_budgets.py", DECLARATIONS),
     "proxy/assemble.py": ("tests/proxy/test_app.py", "from a configuration to a gate that runs"),
     "proxy/service.py": ("tests/proxy/test_app.py", "the gate as a process"),
     "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),

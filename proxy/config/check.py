@@ -14,7 +14,7 @@ from proxy.config.file import Place
 from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
-_KNOBS = frozenset("budget breaker cache concurrency hedge on_budget priority rpm tpm output_tokens_max".split())  # noqa: SIM905
+_KNOBS = frozenset("breaker cache concurrency hedge on_budget priority rpm tpm output_tokens_max".split())  # noqa: SIM905
 _MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members rounds shadow steps".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
@@ -22,7 +22,6 @@ NOT_YET: Mapping[Path, frozenset[str]] = {
     ("agents", "*"): _KNOBS,
     ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
     ("defaults",): _KNOBS,
-    ("keys", "*"): frozenset({"budget"}),
     ("models", "*"): _MODES,
     ("providers", "*"): frozenset({"gpu", "kv_tokens"}),
     ("telemetry",): frozenset({"otlp"}),

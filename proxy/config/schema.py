@@ -12,17 +12,34 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
+from policies.limits import Limit
 from proxy.config.file import Place
 from proxy.config.providers import Block, Provider
 from proxy.config.tree import Path as ValuePath
-from proxy.config.values import FilePath, HostNames, ModelName, Name, Names, Pause, Port, Seconds, Share, Text, Usd
+from proxy.config.values import (
+    FilePath,
+    HostNames,
+    ModelName,
+    Name,
+    Names,
+    Pause,
+    Port,
+    Seconds,
+    Share,
+    Switch,
+    Text,
+    TimeZone,
+    Usd,
+    usd_nanos,
+)
 from proxy.secret import Secret
-from proxy.types import KeyRecord
+from proxy.types import KeyRecord, Per, Unit
 
+UNITS: tuple[Unit, ...] = get_args(Unit)
 VERSION_DIGITS = 12
 
 
@@ -46,6 +63,41 @@ class Admin(Block):
     hosts: HostNames = Field(default=(), description="Names it may be asked by, beside the loopback ones.")
 
 
+class Budget(Block):
+    """One limit: exactly one unit, over one window."""
+
+    usd: Usd | None = Field(default=None, description="Money, in USD.")
+    tokens: int | None = Field(default=None, ge=0, description="Tokens of all classes.")
+    requests: int | None = Field(default=None, ge=0, description="Calls.")
+    steps: int | None = Field(default=None, ge=0, description="Calls of a run; with `per: run`.")
+    concurrency: int | None = Field(default=None, ge=0, description="Calls at the same time; has no window.")
+    per: Per = Field(default="total", description="The window, aligned to the calendar; `run`: the total of each run.")
+    time_zone: TimeZone = Field(default="UTC", description="Whose calendar; such as Europe/Berlin.")
+    hold: Literal["estimated", "strict"] = Field(
+        default="estimated", description="`strict` holds an upper bound of the input, so that nothing can overrun."
+    )
+    soft: Switch = Field(default=False, description="Money only: holds what such calls usually cost, not the most.")
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if len(self._given()) != 1:
+            raise ValueError(f"a budget names exactly one of {', '.join(UNITS)}")
+        self.limit()
+        return self
+
+    def limit(self) -> Limit:
+        """Money becomes nano-dollars, rounded down."""
+        unit, value = next(iter(self._given().items()))
+        amount = usd_nanos(value) if isinstance(value, str) else value
+        return Limit(unit, amount, self.per, self.time_zone, hold=self.hold, soft=self.soft)
+
+    def _given(self) -> dict[Unit, str | int]:
+        return {unit: value for unit in UNITS if (value := getattr(self, unit)) is not None}
+
+
+BudgetList = Annotated[tuple[Budget, ...], Field(strict=False, max_length=32)]
+
+
 class Key(Block):
     """A key that callers present. One whose text is empty counts as absent."""
 
@@ -53,6 +105,13 @@ class Key(Block):
     agent: Name = Field(default="any", description="Whose it is; `any`: the caller may name its own agent.")
     team: Name | None = Field(default=None, description="The team its costs belong to.")
     models: Names | None = Field(default=None, description="The configured models it may use; by default all.")
+    budget: BudgetList = Field(default=(), description="What all calls with this key may take together.")
+
+
+class Team(Block):
+    """What the keys of one team may take together."""
+
+    budget: BudgetList = Field(default=(), description="Limits of the whole team.")
 
 
 class TargetChoice(Block):
@@ -87,6 +146,7 @@ class Defaults(Block):
         default=120.0, description="Longest wait for the first content of an answer."
     )
     idle_timeout_s: Seconds = Field(default=60.0, description="Longest silence between two events of a stream.")
+    budget: BudgetList = Field(default=(), description="What one agent may take; each agent has its own.")
     retry: RetryRules = Field(default=RetryRules(), description="Second tries, before the first byte to the client.")
 
 
@@ -153,6 +213,16 @@ class Limits(Block):
     reply_max_mb: int = Field(default=64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
 
 
+class Budgets(Block):
+    """How budgets are kept."""
+
+    wait_s: Pause = Field(default=2.0, description="A call that only running calls stand in the way of waits so long.")
+    waiting_max: int = Field(default=1_000, ge=0, le=100_000, description="So many calls may wait for that.")
+    overrun_tolerance_usd: Usd = Field(
+        default="0", description="An account is blocked when calls have cost so much more than was left."
+    )
+
+
 class Config(Block):
     """One whole, checked configuration."""
 
@@ -163,6 +233,8 @@ class Config(Block):
     providers: Mapping[Name, Provider] = Field(default={}, description="Accounts and engines, by name.")
     models: Mapping[ModelName, Model] = Field(default={}, description="What agents ask for; a last `*` fits any rest.")
     defaults: Defaults = Defaults()
+    teams: Mapping[Name, Team] = Field(default={}, description="Budgets of teams; keys say which team they belong to.")
+    budgets: Budgets = Budgets()
     agents: Mapping[Name, Agent] = Field(default={}, description="Rules of single agents.")
     pricing: Pricing = Pricing()
     telemetry: Telemetry = Telemetry()

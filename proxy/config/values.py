@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from policies.windows import zone
 from proxy.secret import Secret
 
 WEEK_S = 7 * 86400
@@ -60,6 +61,17 @@ def _amount(value: object) -> str:
     if not isinstance(text, str) or _AMOUNT.fullmatch(text) is None:
         raise ValueError("Input should be an amount in USD, such as 2.50")
     return text
+
+
+def _time_zone(name: str) -> str:
+    zone(name)  # its words are fit to be shown
+    return name
+
+
+def usd_nanos(text: str) -> int:
+    """An amount in USD, as decimal text, in nano-dollars; rounded down."""
+    whole, _, rest = text.partition(".")
+    return int(whole) * 1_000_000_000 + int(rest[:9].ljust(9, "0"))
 
 
 def _http_address(text: str) -> str:
@@ -128,6 +140,7 @@ ModelName = Annotated[Text, AfterValidator(_model_name)]
 HostNames = Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(_host_names)]
 Names = Annotated[tuple[ModelName, ...], Field(strict=False), AfterValidator(_distinct)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
+TimeZone = Annotated[Text, AfterValidator(_time_zone)]
 Usd = Annotated[str, BeforeValidator(_amount)]
 FilePath = Annotated[Path, BeforeValidator(_folder)]
 HttpAddress = Annotated[Text, AfterValidator(_http_address)]

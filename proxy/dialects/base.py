@@ -76,8 +76,9 @@ class Dialect(Protocol):
         ...
 
     # the upstream's side
-    def write(self, call: Call, target: Target) -> bytes:
-        """The body for the upstream: the client's bytes but for the model name and what the gate must ask for."""
+    def write(self, call: Call, target: Target, output_limit: int | None = None) -> bytes:
+        """The body for the upstream: the client's bytes but for the model name and what the gate must ask for.
+        `output_limit`: tokens of one choice, where the gate allows less than the client asked for."""
         ...
 
     def passage(self, call: Call, target: Target) -> Passage: ...

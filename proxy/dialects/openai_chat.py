@@ -27,8 +27,8 @@ class OpenAI:
     def read(self, endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         return read(endpoint, raw, content_type)
 
-    def write(self, call: Call, target: Target) -> bytes:
-        return write(call, target)
+    def write(self, call: Call, target: Target, output_limit: int | None = None) -> bytes:
+        return write(call, target, output_limit)
 
     def passage(self, call: Call, target: Target) -> Passage:
         if call.endpoint in ("chat", "completions"):

@@ -179,5 +179,6 @@ def _shown(payload: dict[str, Any]) -> bytes:
         return dumps({"error": {"message": "unreadable", "type": "server_error", "param": None, "code": None}})
 
 
-def _own_words(error: ProxyError) -> dict[str, str | None]:
-    return {"message": error.message, "type": error.openai_type, "param": error.param, "code": error.code}
+def _own_words(error: ProxyError) -> dict[str, Any]:
+    words = {"message": error.message, "type": error.openai_type, "param": error.param, "code": error.code}
+    return {**words, **error.details} if error.details else words

@@ -15,7 +15,7 @@ from msgspec import Raw
 from proxy.dialects.json_body import patch, top_level
 from proxy.dialects.multipart import find_fields
 from proxy.errors import ProxyError
-from proxy.types import Call, Endpoint, Head, Target
+from proxy.types import Call, Endpoint, Head, Target, Traits
 
 MODERATION_MODEL = "omni-moderation-latest"  # what the API itself takes when none is named
 FORM_VALUE_BYTES_MAX = 1024
@@ -61,7 +61,7 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
     return head
 
 
-def write(call: Call, target: Target) -> bytes:
+def write(call: Call, target: Target, output_limit: int | None = None) -> bytes:
     """The body for the upstream; the very object that came in if nothing has to change."""
     head = call.head
     if head.fields is None:
@@ -72,7 +72,21 @@ def write(call: Call, target: Target) -> bytes:
     asks = head.stream and not head.include_usage and target.traits.stream_usage
     if asks and call.endpoint in _WITH_USAGE_OPTION:
         changes["stream_options"] = _asking_for_usage(head.fields)
+    if output_limit is not None:
+        changes.update(_limiting(call.endpoint, head.fields, target.traits, output_limit))
     return patch(call.raw, head.fields, changes)
+
+
+def _limiting(endpoint: Endpoint, fields: dict[str, Raw], traits: Traits, limit: int) -> dict[str, bytes]:
+    """The fields that bound the output. One that the client gave is lowered, whatever its name; else the upstream's own
+    name for it is added."""
+    given = [name for name in _LIMITS if name in fields and bytes(fields[name]) != _NULL]
+    if given:
+        lower = [name for name in given if (_count(fields, name, TOKENS_MAX) or limit) > limit]
+        return dict.fromkeys(lower, b"%d" % limit)
+    own = {"chat": traits.output_limit_field, "completions": "max_tokens", "responses": "max_output_tokens"}
+    name = own.get(endpoint)
+    return {} if name is None else {name: b"%d" % limit}
 
 
 def _read_form(raw: bytes, content_type: str) -> Head:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from policies import budget
+from policies.budget import Allowance
 from policies.settle import Ending, Evidence, usage
 from pricing.book import cost_usd_nanos
 from proxy.alarm import Alarm
@@ -20,10 +21,8 @@ from proxy.errors import ProxyError
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.providers.base import Provider
-from proxy.state.store import Store
-from proxy.types import AbortRule, Amounts, Attempt, Lesson, Reservation, Role, Target, Usage
+from proxy.types import AbortRule, Amounts, Attempt, Lesson, Role, Target, Usage
 
-HOLD_LEAST_S = 60.0
 OVERLOADED = frozenset({"upstream_overloaded", "upstream_timeout", "upstream_stalled"})
 
 CountText = Callable[[str, str], Awaitable[int | None]]  # (text, vocabulary) -> tokens; None: it could not be counted
@@ -37,7 +36,6 @@ class Timeouts(Struct, frozen=True):
 class Bench(Struct, frozen=True):
     """What every exchange works with; made once."""
 
-    store: Store
     clock: Clock
     count_text: CountText
     started: Callable[[Target], None]
@@ -54,7 +52,7 @@ class Exchange:
         self._bench = bench
         self._record = record
         self._provider = provider
-        self._reservation: Reservation | None = None
+        self._allowance: Allowance | None = None  # once it is held
         self._started_at = bench.clock.now()
         self._first_event_at: float | None = None
         self._number = len(record.attempts) + len(record.open) + 1
@@ -70,6 +68,15 @@ class Exchange:
     def abort(self) -> AbortRule:
         return self.target.traits.abort
 
+    @property
+    def clamped_to(self) -> int | None:
+        """Output tokens that the upstream was told to stay below, where that is less than the client asked for."""
+        return self._allowance.output_limit if self._allowance and self._allowance.clamped else None
+
+    @property
+    def _held_usd_nanos(self) -> int:
+        return self._allowance.amounts.usd_nanos if self._allowance else 0
+
     def age_s(self, now: float) -> float:
         return now - self._started_at
 
@@ -79,7 +86,7 @@ class Exchange:
         try:
             await self._reserve()
             with Alarm(self._patience(timeouts)):
-                request = self._provider.request(call, self.target, call.deadline - self._started_at)
+                request = self._provider.request(call, self.target, self.clamped_to)
                 response = await self._provider.transport.send(request, self._mark_sent)
                 self.reading = Reading(call, self.target, self._provider, response)
                 await self.reading.begin(timeouts.reply_bytes_max)
@@ -116,9 +123,9 @@ class Exchange:
             self.reading.close()
         billed = usage(self._evidence(ending, counted))
         cost = self._cost(billed)
-        if self._reservation is not None:
-            spent = Amounts(usd_nanos=cost or 0, tokens=billed.input_total + billed.output_total if billed else 0)
-            await self._bench.store.settle(self._reservation, spent)
+        if self._allowance is not None:
+            spent = Amounts(cost or 0, billed.input_total + billed.output_total if billed else 0)
+            self._record.purse.give_back(self._allowance.amounts, spent, sent=self._sent)
         attempt = self._attempt(ending, billed, cost, error)
         record = self._record
         record.upstream_s += attempt.duration_s
@@ -127,14 +134,16 @@ class Exchange:
         self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
-        call = self._record.call
-        seconds = max(HOLD_LEAST_S, 2 * (call.deadline - self._started_at))
-        reserved = await self._bench.store.reserve(
-            f"{call.id}/{self._number}", budget.path(call), budget.hold(call, self.target), self._started_at + seconds
-        )
-        if isinstance(reserved, ProxyError):
-            raise reserved
-        self._reservation = reserved
+        sized: list[Allowance] = []  # as often as the accounts asked
+
+        def ask(left_usd_nanos: int | None) -> Amounts:
+            sized.append(budget.allowance(self._record.call, self.target, left_usd_nanos))
+            return sized[-1].amounts
+
+        taken = await self._record.purse.take(ask)
+        if isinstance(taken, ProxyError):
+            raise taken
+        self._allowance = sized[-1]
 
     def _too_late(self, timeouts: Timeouts) -> ProxyError:
         if self._bench.clock.now() >= self._record.call.deadline:
@@ -159,8 +168,7 @@ class Exchange:
         if self.target.price is None:
             return None
         cost = cost_usd_nanos(billed, self.target.price)
-        held = self._reservation.amounts.usd_nanos if self._reservation else 0
-        return max(cost, held) if "held" in billed.flags else cost
+        return max(cost, self._held_usd_nanos) if "held" in billed.flags else cost
 
     def _evidence(self, ending: Ending, counted: int | None) -> Evidence:
         call, reading = self._record.call, self.reading
@@ -180,7 +188,7 @@ class Exchange:
             seen_once=call.endpoint in ("chat", "completions"),
             counted_output=counted,
             watched=passage is not None or reading is None or call.head.stream,
-            held_output=budget.output_limit(call, self.target) * call.head.choices,
+            held_output=self._allowance.output_limit * call.head.choices if self._allowance else 0,
             choices=call.head.choices,
             context_tokens=self.target.traits.context_tokens,
             abort=self.abort,
@@ -207,7 +215,7 @@ class Exchange:
             lesson=_lesson(ending, error),
             usage=billed,
             cost_usd_nanos=cost,
-            held_usd_nanos=self._reservation.amounts.usd_nanos if self._reservation else 0,
+            held_usd_nanos=self._held_usd_nanos,
             first_event_s=None if first is None else first - self._started_at,
             status=reading.status if reading is not None else None,
             error_code=error.code if error else None,

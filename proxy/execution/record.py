@@ -10,6 +10,7 @@ from typing import Protocol
 
 from policies.settle import Ending
 from proxy.errors import ProxyError
+from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.types import AbortRule, Attempt, Call, Gaps, Plan, ServedBy
 
@@ -40,13 +41,15 @@ class Record:
         "last_event_at",
         "open",
         "plan",
+        "purse",
         "served_by",
         "status",
         "upstream_s",
     )
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, purse: Purse) -> None:
         self.call = call
+        self.purse = purse
         self.plan: Plan | None = None
         self.attempts: list[Attempt] = []
         self.open: list[Unended] = []  # in order of beginning

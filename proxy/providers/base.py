@@ -59,7 +59,9 @@ class Provider(Protocol):
     dialect: Dialect
     transport: Transport
 
-    def request(self, call: Call, target: Target, seconds_left: float) -> UpstreamRequest: ...
+    def request(self, call: Call, target: Target, output_limit: int | None = None) -> UpstreamRequest:
+        """`output_limit`: tokens of one choice, where the gate allows less than the client asked for."""
+        ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         """The meaning of a reply other than 2xx, with this provider's credential redacted from every word of it."""

@@ -40,10 +40,16 @@ class Engine(Struct, frozen=True):
     stream_usage: bool = True
     abort: AbortRule = "unknown"
     key_header: KeyHeader = "Authorization"  # with `Bearer`, or the bare key
+    output_limit_field: str = "max_tokens"  # what bounds the output of a chat request there
 
     def traits(self, model: str) -> Traits:
         """What is known of any model there; a configuration may know more."""
-        return Traits(stream_usage=self.stream_usage, vocabulary=encoding_for(model), abort=self.abort)
+        return Traits(
+            stream_usage=self.stream_usage,
+            vocabulary=encoding_for(model),
+            output_limit_field=self.output_limit_field,
+            abort=self.abort,
+        )
 
 
 def _own(*further: Endpoint) -> Engine:
@@ -51,8 +57,20 @@ def _own(*further: Endpoint) -> Engine:
 
 
 ENGINES: Mapping[str, Engine] = {
-    "openai": Engine("https://api.openai.com/v1", "openai", EVERYTHING - {"rerank"}),
-    "azure": Engine(None, "azure", EVERYTHING - {"rerank", "moderations"}, key_header="api-key"),
+    # its reasoning models refuse `max_tokens`
+    "openai": Engine(
+        "https://api.openai.com/v1",
+        "openai",
+        EVERYTHING - {"rerank"},
+        output_limit_field="max_completion_tokens",
+    ),
+    "azure": Engine(
+        None,
+        "azure",
+        EVERYTHING - {"rerank", "moderations"},
+        key_header="api-key",
+        output_limit_field="max_completion_tokens",
+    ),
     "openrouter": Engine("https://openrouter.ai/api/v1", "openrouter", TEXT),
     "groq": Engine("https://api.groq.com/openai/v1", "groq", AUDIO | {"chat", "responses"}),
     "together": Engine("https://api.together.xyz/v1", "together", EVERYTHING - {"responses", "moderations"}),

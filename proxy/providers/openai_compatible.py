@@ -78,14 +78,13 @@ class OpenAICompatible:
     def __repr__(self) -> str:
         return f"OpenAICompatible({self.name}, {self._urls['chat']})"
 
-    def request(self, call: Call, target: Target, seconds_left: float) -> UpstreamRequest:
+    def request(self, call: Call, target: Target, output_limit: int | None = None) -> UpstreamRequest:
         endpoint = call.endpoint
         if endpoint not in self._engine.serves:
             path = PATHS[endpoint]
             raise ProxyError("unknown_path", f"The provider {self.name} of {call.model} has no {path}.", sent=False)
-        return UpstreamRequest(
-            "POST", self._url(endpoint, target), self._headers_of(call), self.dialect.write(call, target)
-        )
+        body = self.dialect.write(call, target, output_limit)
+        return UpstreamRequest("POST", self._url(endpoint, target), self._headers_of(call), body)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         body = self.redact(body)

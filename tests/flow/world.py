@@ -13,6 +13,7 @@ from types import TracebackType
 import msgspec
 from msgspec import structs
 
+from policies.limits import Rulebook
 from policies.plan import Planner, Route, Routes
 from policies.retry import AttemptBudget, Retry
 from proxy.clock import SystemClock, loop_time
@@ -24,12 +25,12 @@ from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import AiohttpTransport
 from proxy.snapshot import AgentRules, Limits, Snapshot
-from proxy.state.store import MemoryStore
 from proxy.surfaces.llm import Services, Surface
 from proxy.surfaces.server import Edges, Server
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
 from tests.build import PRICE
+from tests.money import WIDE, WatchedBudgets
 
 KEY = "hg-test-key"
 PROVIDER_KEY = "sk-upstream-secret-credential"
@@ -166,15 +167,16 @@ class World:
         price: Price | None = PRICE,
         unpriced_allowed: bool = False,
         stream_usage: bool = True,
+        limits_of: Rulebook | None = None,
     ) -> None:
         self.upstreams = [Upstream(script) for script in scripts]
         self.outcomes: list[Outcome] = []
         self.defects: list[BaseException] = []
         self.keys = OneKey()
-        self.store = MemoryStore()
         self.accepting = True
         self.ready = True
         self.clock = SystemClock(seed=7, now=loop_time)
+        self.store = WatchedBudgets(self.clock, limits_of or WIDE)
         self.transport = AiohttpTransport()
         self.port = 0
         self._rules = rules or AgentRules(retry=retry or Retry(attempts=3))
@@ -193,12 +195,13 @@ class World:
         for upstream in self.upstreams:
             await upstream.start()
         dialect = OpenAI()
-        bench = Bench(self.store, self.clock, self._count_text, _ignore, _ignore)
+        bench = Bench(self.clock, self._count_text, _ignore, _ignore)
         self.pipeline = Pipeline(
             Parts(
                 clock=self.clock,
                 dialect=dialect,
                 race=Race(bench, AttemptBudget()),
+                store=self.store,
                 finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.accepting,

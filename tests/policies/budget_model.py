@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from policies.limits import Draw, Limit, Period
+from policies.limits import Limit
+from proxy.types import Amounts, Period
 from tests.policies.rulebook import Rules
 
 FIGURES = {"usd": "usd_nanos", "tokens": "tokens", "requests": "requests", "concurrency": "concurrency"}
@@ -86,7 +87,7 @@ class Model:
         return [period for period in self.periods if period.account == account and self.is_open(period)]
 
 
-def need(period: Period, sums: Sums, draw: Draw) -> int:
+def need(period: Period, sums: Sums, draw: Amounts) -> int:
     if sums.soft and draw.soft_usd_nanos is not None:
         return draw.soft_usd_nanos
     amount = getattr(draw, FIGURES[period.unit])

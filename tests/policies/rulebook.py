@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from policies.accounts import Accounts, Hold
-from policies.limits import Draw, Instant, Limit, Refusal
+from policies.limits import Instant, Limit, Refusal
+from proxy.types import Amounts
 
 DAY = 86_400.0
 START = 20_000 * DAY  # a midnight, UTC
@@ -35,12 +36,12 @@ def accounts(limits: dict[str, tuple[Limit, ...]] | None = None) -> Accounts:
     return Accounts(Rules(LIMITS if limits is None else limits))
 
 
-def usd(amount: int) -> Draw:
-    return Draw(usd_nanos=amount, requests=1)
+def usd(amount: int) -> Amounts:
+    return Amounts(usd_nanos=amount, requests=1)
 
 
 def reserve(
-    found: Accounts, id: str, draw: Draw, when: Instant | None = None, path: tuple[str, ...] = PATH
+    found: Accounts, id: str, draw: Amounts, when: Instant | None = None, path: tuple[str, ...] = PATH
 ) -> Hold | Refusal:
     return found.reserve(id, path, draw=draw, at=when or at(), ttl_s=60.0)
 

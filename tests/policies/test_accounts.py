@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from policies.accounts import ENDED_MAX, Hold
-from policies.limits import Draw, Limit, Period, Posting, Refusal
-from proxy.types import Amounts
+from policies.limits import Limit, Posting, Refusal
+from proxy.types import Amounts, Period
 from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, refusing, reserve, usd
 
 # --- reserve ---------------------------------------------------------------------------------------------------------
@@ -12,7 +12,7 @@ from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, ref
 
 def test_every_account_of_the_path_holds() -> None:
     found = accounts()
-    assert isinstance(reserve(found, "c/1", Draw(usd_nanos=40, tokens=20, requests=1)), Hold)
+    assert isinstance(reserve(found, "c/1", Amounts(usd_nanos=40, tokens=20, requests=1)), Hold)
     assert figures(found, "team:t") == [(0, 0, 40)]
     assert figures(found, "key:k") == [(0, 0, 40), (0, 0, 1)]
     assert figures(found, "agent:a") == [(0, 0, 20)]
@@ -21,7 +21,7 @@ def test_every_account_of_the_path_holds() -> None:
 
 def test_a_refusal_takes_nothing_from_any_account_and_names_each_limit_that_refused() -> None:
     found = accounts()
-    answer = reserve(found, "c/1", Draw(usd_nanos=101, tokens=51, requests=1))
+    answer = reserve(found, "c/1", Amounts(usd_nanos=101, tokens=51, requests=1))
     assert refusing(answer) == [("agent:a", "tokens", "floor"), ("run:r", "usd", "floor")]
     assert isinstance(answer, Refusal) and answer.status == 402
     held = [held for name in PATH for *_, held in figures(found, name)]
@@ -41,15 +41,15 @@ def test_live_holds_alone_are_told_apart_from_spent_money() -> None:
 def test_a_refusal_says_when_the_window_resets() -> None:
     found = accounts()
     for number in range(3):
-        reserve(found, f"c/{number}", Draw(requests=1), at(15))
+        reserve(found, f"c/{number}", Amounts(requests=1), at(15))
         found.post(f"c/{number}", Amounts())
-    answer = reserve(found, "c/3", Draw(requests=1), at(20))
+    answer = reserve(found, "c/3", Amounts(requests=1), at(20))
     assert isinstance(answer, Refusal)
     (short,) = answer.shortfalls
     assert (short.limit, short.spent, short.held, short.needed, short.reason) == (3, 3, 0, 1, "spent")
     assert (short.resets_wall, answer.retry_after_s, answer.status) == (START + 60, 40.0, 429)
     assert short.period == Period("key:k", "requests", "minute", int(START) // 60, "key:k")
-    assert isinstance(reserve(found, "c/3", Draw(requests=1), at(60)), Hold)
+    assert isinstance(reserve(found, "c/3", Amounts(requests=1), at(60)), Hold)
 
 
 def test_a_repeat_of_an_id_returns_the_first_hold_and_holds_nothing_more() -> None:
@@ -101,7 +101,7 @@ def test_a_second_settlement_is_ignored() -> None:
 
 def test_a_void_returns_all_of_the_hold() -> None:
     found = accounts()
-    reserve(found, "c/1", Draw(usd_nanos=60, tokens=9, requests=1))
+    reserve(found, "c/1", Amounts(usd_nanos=60, tokens=9, requests=1))
     assert found.void("c/1")
     assert figures(found, "key:k") == [(0, 0, 0), (0, 0, 0)]
     assert figures(found, "agent:a") == [(0, 0, 0)]
@@ -117,8 +117,8 @@ def test_a_request_counts_as_soon_as_anything_was_sent_even_at_no_cost() -> None
 def test_concurrency_is_returned_at_the_end_and_never_spent() -> None:
     found = accounts({"key": (Limit("concurrency", 1),)})
     for number in range(3):
-        assert isinstance(reserve(found, f"c/{number}", Draw(concurrency=1)), Hold)
-        assert refusing(reserve(found, "other", Draw(concurrency=1))) == [("key:k", "concurrency", "held")]
+        assert isinstance(reserve(found, f"c/{number}", Amounts(concurrency=1)), Hold)
+        assert refusing(reserve(found, "other", Amounts(concurrency=1))) == [("key:k", "concurrency", "held")]
         found.post(f"c/{number}", Amounts(usd_nanos=5, tokens=5))
     assert figures(found, "key:k") == [(0, 0, 0)]
 
@@ -128,10 +128,10 @@ def test_each_limit_pays_an_excess_with_its_own_room() -> None:
     reserve(found, "c/1", usd(60))
     posting = found.post("c/1", Amounts(usd_nanos=130, tokens=0))
     assert posting is not None
-    assert [(over.period.account, over.amount) for over in posting.overruns] == [("run:r", 30)]
+    assert [(charge.period.account, charge.overrun) for charge in posting.charges if charge.overrun] == [("run:r", 30)]
     assert figures(found, "team:t") == [(130, 0, 0)]
     assert figures(found, "run:r") == [(100, 30, 0)]
-    assert refusing(reserve(found, "c/2", Draw())) == [("run:r", "usd", "overrun")]
+    assert refusing(reserve(found, "c/2", Amounts())) == [("run:r", "usd", "overrun")]
 
 
 def test_crossings_are_returned_with_the_posting_that_made_them() -> None:
@@ -182,11 +182,11 @@ def test_holds_past_their_time_are_told_until_someone_ends_them() -> None:
 
 def test_a_hold_is_raised_under_the_same_test_and_never_lowered() -> None:
     found = accounts()
-    reserve(found, "c/1", Draw(usd_nanos=60, tokens=5))
-    raised = found.extend("c/1", Draw(usd_nanos=90), wall=START)
+    reserve(found, "c/1", Amounts(usd_nanos=60, tokens=5))
+    raised = found.extend("c/1", Amounts(usd_nanos=90), wall=START)
     assert isinstance(raised, Hold) and (raised.draw.usd_nanos, raised.draw.tokens) == (90, 5)
     assert figures(found, "agent:a") == [(0, 0, 5)] and figures(found, "run:r") == [(0, 0, 90)]
-    answer = found.extend("c/1", Draw(usd_nanos=101, tokens=6), wall=START)
+    answer = found.extend("c/1", Amounts(usd_nanos=101, tokens=6), wall=START)
     assert refusing(answer) == [("run:r", "usd", "floor")], "its own hold is not in its way"
     assert isinstance(answer, Refusal) and (answer.shortfalls[0].held, answer.shortfalls[0].needed) == (0, 101)
     assert figures(found, "agent:a") == [(0, 0, 5)] and figures(found, "run:r") == [(0, 0, 90)]
@@ -196,9 +196,9 @@ def test_a_hold_is_raised_under_the_same_test_and_never_lowered() -> None:
 
 def test_a_soft_limit_holds_less_and_is_raised_alone() -> None:
     found = accounts({"key": (Limit("usd", 100, soft=True),), "agent": (Limit("usd", 100),)})
-    reserve(found, "c/1", Draw(usd_nanos=80, soft_usd_nanos=20))
+    reserve(found, "c/1", Amounts(usd_nanos=80, soft_usd_nanos=20))
     assert figures(found, "key:k") == [(0, 0, 20)] and figures(found, "agent:a") == [(0, 0, 80)]
-    found.extend("c/1", Draw(usd_nanos=80, soft_usd_nanos=40), wall=START)
+    found.extend("c/1", Amounts(usd_nanos=80, soft_usd_nanos=40), wall=START)
     assert figures(found, "key:k") == [(0, 0, 40)] and figures(found, "agent:a") == [(0, 0, 80)]
     found.post("c/1", Amounts(usd_nanos=50))
     assert figures(found, "key:k") == figures(found, "agent:a") == [(50, 0, 0)]

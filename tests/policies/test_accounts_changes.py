@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from policies.accounts import Accounts, Hold
-from policies.limits import Draw, Limit, Period, Totals, Unit
+from policies.limits import Limit, Totals
 from policies.roster import KEPT_LEAST, Bounds
-from proxy.types import Amounts
+from proxy.types import Amounts, Period, Unit
 from tests.policies.rulebook import DAY, LIMITS, PATH, Rules, accounts, at, figures, refusing, reserve, usd
 
 # --- limits that change ----------------------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ def test_a_limit_lowered_below_what_is_spent_refuses_from_then_on() -> None:
 
 def test_a_limit_that_turns_soft_ends_its_holds_as_they_were_taken() -> None:
     found = accounts({"key": (Limit("usd", 100),)})
-    reserve(found, "c/1", Draw(usd_nanos=80, soft_usd_nanos=20))
+    reserve(found, "c/1", Amounts(usd_nanos=80, soft_usd_nanos=20))
     found.replace(Rules({"key": (Limit("usd", 100, soft=True),)}))
     found.void("c/1")
     assert figures(found, "key:k") == [(0, 0, 0)]
@@ -75,7 +75,7 @@ def test_a_late_bill_is_booked_where_the_window_is_still_open() -> None:
     posting = found.adjust(hold.periods, Amounts(usd_nanos=70), at=at(DAY))
     assert figures(found, "key:k", at(DAY)) == [(0, 0, 0), (0, 0, 0)], "a closed window blocks nobody"
     assert figures(found, "run:r") == [(100, 30, 0)]
-    assert [(over.period.account, over.amount) for over in posting.overruns] == [("run:r", 30)]
+    assert [(charge.period.account, charge.overrun) for charge in posting.charges if charge.overrun] == [("run:r", 30)]
     assert [crossing.percent for crossing in posting.crossings] == [80, 100]
     found.adjust(hold.periods, Amounts(usd_nanos=-30), at=at(DAY))
     assert figures(found, "run:r") == [(100, 0, 0)]
@@ -93,7 +93,7 @@ def test_balances_are_restored_as_they_stood() -> None:
             assert after.seed(standing.period, standing.totals, at=at())
     for name in PATH:
         assert after.state(name, at=at()) == before.state(name, at=at())
-    assert isinstance(reserve(after, "c/2", Draw()), Hold), "the block was lifted before"
+    assert isinstance(reserve(after, "c/2", Amounts()), Hold), "the block was lifted before"
 
 
 def test_unresolved_money_counts_as_spent() -> None:
@@ -109,7 +109,7 @@ def test_unresolved_money_counts_as_spent() -> None:
 @pytest.mark.parametrize(("unit", "left"), [("usd", 40), ("tokens", 41), ("requests", 2), ("steps", None)])
 def test_left_is_the_least_that_any_limit_has_free(unit: Unit, left: int | None) -> None:
     found = accounts()
-    reserve(found, "c/1", Draw(usd_nanos=60, tokens=9, requests=1))
+    reserve(found, "c/1", Amounts(usd_nanos=60, tokens=9, requests=1))
     assert found.left(PATH, unit, at=at()) == left
 
 
@@ -136,7 +136,7 @@ def test_an_account_is_shown_before_its_first_call() -> None:
 def test_runs_pushed_out_early_are_counted() -> None:
     found = Accounts(Rules(LIMITS), Bounds(runs_max=KEPT_LEAST))
     for number in range(KEPT_LEAST + 2):
-        reserve(found, f"c/{number}", Draw(usd_nanos=1), path=("agent:a", f"run:{number}"))
+        reserve(found, f"c/{number}", Amounts(usd_nanos=1), path=("agent:a", f"run:{number}"))
         found.post(f"c/{number}", Amounts(usd_nanos=1))
     assert found.dropped_early == 2
     assert len(found) == KEPT_LEAST + 1

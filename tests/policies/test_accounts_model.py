@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from policies.accounts import Accounts, Hold
-from policies.limits import Draw, Instant, Limit, Period, Posting, Refusal
-from proxy.types import Amounts
+from policies.limits import Instant, Limit, Posting, Refusal
+from proxy.types import Amounts, Period
 from tests.policies.budget_model import Model, Sums, fits, need
 from tests.policies.rulebook import START, Rules
 
@@ -26,7 +26,7 @@ PATHS = [
 
 small = st.integers(0, 40)
 draws = st.builds(
-    Draw,
+    Amounts,
     usd_nanos=small,
     tokens=small,
     requests=st.integers(0, 1),
@@ -57,7 +57,7 @@ class AccountsMachine(RuleBasedStateMachine):
     def begin(self, rules: Rules) -> None:
         self.now, self.wall = 0.0, START
         self.accounts, self.model = Accounts(rules), Model(rules)
-        self.live: dict[str, tuple[Draw, float]] = {}
+        self.live: dict[str, tuple[Amounts, float]] = {}
         self.ended: set[str] = set()
         self.topups: dict[str, list[Period]] = {}
 
@@ -69,7 +69,7 @@ class AccountsMachine(RuleBasedStateMachine):
         return {period: sums for period, sums in self.model.periods.items() if id in sums.holds}
 
     @rule(id=ids, path=st.sampled_from(PATHS), draw=draws, ttl_s=st.integers(1, 90))
-    def reserve(self, id: str, path: tuple[str, ...], draw: Draw, ttl_s: int) -> None:
+    def reserve(self, id: str, path: tuple[str, ...], draw: Amounts, ttl_s: int) -> None:
         answer = self.accounts.reserve(id, path, draw=draw, at=self.at, ttl_s=ttl_s)
         if id in self.live or id in self.ended:
             assert isinstance(answer, Hold) and answer.id == id
@@ -86,7 +86,7 @@ class AccountsMachine(RuleBasedStateMachine):
         self.live[id] = (draw, self.now + ttl_s)
 
     @rule(id=ids, total=draws)
-    def extend(self, id: str, total: Draw) -> None:
+    def extend(self, id: str, total: Amounts) -> None:
         answer = self.accounts.extend(id, total, wall=self.wall)
         if id not in self.live:
             assert answer is None
@@ -119,7 +119,9 @@ class AccountsMachine(RuleBasedStateMachine):
         self.agree(answer, overruns, crossings)
 
     def agree(self, posting: Posting, overruns: dict[Period, int], crossings: set[tuple[Period, int]]) -> None:
-        assert {each.period: each.amount for each in posting.overruns} == {p: e for p, e in overruns.items() if e}
+        assert {each.period: each.overrun for each in posting.charges if each.overrun} == {
+            p: e for p, e in overruns.items() if e
+        }
         assert {(each.period, each.percent) for each in posting.crossings} == crossings
         assert len(posting.crossings) == len(crossings)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from policies.limits import Draw, Limit, Period, Reason, Refusal, Shortfall, index, tightest
+from policies.limits import Limit, Reason, Refusal, Shortfall, index, tightest
+from proxy.types import Amounts, Period
 
 
 def shortfall(reason: Reason, resets_wall: float | None) -> Shortfall:
@@ -52,7 +53,7 @@ def test_a_limit_that_cannot_be_enforced_is_refused(build: object) -> None:
 
 
 def test_a_soft_limit_looks_at_what_a_call_usually_costs() -> None:
-    draw = Draw(usd_nanos=90, soft_usd_nanos=20, tokens=3, requests=1, steps=2, concurrency=4)
+    draw = Amounts(usd_nanos=90, soft_usd_nanos=20, tokens=3, requests=1, steps=2, concurrency=4)
     assert draw.by_index[index(Limit("usd", 5))] == 90
     assert draw.by_index[index(Limit("usd", 5, soft=True))] == 20
     assert [draw.by_index[index(Limit(unit, 5))] for unit in ("tokens", "requests", "steps", "concurrency")] == [
@@ -61,7 +62,7 @@ def test_a_soft_limit_looks_at_what_a_call_usually_costs() -> None:
         2,
         4,
     ]
-    assert Draw(usd_nanos=90).by_index[index(Limit("usd", 5, soft=True))] == 90
+    assert Amounts(usd_nanos=90).by_index[index(Limit("usd", 5, soft=True))] == 90
 
 
 def test_of_two_limits_for_the_same_the_smaller_counts() -> None:

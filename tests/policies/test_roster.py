@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from policies.limits import Instant, Limit, Period, Totals
+from policies.limits import Instant, Limit, Totals
 from policies.roster import KEPT_LEAST, UNLIMITED, Bounds, Chart, Roster
+from proxy.types import Period
 from tests.policies.rulebook import DAY, Rules, at
 
 PER_RUN = Limit("usd", 10, "run")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from policies.windows import Per, window, zone
+from policies.windows import window, zone
+from proxy.types import Per
 
 HOUR = 3_600
 ZONES = (

@@ -18,10 +18,10 @@ from proxy.pipeline import Parts, Pipeline
 from proxy.providers.base import Transport, UpstreamRequest
 from proxy.providers.openai_compatible import Account
 from proxy.snapshot import AgentRules, Limits, Snapshot
-from proxy.state.store import MemoryStore
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, Call, Identity, Outcome, Target, Traits
 from tests.build import PRICE
+from tests.money import WatchedBudgets
 from tests.sim.client import Wire
 from tests.sim.scenes import DONE, EVENTS, JSON, Asked, Generation
 from tests.sim.vendor import Numbered, Script, ScriptedVendor, Step, Tagged
@@ -75,24 +75,25 @@ class SmallGate:
         bills_on: bool = False,
         stream_usage: bool = True,
         count_text: CountText = at_once,
-        store: MemoryStore | None = None,
+        store: WatchedBudgets | None = None,
         rules: AgentRules | None = None,
         transport: Transport | None = None,
     ) -> None:
         self.clock = SeededClock(1)
-        self.store = store or MemoryStore()
+        self.store = store or WatchedBudgets(self.clock)
         self.outcomes: list[Outcome] = []
         self.defects: list[BaseException] = []
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
         self.vendor = ScriptedVendor("v", Numbered(), write, bills_on=bills_on)
         self.wire = Wire()
         self._dialect = OpenAI()
-        bench = Bench(self.store, self.clock, count_text, _ignore, _ignore)
+        bench = Bench(self.clock, count_text, _ignore, _ignore)
         self.pipeline = Pipeline(
             Parts(
                 clock=self.clock,
                 dialect=self._dialect,
                 race=Race(bench, AttemptBudget()),
+                store=self.store,
                 finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: True,
@@ -152,7 +153,8 @@ class SmallGate:
         assert len(asyncio.all_tasks()) == 1, "a task is left"
         assert all(sale.closed_at is not None for sale in self.vendor.sales), "an exchange is left open"
         (outcome,) = self.outcomes
-        assert [attempt.number for attempt in outcome.attempts] == [sale.number for sale in self.vendor.sales]
+        held = [attempt.number for attempt in outcome.attempts if attempt.held_usd_nanos]
+        assert held == [sale.number for sale in self.vendor.sales]
         account = self.store.account("key:k")
         assert account.held_usd_nanos == account.held_tokens == 0
         assert account.posted_usd_nanos == outcome.cost_usd_nanos

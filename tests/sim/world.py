@@ -24,10 +24,10 @@ from proxy.providers.openai_compatible import Account
 from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.state.ledger import Ledger
-from proxy.state.store import MemoryStore
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
 from tests.build import PRICE
+from tests.money import WatchedBudgets
 from tests.sim.client import Asking, Habits, Sdk
 from tests.sim.scenes import SCENES, Scenes
 from tests.sim.vendor import Numbered, Sale, ScriptedVendor, SimulatedVendor, Tagged
@@ -55,7 +55,7 @@ class Run(Struct):
     outcomes: list[Outcome]
     sales: list[Sale]
     bills_on: dict[str, bool]
-    store: MemoryStore
+    store: WatchedBudgets
     begun: int
     ended: int
     defects: list[BaseException]
@@ -79,7 +79,7 @@ class World:
         self.seed = seed
         self.clock = SeededClock(seed)
         self.dialect = OpenAI()
-        self.store = MemoryStore()
+        self.store = WatchedBudgets(self.clock)
         self.outcomes: list[Outcome] = []
         self.defects: list[BaseException] = []
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
@@ -139,12 +139,13 @@ class World:
         observers: dict[str, Observer] = {"list": self}
         if self.ledger is not None:
             observers["ledger"] = Recorder(self.ledger)
-        bench = Bench(self.store, self.clock, _count_text, self._started, self._ended)
+        bench = Bench(self.clock, _count_text, self._started, self._ended)
         return Pipeline(
             Parts(
                 clock=self.clock,
                 dialect=self.dialect,
                 race=Race(bench, AttemptBudget(*self.budget)),
+                store=self.store,
                 finish=Finish(self.clock, observers, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.ledger is None or self.ledger.accepting,

@@ -52,7 +52,7 @@ def test_no_check_minds_a_wrong_type(odd: dict[str, Value]) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("defaults", "budget"), []),
+        (("defaults", "rpm"), 60),
         (("defaults", "hedge"), {"quantile": 0.98}),
         (("defaults", "cache"), {"exact": "off"}),
         (("agents", "a", "rpm"), 120),

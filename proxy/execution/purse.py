@@ -1,0 +1,100 @@
+"""The money of one call: a single reservation, of which each attempt holds its part.
+
+The first attempt takes the reservation, a further one raises it where what is left of it does not suffice: what its
+predecessor gave back is used again, what it spent is not. However many attempts there were, the accounts see one hold
+and one end. An attempt cannot be sent without its part.
+"""
+
+from __future__ import annotations
+
+from proxy.errors import ProxyError
+from proxy.state.store import Ask, Store
+from proxy.types import Amounts, Charge, Reservation
+
+NOTHING = Amounts()
+
+
+class Purse:
+    __slots__ = ("_closed", "_held", "_id", "_path", "_reservation", "_sent", "_store", "_ttl_s", "_used", "charges")
+
+    def __init__(self, store: Store, id: str, path: tuple[str, ...], ttl_s: float) -> None:
+        """`ttl_s`: how long a hold may outlive its call when nobody ends it."""
+        self.charges: tuple[Charge, ...] = ()  # once it is closed
+        self._store = store
+        self._id = id
+        self._path = path
+        self._ttl_s = ttl_s
+        self._reservation: Reservation | None = None
+        self._held = NOTHING  # by attempts that run
+        self._used = NOTHING  # by attempts that have ended
+        self._sent = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"Purse({self._id}, held={self._held}, used={self._used}, closed={self._closed})"
+
+    @property
+    def reservation(self) -> Reservation | None:
+        return self._reservation
+
+    async def take(self, ask: Ask) -> Amounts | ProxyError:
+        """An attempt's part, as `ask` sizes it."""
+        if self._reservation is None:
+            reserved = await self._store.reserve(self._id, self._path, ask, ttl_s=self._ttl_s)
+            if isinstance(reserved, ProxyError):
+                return reserved
+            self._reservation = reserved
+            self._held = reserved.amounts
+            return reserved.amounts
+        part = ask(self._left(self._reservation))
+        refusal = await self._raise_to(_sum(_sum(self._used, self._held), part))
+        if refusal is not None:
+            return refusal
+        self._held = _sum(self._held, part)
+        return part
+
+    async def enlarge(self, part: Amounts, total: Amounts) -> ProxyError | None:
+        """Raises one attempt's part to `total`."""
+        more = Amounts(max(0, total.usd_nanos - part.usd_nanos), max(0, total.tokens - part.tokens))
+        refusal = await self._raise_to(_sum(_sum(self._used, self._held), more))
+        if refusal is None:
+            self._held = _sum(self._held, more)
+        return refusal
+
+    def give_back(self, part: Amounts, used: Amounts, *, sent: bool) -> None:
+        """An attempt has ended. `sent`: a byte of it may have reached the upstream."""
+        self._held = Amounts(self._held.usd_nanos - part.usd_nanos, self._held.tokens - part.tokens)
+        self._used = used if self._used is NOTHING else _sum(self._used, used)
+        self._sent = self._sent or sent
+
+    def close(self) -> None:
+        """Ends the reservation. The second time: nothing."""
+        if self._closed or self._reservation is None:
+            return
+        self._closed = True
+        if self._sent:
+            self.charges = self._store.post(self._reservation, self._used)
+        else:
+            self._store.void(self._reservation)
+
+    def _left(self, reservation: Reservation) -> int | None:
+        left = self._store.left(self._path)
+        if left is None:
+            return None
+        return left + max(0, reservation.amounts.usd_nanos - self._used.usd_nanos - self._held.usd_nanos)
+
+    async def _raise_to(self, total: Amounts) -> ProxyError | None:
+        held = self._reservation
+        assert held is not None  # only a part that was taken can grow
+        if total.usd_nanos <= held.amounts.usd_nanos and total.tokens <= held.amounts.tokens:
+            return None
+        extended = await self._store.extend(held, total)
+        if isinstance(extended, ProxyError):
+            return extended
+        self._reservation = extended
+        return None
+
+
+def _sum(one: Amounts, other: Amounts) -> Amounts:
+    """Money and tokens add up over attempts; requests, steps and concurrency are the call's, however many it takes."""
+    return Amounts(one.usd_nanos + other.usd_nanos, one.tokens + other.tokens, requests=1, steps=1, concurrency=1)

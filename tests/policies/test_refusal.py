@@ -1,0 +1,62 @@
+"""What a refused client is told."""
+
+from __future__ import annotations
+
+from policies.limits import Limit, Refusal
+from policies.refusal import amount, budget_exceeded
+from proxy.dialects.openai_chat import OpenAI
+from proxy.types import Amounts
+from tests.policies.rulebook import DAY, START, accounts, at, reserve, usd
+
+
+def refused(limit: Limit, spent: int, needed: int) -> Refusal:
+    found = accounts({"key": (limit,)})
+    reserve(found, "first", usd(spent))
+    found.post("first", Amounts(usd_nanos=spent))
+    answer = reserve(found, "second", usd(needed), at(3_600))
+    assert isinstance(answer, Refusal)
+    return answer
+
+
+def test_a_window_that_resets_says_when() -> None:
+    error = budget_exceeded(refused(Limit("usd", 10_000_000_000, "day"), 9_000_000_000, 2_500_000_000))
+    assert (error.code, error.status, error.retry_after_s) == ("budget_exceeded", 429, DAY - 3_600)
+    assert error.details["limits"] == [
+        {
+            "account": "key:k",
+            "carrier": "key:k",
+            "unit": "usd",
+            "window": "day",
+            "limit": "10.00",
+            "spent": "9.00",
+            "held": "0.00",
+            "needed": "2.50",
+            "resets_at": "2024-10-05T00:00:00Z",
+            "reason": "spent",
+        }
+    ]
+    assert int(START) == 1_728_000_000
+
+
+def test_a_total_that_never_resets_is_a_402() -> None:
+    error = budget_exceeded(refused(Limit("usd", 100), 90, 50))
+    assert (error.status, error.retry_after_s) == (402, None)
+    assert not error.client_may_retry
+    assert "key 'k' in USD refuses this call: what is left of it does not pay this call" in error.message
+
+
+def test_the_details_stand_in_the_body_of_the_clients_dialect() -> None:
+    status, body = OpenAI().error(budget_exceeded(refused(Limit("usd", 100), 90, 50)))
+    assert status == 402
+    assert b'"code":"budget_exceeded"' in body
+    assert b'"limits":[{"account":"key:k"' in body
+
+
+def test_money_is_exact_decimal_text_and_counts_are_counts() -> None:
+    assert [amount("usd", value) for value in (0, 1, 1_500_000_000, -20_000_000)] == [
+        "0.00",
+        "0.000000001",
+        "1.50",
+        "-0.02",
+    ]
+    assert amount("tokens", 7) == 7
