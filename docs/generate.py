@@ -98,7 +98,9 @@ def _accepts(shape: Schema, root: Schema) -> str:
         return " or ".join(f"`{value}`" for value in shape.get("enum", [shape.get("const")]))
     kind = shape.get("type", "mapping")
     if kind == "array":
-        return f"list of {_accepts(_resolved(shape['items'], root), root)}s"
+        items = _resolved(shape["items"], root)
+        choices = ", ".join(f"`{value}`" for value in items.get("enum", ()))
+        return f"list of {choices or _accepts(items, root) + 's'}"
     words = {
         "object": "mapping",
         "string": "text",
@@ -119,6 +121,10 @@ def _bounds(shape: Schema) -> str:
     return f", at least {low:,}" if low is not None else ""
 
 
+def _part(value: float | None) -> str:
+    return "null" if value is None else f"{value:g}"
+
+
 def _default(field: Field, shape: Schema) -> str:
     if field.path.startswith("agents.*.") and not field.path.endswith(".models"):
         return "as under `defaults`"
@@ -126,7 +132,9 @@ def _default(field: Field, shape: Schema) -> str:
         return "required"
     value = shape["default"]
     if isinstance(value, dict) and value:
-        return f"`{{{', '.join(f'{name}: {part:g}' for name, part in value.items())}}}`"
+        return f"`{{{', '.join(f'{name}: {_part(part)}' for name, part in value.items())}}}`"
+    if isinstance(value, list | tuple) and value:
+        return f"`[{', '.join(map(str, value))}]`"
     text = {"False": "off", "True": "on"}.get(field.default, field.default.removesuffix(".0"))
     return f"`{text}`" if text not in ("", "()", "{}") else "none"
 

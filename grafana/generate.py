@@ -110,11 +110,85 @@ def fleet_lists() -> list[Json]:
 
 def fleet() -> Json:
     panels = [*fleet_now(), *fleet_causes(), *fleet_lists()]
-    return dashboard("headgate-fleet", "Headgate / Fleet", "Is it fine now?", panels)
+    choices = {"route": "requests_total", "agent": "requests_total", "target": "target_info"}
+    return dashboard("headgate-fleet", "Headgate / Fleet", "Is it fine now?", panels, choices=choices)
+
+
+def of_budget(metric: str) -> str:
+    chosen = 'budget=~"$budget"'
+    return f"{metric}{{{chosen}}}"
+
+
+def budgets_now() -> list[Json]:
+    used = f"{gauge(of_budget('budget_spent_usd'))} + {gauge(of_budget('budget_held_usd'))}"
+    return [
+        stat(
+            "Money left",
+            "Of all limits that are chosen, over their open windows. What running calls hold is not left.",
+            f"{gauge(of_budget('budget_limit_usd'))} - ({used})",
+            unit="currencyUSD",
+        ),
+        stat(
+            "Held",
+            "What running calls may still cost at most. Much of it for long: calls are slow, or ask for long answers.",
+            gauge(of_budget("budget_held_usd")),
+            unit="currencyUSD",
+        ),
+        stat(
+            "Overrun",
+            "Cost above the hold and all that was left, in the shown time. The account is blocked until its reset.",
+            increase('budget_overrun_usd_total{provider=~"$provider"}'),
+            unit="currencyUSD",
+        ),
+        stat(
+            "Unresolved",
+            "What a crash left unknown; it counts as spent until it is reconciled with the provider's bill.",
+            gauge(of_budget("budget_unresolved_usd")),
+            unit="currencyUSD",
+        ),
+    ]
+
+
+def budgets_causes() -> list[Json]:
+    by = ("budget", "window")
+    used = f"{gauge(of_budget('budget_spent_usd'), *by)} + {gauge(of_budget('budget_held_usd'), *by)}"
+    return [
+        lines(
+            "Share used",
+            "Spent and held of each limit. From 70 % on the ladder of its agents makes calls cheaper and shorter.",
+            (f"({used}) / {gauge(of_budget('budget_limit_usd'), *by)}", "{{budget}} {{window}}"),
+            unit="percentunit",
+        ),
+        lines(
+            "Refusals",
+            "Limits that refused a call, by reason. `held` for long: give the budget room, or calls shorter answers.",
+            (rate(of_budget("budget_denied_total"), "budget", "reason"), "{{budget}} {{reason}}"),
+            unit="reqps",
+        ),
+        lines(
+            "Ledger",
+            "Age of the oldest row that is not written, in seconds. Above 30 s the disk is too slow, or full.",
+            (gauge("ledger_lag_seconds"), "lag"),
+            unit="s",
+        ),
+        table(
+            "Limits by what is left",
+            "In US dollars, in the open windows. `run` is all runs, `key` all keys, `other` agents that only defaults limit",
+            f"{gauge(of_budget('budget_limit_usd'), *by)} - ({used})",
+            unit="currencyUSD",
+        ),
+    ]
+
+
+def budgets() -> Json:
+    panels = [*budgets_now(), *budgets_causes()]
+    choices = {"budget": "budget_limit_usd", "provider": "budget_overrun_usd_total"}
+    question = "Who has how much left, and who was refused?"
+    return dashboard("headgate-budgets", "Headgate / Budgets", question, panels, choices=choices)
 
 
 def dashboards() -> dict[str, Json]:
-    return {"fleet.json": fleet()}
+    return {"fleet.json": fleet(), "budgets.json": budgets()}
 
 
 def text(board: Json) -> str:

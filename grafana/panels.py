@@ -146,14 +146,13 @@ def variable(name: str, label: str, metric: str) -> Json:
     }
 
 
-def variables() -> list[Json]:
+def variables(own: dict[str, str]) -> list[Json]:
+    """`own`: the dashboard's choices beside those of every one, each with the metric that knows their values."""
     return [
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1},
         variable("job", "Job", "headgate_build_info"),
         variable("instance", "Instance", 'headgate_build_info{job=~"$job"}'),
-        variable("route", "Route", selector("requests_total")),
-        variable("agent", "Agent", selector("requests_total")),
-        variable("target", "Target", selector("target_info")),
+        *(variable(name, name.capitalize(), selector(metric)) for name, metric in own.items()),
     ]
 
 
@@ -170,7 +169,7 @@ def annotation(name: str, expression: str, text: str, *, color: str) -> Json:
     }
 
 
-def dashboard(uid: str, title: str, description: str, panels: list[Json]) -> Json:
+def dashboard(uid: str, title: str, description: str, panels: list[Json], *, choices: dict[str, str]) -> Json:
     reloads = annotation("Reload", f"{rate('config_reloads_total', 'result')} > 0", "{{result}}", color="blue")
     return {
         "uid": uid,
@@ -194,6 +193,6 @@ def dashboard(uid: str, title: str, description: str, panels: list[Json]) -> Jso
             }
         ],
         "annotations": {"list": [reloads]},
-        "templating": {"list": variables()},
+        "templating": {"list": variables(choices)},
         "panels": laid_out(panels),
     }

@@ -9,29 +9,33 @@ awaits: each operation is one step for everyone else.
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from policies import admission
 from policies.limits import (
     Crossing,
     Instant,
     Posting,
     Refusal,
     Rulebook,
-    Shortfall,
     Standing,
     Totals,
 )
 from policies.meter import Balance
 from policies.roster import Account, Bounds, Roster
-from proxy.types import Amounts, Charge, Period, Unit
+from proxy.pressure import Pressure
+from proxy.types import Amounts, Charge, Left, Period, Unit
 
 ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
 TOPUPS_MAX: Final = 4_096
 
 NOTHING: Final = Posting()
+CALM: Final = Pressure()
+EASED: Final = (0, 1, 5)  # indices of money, tokens and soft money
 
 
 class Hold(Struct, frozen=True):
@@ -74,6 +78,11 @@ class Accounts:
         """Runs whose count was lost to the bound on runs before they had been idle for long."""
         return self._roster.dropped_early
 
+    @property
+    def forgotten(self) -> int:
+        """Accounts and limits whose count is gone, for whatever reason."""
+        return self._roster.forgotten
+
     def reserve(self, id: str, path: tuple[str, ...], *, draw: Amounts, at: Instant, ttl_s: float) -> Hold | Refusal:
         """All accounts of the path, or none. A repeat of a hold's id returns that hold, ended or not; a refusal took
         nothing, so asking again is a new question."""
@@ -87,7 +96,7 @@ class Accounts:
             wall, needs = at.wall, draw.by_index
             balances = tuple([m.balance if wall < m.balance.resets_wall else m.roll(wall) for m in chart.meters])
             amounts = tuple([needs[balance.index] for balance in balances])
-            refusal = _refusal(balances, amounts, wall=wall)
+            refusal = admission.refusal(balances, amounts, wall=wall)
             if refusal is not None:
                 return refusal
             for balance, amount in zip(balances, amounts):  # noqa: B905  (made side by side)
@@ -105,7 +114,7 @@ class Accounts:
         needs = total.by_index
         amounts = tuple([max(held, needs[b.index]) for b, held in zip(hold.balances, hold.amounts, strict=True)])
         more = tuple([amount - held for amount, held in zip(amounts, hold.amounts, strict=True)])
-        refusal = _refusal(hold.balances, more, wall=wall, own=hold.amounts)
+        refusal = admission.refusal(hold.balances, more, wall=wall, own=hold.amounts)
         if refusal is not None:
             return refusal
         for balance, amount in zip(hold.balances, more, strict=True):
@@ -142,6 +151,13 @@ class Accounts:
             balance.pending -= held
         return True
 
+    def hand_over(self, id: str) -> Hold:
+        """What was held stays held, by whoever takes it over: it is no hold of these accounts any more."""
+        hold = self._live.pop(id)
+        for account in hold.accounts:
+            account.holds -= 1
+        return hold
+
     def expire(self, now: float) -> tuple[Hold, ...]:
         """Holds past their time. They stay until the caller ends them, and are told again until then."""
         return tuple(hold for hold in self._live.values() if hold.expires_at <= now)
@@ -158,6 +174,12 @@ class Accounts:
                     crossings += balance.crossings()
         return Posting(tuple(charges), tuple(crossings))
 
+    def resolve(self, period: Period, unresolved: int, spent: int, *, at: Instant) -> None:
+        """What a crash had left open of one period turns out to be `spent`. No effect on a closed window."""
+        for balance in self._roster.known(period.account, at):
+            if balance.period == period:
+                balance.resolve(unresolved, spent)
+
     def topup(self, id: str, account: str, *, unit: Unit, amount: int, at: Instant) -> tuple[Period, ...]:
         """Raises the account's limits in `unit` for their open windows, and lifts what an overrun blocks. Returns what
         was raised; none: no such limit. A repeat of the id changes nothing."""
@@ -170,10 +192,14 @@ class Accounts:
             balance.top_up(amount)
         periods = tuple(balance.period for balance in balances)
         if periods:
-            self._topups[id] = periods
-            if len(self._topups) > TOPUPS_MAX:
-                self._topups.popitem(last=False)
+            self.remember(id, periods)
         return periods
+
+    def remember(self, id: str, periods: tuple[Period, ...]) -> None:
+        """A top-up that the ledger knows: a repeat of its id changes nothing."""
+        self._topups[id] = periods
+        if len(self._topups) > TOPUPS_MAX:
+            self._topups.popitem(last=False)
 
     def seed(self, period: Period, totals: Totals, *, at: Instant) -> bool:
         """What the ledger knows of one period, at the start. False: the rules no longer have that limit."""
@@ -186,15 +212,72 @@ class Accounts:
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
+    def refusal(self, path: tuple[str, ...], draw: Amounts, *, at: Instant) -> Refusal | None:
+        """What `reserve` would say. Nothing is taken."""
+        balances = tuple(meter.at(at.wall) for meter in self._roster.chart(path, at).meters)
+        needs = draw.by_index
+        return admission.refusal(balances, tuple(needs[balance.index] for balance in balances), wall=at.wall)
+
     def left(self, path: tuple[str, ...], unit: Unit, *, at: Instant) -> int | None:
         """The least that any limit of the path has free; None: nothing limits it."""
         balances = [meter.at(at.wall) for meter in self._roster.chart(path, at).meters]
         free = [0 if balance.blocked else max(0, balance.free) for balance in balances if balance.period.unit == unit]
         return min(free, default=None)
 
+    def room(self, path: tuple[str, ...], *, at: Instant) -> Left:
+        """What a call on this path may take, and how its limits want that held."""
+        chart = self._roster.chart(path, at)
+        wall, least = at.wall, None
+        for meter in chart.meters:
+            balance = meter.balance if wall < meter.balance.resets_wall else meter.roll(wall)
+            if balance.period.unit == "usd":
+                free = 0 if balance.blocked else max(0, balance.free)
+                least = free if least is None or free < least else least
+        return chart.demands if least is None else replace(chart.demands, usd_nanos=least)
+
+    def pressure(self, path: tuple[str, ...], *, at: Instant) -> Pressure:
+        """Of the limits in money and tokens; the others are no matter of degree."""
+        tightest: Balance | None = None
+        felt, pace = -1, 0
+        wall = at.wall
+        for meter in self._roster.chart(path, at).meters:
+            balance = meter.balance
+            if balance.index in EASED:
+                if wall >= balance.resets_wall:
+                    balance = meter.roll(wall)
+                pace = max(pace, balance.pace)
+                if balance.press() > felt:
+                    tightest, felt = balance, balance.felt
+        if tightest is None:
+            return CALM
+        resets = None if tightest.resets_wall == inf else tightest.resets_wall
+        return Pressure(
+            felt=felt,
+            pace=pace,
+            limit=tightest.limit,
+            used=tightest.used,
+            held=tightest.pending,
+            period=tightest.period,
+            resets_wall=resets,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all accounts that are kept, the runs last and the latest of them first."""
+        return self._roster.names
+
+    def look(self, account: str, *, at: Instant) -> tuple[Standing, ...]:
+        """As `state`, for whoever looks at many: an account that has not been opened yet has nothing."""
+        return tuple(meter.at(at.wall).standing() for meter in self._roster.meters(account))
+
+    def pace(self, account: str, *, at: Instant) -> None:
+        """To be called every `forecast.EVERY_S`: moves the pace of each of the account's limits."""
+        for meter in self._roster.meters(account):
+            meter.set_pace(at.wall)
+
     def strict(self, path: tuple[str, ...], *, at: Instant) -> bool:
         """One strict limit on the path makes a call strict."""
-        return self._roster.chart(path, at).strict
+        return self._roster.chart(path, at).demands.strict
 
     def state(self, account: str, *, at: Instant) -> tuple[Standing, ...]:
         return tuple(balance.standing() for balance in self._roster.known(account, at))
@@ -209,23 +292,6 @@ class Accounts:
         if len(self._ended) > ENDED_MAX:
             self._ended.popitem(last=False)
         return hold
-
-
-def _refusal(
-    balances: tuple[Balance, ...], needs: tuple[int, ...], *, wall: float, own: tuple[int, ...] = ()
-) -> Refusal | None:
-    """None: all of it fits. `own` is what the same call holds already."""
-    for balance, need in zip(balances, needs):  # noqa: B905  (made side by side)
-        # The first test is the hot one, and never admits more than the second.
-        if (balance.overrun or need > balance.limit - balance.used - balance.pending) and not balance.admits(need):
-            return Refusal(_shortfalls(balances, needs, own or (0,) * len(needs)), wall)
-    return None
-
-
-def _shortfalls(balances: tuple[Balance, ...], needs: tuple[int, ...], own: tuple[int, ...]) -> tuple[Shortfall, ...]:
-    """Every limit that stands in the way, not only the first."""
-    each = zip(balances, needs, own, strict=True)
-    return tuple(balance.shortfall(need, held) for balance, need, held in each if not balance.admits(need))
 
 
 def _larger(one: Amounts, other: Amounts) -> Amounts:

@@ -1,69 +1,154 @@
 """What a call may take from its accounts: which they are, how long its answer may be, how much to hold for it.
 
-An attempt holds its estimated input and all the output it is allowed, at the dearest price. The allowance shrinks to
-what the money that is left can pay, down to a floor; below that the accounts refuse. What an ended attempt really cost
-is `policies.settle`'s word.
+An attempt holds its input and all the output it is allowed, at the dearest price. One strict limit on the path wants an
+upper bound of the input, the others are content with the estimate and its margin. Soft limits in money, and limits in
+tokens, hold the output that is usual, and more while it is made. The allowance shrinks to what the money that is left
+can pay, down to a floor; below that the accounts refuse. What an ended attempt really cost is `policies.settle`'s word.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from policies import clamp
 from policies.clamp import Clamp, Unpayable, Wish
-from pricing.book import hold_usd_nanos
-from proxy.types import Amounts, Call, Target
+from policies.estimate import Expected
+from policies.settle import CONTEXT_TOKENS_MAX
+from pricing.book import MAY_OCCUR, InputClass, hold_usd_nanos
+from pricing.tokens import CALL_OVERHEAD, input_bound
+from proxy.types import Amounts, Call, Left, Price, Target
 
 OUTPUT_TOKENS_DEFAULT: Final = 4_096  # for a silent client of a model whose maximum is not known
+OUTPUT_TOKENS_USUAL: Final = 1_024  # until it is known what is
 SILENT_ENDPOINTS: Final = frozenset({"embeddings", "moderations", "rerank"})  # they generate nothing
+NO_LIMITS: Final = Left()
 
 
 class Allowance(Struct, frozen=True):
-    """What one attempt may produce and what is held for that."""
+    """What one attempt may produce and what is held for that. Output is that of all choices, thinking included."""
 
     amounts: Amounts
-    output_limit: int  # tokens of one choice, as the hold counts them
+    input_tokens: int  # as held
+    output_limit: int  # tokens of one choice, as the upstream counts them
+    output_max: int  # all that the limit allows
+    output_held: int  # less than that where a soft limit, or one in tokens, is met
     clamped: bool = False  # the upstream must be told the limit: it is below what the client asked for
+    left: Left = NO_LIMITS
+    may_occur: tuple[InputClass, ...] = MAY_OCCUR
+    open: bool = False  # nobody named a limit and none is told: what is more than `output_max` is held as it comes
+
+    @property
+    def output_charged(self) -> int:
+        """The output that the hold in money covers."""
+        return self.output_held if self.left.soft and not self.left.hard else self.output_max
 
 
-def path(call: Call) -> tuple[str, ...]:
-    """The accounts a call draws on, from the top down; absent levels are skipped. A child run draws from its parent."""
+def path(call: Call, runs: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The accounts a call draws on, from the top down; absent levels are skipped. `runs` are those of its run and of
+    all above it: a child run draws from its parent."""
     identity = call.identity
-    levels = [f"key:{identity.key_id}", f"agent:{identity.agent}"]
-    if identity.team is not None:
-        levels.insert(0, f"team:{identity.team}")
-    if identity.parent_run is not None and identity.parent_run != identity.run:
-        levels.append(f"run:{identity.parent_run}")
-    if identity.run is not None:
-        levels.append(f"run:{identity.run}")
-    return tuple(levels)
+    levels = (f"key:{identity.key_id}", f"agent:{identity.agent}", *runs)
+    return levels if identity.team is None else (f"team:{identity.team}", *levels)
 
 
-def allowance(call: Call, target: Target, left_usd_nanos: int | None = None) -> Allowance:
-    """`left_usd_nanos`: what the tightest limit in money has free; None: there is none."""
-    fits = _clamp(call, target, left_usd_nanos)
-    limit = fits.limit or 0
-    output = limit * call.head.choices
-    usd_nanos = 0 if target.price is None else hold_usd_nanos(target.price, call.input_tokens_estimate, output)
-    amounts = Amounts(usd_nanos, call.input_tokens_estimate + output, requests=1, steps=1, concurrency=1)
-    return Allowance(amounts, limit, fits.clamped)
+def allowance(
+    call: Call, target: Target, expected: Expected, left: Left = NO_LIMITS, *, output_max: int | None = None
+) -> Allowance:
+    """`output_max`: the plan's word on each choice, where it allows less than the client asked for."""
+    tokens = _input_tokens(call, target, expected, left)
+    may_occur = _may_occur(call, target.price)
+    fits = _clamp(call, target, expected, left=left, wish=Wish(tokens, may_occur=may_occur, allowed=output_max))
+    limit, choices = fits.limit or 0, call.head.choices
+    most = (limit + target.traits.reasoning_tokens_max) * choices if limit else 0
+    held = most
+    if expected.watched and (left.soft or left.tokens):
+        held = min(most, (OUTPUT_TOKENS_USUAL if expected.q95 is None else expected.q95) * choices)
+    silent = call.head.output_tokens_max is None and target.traits.output_tokens_max is None
+    sized = Allowance(
+        Amounts(),
+        tokens,
+        limit,
+        output_max=most,
+        output_held=held,
+        clamped=fits.clamped,
+        left=left,
+        may_occur=may_occur,
+        open=silent and not fits.clamped and limit > 0,
+    )
+    return structs.replace(sized, amounts=_amounts(sized, target.price))
 
 
-def _clamp(call: Call, target: Target, left_usd_nanos: int | None) -> Clamp:
+def enlarged(held: Allowance, target: Target, *, input_tokens: int, output_tokens: int) -> Allowance:
+    """The same for more input than was thought, or more output than is usual."""
+    most = max(held.output_max, output_tokens) if held.open else held.output_max
+    larger = structs.replace(
+        held,
+        input_tokens=max(held.input_tokens, input_tokens),
+        output_max=most,
+        output_held=min(most, max(held.output_held, output_tokens)),
+    )
+    return structs.replace(larger, amounts=_amounts(larger, target.price))
+
+
+def exposure_usd_nanos(held: Allowance, target: Target) -> int:
+    """What the output limit allows beyond the hold."""
+    if target.price is None or held.output_charged == held.output_max:
+        return 0
+    most = hold_usd_nanos(target.price, held.input_tokens, held.output_max, may_occur=held.may_occur)
+    return most - held.amounts.usd_nanos
+
+
+def _amounts(of: Allowance, price: Price | None) -> Amounts:
+    usd_nanos, soft = 0, None
+    if price is not None:
+        usd_nanos = hold_usd_nanos(price, of.input_tokens, of.output_charged, may_occur=of.may_occur)
+        if of.left.soft and of.left.hard:
+            soft = hold_usd_nanos(price, of.input_tokens, of.output_held, may_occur=of.may_occur)
+    # Who wants no overrun in money must not be let down by the tokens.
+    tokens = of.input_tokens + (of.output_max if of.left.strict else of.output_held)
+    return Amounts(usd_nanos, tokens, requests=1, steps=1, concurrency=1, soft_usd_nanos=soft)
+
+
+def _input_tokens(call: Call, target: Target, expected: Expected, left: Left) -> int:
+    context = target.traits.context_tokens or CONTEXT_TOKENS_MAX
+    likely = min(expected.input_margin, context)
+    if not left.strict and likely <= len(call.raw) + CALL_OVERHEAD:
+        return likely  # no bound is below that
+    bound = input_bound(call.raw, call.head.fields, model=target.model, context_tokens=context)
+    return bound if left.strict else min(likely, bound)
+
+
+def _may_occur(call: Call, price: Price | None) -> tuple[InputClass, ...]:
+    """Dearer classes than the usual ones count where the body can cause them."""
+    if price is None:
+        return MAY_OCCUR
+    classes, usual = MAY_OCCUR, max(price.input_uncached, price.input_cache_write_5m)
+    if price.input_cache_write_1h > usual and b'"1h"' in call.raw:
+        classes = (*classes, "input_cache_write_1h")
+    if price.input_audio > usual and (b"audio" in call.raw or call.head.fields is None):
+        classes = (*classes, "input_audio")
+    if price.input_image > usual and (b"image" in call.raw or call.head.fields is None):
+        classes = (*classes, "input_image")
+    return classes
+
+
+def _clamp(call: Call, target: Target, expected: Expected, *, left: Left, wish: Wish) -> Clamp:
     if call.endpoint in SILENT_ENDPOINTS:
         return Clamp(None, clamped=False)
-    head = call.head
-    wish = Wish(
-        input_tokens=call.input_tokens_estimate,
+    head, traits = call.head, target.traits
+    wish = structs.replace(
+        wish,
         stated=head.output_tokens_max,
-        model_max=target.traits.output_tokens_max
-        or (OUTPUT_TOKENS_DEFAULT if head.output_tokens_max is None else None),
+        model_max=traits.output_tokens_max,
         choices=head.choices,
+        apart=traits.reasoning_tokens_max,
+        q95=expected.q95,
+        otherwise=OUTPUT_TOKENS_DEFAULT,
+        told=left.strict and head.fields is not None,
     )
-    if head.fields is None:  # a form: no limit can be written into it
-        left_usd_nanos = None
+    left_usd_nanos = left.usd_nanos if head.fields is not None else None  # no limit can be written into a form
     fits = clamp.output_limit(wish, target.price, left_usd_nanos=left_usd_nanos)
     # What cannot be paid is asked for nevertheless: the accounts know which of them refuse it, and why.
     return Clamp(fits.floor, clamped=True) if isinstance(fits, Unpayable) else fits

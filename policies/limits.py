@@ -12,10 +12,10 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct
 
 from policies.windows import zone
-from proxy.types import Charge, Per, Period, Unit
+from proxy.types import Charge, Left, Per, Period, Unit
 
 HoldMode = Literal["estimated", "strict"]
-Reason = Literal["spent", "held", "floor", "overrun", "lowered"]
+Reason = Literal["spent", "held", "floor", "overrun", "lowered", "queue"]
 
 RETRY_HELD_S: Final = 1.0  # live holds end at any moment
 
@@ -85,6 +85,8 @@ class Standing(Struct, frozen=True):
     totals: Totals
     held: int
     resets_wall: float | None
+    pace: int = 0  # tenths: how hard it bears on the choice of targets
+    felt: int = 0  # thousandths: what the ladder goes by
 
 
 class Shortfall(Struct, frozen=True):
@@ -137,6 +139,20 @@ class Crossing(Struct, frozen=True):
 class Posting(Struct, frozen=True):
     charges: tuple[Charge, ...] = ()
     crossings: tuple[Crossing, ...] = ()
+
+
+NO_DEMANDS: Final = Left()
+
+
+def demands(limits: Iterable[Limit]) -> Left:
+    """How the limits that a path meets want a call held; what they have free is not known here."""
+    met = tuple(limits)
+    return Left(
+        strict=any(limit.hold == "strict" for limit in met),
+        hard=any(limit.unit == "usd" and not limit.soft for limit in met),
+        soft=any(limit.soft for limit in met),
+        tokens=any(limit.unit == "tokens" for limit in met),
+    )
 
 
 def tightest(limits: Iterable[Limit]) -> dict[tuple[Unit, Per], Limit]:

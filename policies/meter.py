@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from math import inf
 
+from policies.forecast import pace_in
 from policies.limits import Crossing, Limit, Reason, Shortfall, Standing, Totals, index
 from policies.windows import window
 from proxy.types import Period
 
 PERCENTS = (50, 80, 100)
+PLAY = 50  # thousandths
 
 
 class Balance:
@@ -22,12 +24,14 @@ class Balance:
     __slots__ = (
         "_crossed",
         "_tolerance",
+        "felt",
         "forgiven",
         "granted",
         "index",
         "limit",
         "mark",
         "overrun",
+        "pace",
         "pending",
         "period",
         "resets_wall",
@@ -40,6 +44,8 @@ class Balance:
         self.resets_wall = resets_wall
         self.used = self.overrun = self.unresolved = self.pending = 0
         self.granted = self.forgiven = 0
+        self.felt = 0  # thousandths, as `press` left it
+        self.pace = 0  # tenths, as `policies.forecast` says
         self._tolerance = tolerance
         self._crossed = 0  # how many of PERCENTS have been told
         self.change(limit)
@@ -81,6 +87,13 @@ class Balance:
         """A limit stands in the way of what it is asked for, an overrun in the way of everything."""
         return not self.blocked and (not need or need <= self.free)
 
+    def press(self) -> int:
+        """What the ladder goes by, in thousandths: it rises at once with what is taken and falls only once that has
+        fallen `PLAY` below it. So a rung is left that far below where it was entered, whatever the rungs are."""
+        taken = (self.used + self.pending) * 1_000 // self.limit if self.limit > 0 else 1_000
+        self.felt = max(taken, min(self.felt, taken + PLAY))
+        return self.felt
+
     def post(self, held: int, used: int) -> int:
         """Ends a hold; returns what of `used` neither the hold nor the rest of the limit could pay."""
         self.pending -= held
@@ -98,9 +111,17 @@ class Balance:
         self.used += difference
         return self._overrun_of(difference)
 
+    def resolve(self, unresolved: int, spent: int) -> int:
+        """What a crash had left open turns out to be `spent`. Returns what was overrun."""
+        released = min(unresolved, self.unresolved)
+        self.unresolved -= released
+        self.used += spent - released
+        return self._overrun_of(spent - released) if spent > released else 0
+
     def top_up(self, amount: int) -> None:
         self.granted += amount
         self.forgiven = self.overrun
+        self.felt = 0  # whoever tops up wants the ladder left at once
         self.limit += amount
         self._set_mark()
 
@@ -136,7 +157,15 @@ class Balance:
 
     def standing(self) -> Standing:
         resets = None if self.resets_wall == inf else self.resets_wall
-        return Standing(self.period, limit=self.limit, totals=self.totals, held=self.pending, resets_wall=resets)
+        return Standing(
+            self.period,
+            limit=self.limit,
+            totals=self.totals,
+            held=self.pending,
+            resets_wall=resets,
+            pace=self.pace,
+            felt=self.press(),
+        )
 
     def _reason(self, need: int) -> Reason:
         if self.used - self.overrun > self.limit:  # no posting can do that
@@ -177,6 +206,12 @@ class Meter:
     def at(self, wall: float) -> Balance:
         """The balance of the window that is open; a clock set back opens nothing again."""
         return self.balance if wall < self.balance.resets_wall else self.roll(wall)
+
+    def set_pace(self, wall: float) -> None:
+        balance, limit = self.at(wall), self._limit
+        balance.pace = pace_in(
+            balance.pace, used=balance.used, limit=balance.limit, per=limit.per, time_zone=limit.time_zone, wall=wall
+        )
 
     def change(self, limit: Limit) -> None:
         self._limit = limit

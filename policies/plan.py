@@ -1,7 +1,8 @@
 """From the model a call asks for to the targets that will be tried. Pure: routes in, plan or refusal out.
 
 A route is exact ("gpt-5.5") or a wildcard ("openai/*"), whose rest becomes the model's name at the provider. An
-unpriced target is refused or let through as the operator said, never taken for free.
+unpriced target is refused or let through as the operator said, never taken for free. Near the end of a budget the
+plan is a cheaper and shorter one, as the agent's ladder says.
 """
 
 from __future__ import annotations
@@ -9,11 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from policies.ladder import OUTPUT_TOKENS_USUAL, Ladder, reached, shortened
+from pricing.book import hold_usd_nanos
 from proxy.errors import ProxyError
+from proxy.pressure import Pressure
 from proxy.types import Call, Plan, Target
 
 CLOSE_ENOUGH = 3  # names to suggest
+CALM = Pressure()
+
+
+Usual = Callable[[Call, Target], int | None]
+"""The output of one choice that half of such answers stay below; None: too few were seen."""
+
+
+def never_seen(call: Call, target: Target) -> int | None:
+    return None
+
+
+class Eased(Struct, frozen=True):
+    """What a budget near its end asks of a plan, and what was done about it so far."""
+
+    pressure: Pressure
+    rungs: Ladder
+    changed: Ladder
 
 
 class Route(Struct, frozen=True):
@@ -22,6 +44,7 @@ class Route(Struct, frozen=True):
     name: str
     targets: tuple[Target, ...] = ()
     target_for: Callable[[str], tuple[Target, ...]] | None = None
+    cheaper: str | None = None  # the route that the rung `cheaper` takes instead
 
 
 class Routes:
@@ -71,20 +94,93 @@ class Planner(Struct, frozen=True):
     routes: Routes
     unpriced_allowed: bool = False
 
-    def plan(self, call: Call) -> Plan | ProxyError:
+    def plan(
+        self, call: Call, pressure: Pressure = CALM, *, ladder: Ladder = (), usual: Usual = never_seen
+    ) -> Plan | ProxyError:
         route = self.routes.find(call.model)
         if route is None:
             return self._unknown(call.model)
         targets = self.routes.targets(route, call.model)
         if not self.unpriced_allowed and any(target.price is None for target in targets):
             return _unpriced(next(target for target in targets if target.price is None))
-        reason = "one target" if len(targets) == 1 else f"one of {len(targets)} targets by weight"
-        return Plan(mode="single", steps=(targets,), reason=f"model {route.name!r}: {reason}")
+        rungs = reached(ladder, pressure.felt)
+        if rungs:
+            cheaper = self._cheaper(call, route, targets) if "cheaper" in rungs else targets
+            changed: Ladder = () if cheaper == targets else ("cheaper",)
+            return _degraded(call, route, cheaper, Eased(pressure, rungs, changed), usual)
+        if pressure.pace and len(targets) > 1:
+            targets = _leaning(call, targets, pressure.pace)
+        return Plan(mode="single", steps=(targets,), reason=f"model {route.name!r}: {_choice(targets)}")
+
+    def _cheaper(self, call: Call, route: Route, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        """The route that the operator named for this, else those of the targets that hold the least."""
+        other = self.routes.find(route.cheaper) if route.cheaper else None
+        if other is not None:
+            instead = self.routes.targets(other, other.name)
+            if self.unpriced_allowed or all(target.price is not None for target in instead):
+                return instead
+        costs = [_held(call, target) for target in targets]
+        least = min(costs)
+        return tuple(target for target, cost in zip(targets, costs, strict=True) if cost == least)
 
     def _unknown(self, model: str) -> ProxyError:
         known = ", ".join(sorted(self.routes.names)[:CLOSE_ENOUGH])
         message = f"The model {model[:128]!r} is not configured here; GET /v1/models lists what is (such as {known})."
         return ProxyError("model_not_found", message, param="model")
+
+
+def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Eased, usual: Usual) -> Plan:
+    """Says of a rung only what it changed."""
+    pressure, changed, limit = eased.pressure, eased.changed, None
+    if "shorter" in eased.rungs:
+        limit = _shortened(call, targets, usual)
+        changed = changed if limit is None else (*changed, "shorter")
+    if pressure.pace and len(targets) > 1:
+        targets = _leaning(call, targets, pressure.pace)
+    reason = f"model {route.name!r}: {_choice(targets)}"
+    if changed:
+        reason += f"; {' and '.join(changed)}, as {_named(pressure)} is used to {pressure.taken / 10:g} %"
+    return Plan(mode="single", steps=(targets,), reason=reason, degraded=changed, output_tokens_max=limit)
+
+
+def _shortened(call: Call, targets: tuple[Target, ...], usual: Usual) -> int | None:
+    """One limit for all targets: that of the most talkative."""
+    known = [target.traits.output_tokens_max for target in targets]
+    model_max = None if None in known else max(limit or 0 for limit in known)
+    medians = [median for target in targets if (median := usual(call, target)) is not None]
+    return shortened(call, model_max, max(medians, default=None))
+
+
+def _choice(targets: tuple[Target, ...]) -> str:
+    return "one target" if len(targets) == 1 else f"one of {len(targets)} targets by weight"
+
+
+def _named(pressure: Pressure) -> str:
+    period = pressure.period
+    return f"the budget of {period.account} in {period.unit} per {period.per}" if period else "a budget"
+
+
+def _held(call: Call, target: Target) -> int:
+    """What an attempt would hold; without a price it takes nothing from a budget."""
+    if target.price is None:
+        return 0
+    named = [limit for limit in (call.head.output_tokens_max, target.traits.output_tokens_max) if limit is not None]
+    output = min(named, default=OUTPUT_TOKENS_USUAL) * call.head.choices
+    return hold_usd_nanos(target.price, call.input_tokens_estimate, output)
+
+
+def _leaning(call: Call, targets: tuple[Target, ...], pace: int) -> tuple[Target, ...]:
+    """Dear targets weigh less the higher the pace; at 1.0 a target that costs ten times as much weighs a tenth."""
+    costs = [_held(call, target) for target in targets]
+    least = min(costs)
+    if max(costs) == least:
+        return targets
+    parts = [1.0 if cost == least else least / cost for cost in costs]
+    kept = 1.0 - pace / 10
+    return tuple(
+        replace(target, weight=target.weight * (kept + part * (1.0 - kept)))
+        for target, part in zip(targets, parts, strict=True)
+    )
 
 
 def _unpriced(target: Target) -> ProxyError:

@@ -15,9 +15,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from policies.limits import Instant, Limit, Rulebook, Totals, tightest
+from policies.limits import NO_DEMANDS, Instant, Limit, Rulebook, Totals, demands, tightest
 from policies.meter import Balance, Meter
-from proxy.types import Per, Period, Unit
+from proxy.types import Left, Per, Period, Unit
 
 RUN: Final = "run:"
 CHARTS_MAX: Final = 50_000  # what is remembered of paths; forgetting them loses no money
@@ -64,7 +64,7 @@ class Chart(Struct, frozen=True):
     accounts: tuple[Account, ...] = ()
     runs: tuple[Account, ...] = ()  # those of them that are runs
     meters: tuple[Meter, ...] = ()
-    strict: bool = False
+    demands: Left = NO_DEMANDS
 
 
 UNLIMITED: Final = Chart()
@@ -79,12 +79,22 @@ class Roster:
         self._runs: OrderedDict[str, Account] = OrderedDict()
         self._others: OrderedDict[str, Account] = OrderedDict()
         self.dropped_early = 0
+        self.forgotten = 0
 
     def __repr__(self) -> str:
         return f"Roster({len(self._runs)} runs, {len(self._others)} others, {len(self._charts)} paths)"
 
     def __len__(self) -> int:
         return len(self._runs) + len(self._others)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self._others, *reversed(self._runs))
+
+    def meters(self, name: str) -> tuple[Meter, ...]:
+        """Those there are; none is opened."""
+        account = self._shelf(name).get(name)
+        return tuple(account.meters.values()) if account else ()
 
     def chart(self, path: tuple[str, ...], at: Instant) -> Chart:
         chart = self._charts.get(path)
@@ -138,9 +148,8 @@ class Roster:
             met += [limit for _, limit in limits]
         chart = UNLIMITED
         if meters:
-            strict = any(limit.hold == "strict" for limit in met)
             runs = tuple(account for account in accounts if account.name.startswith(RUN))
-            chart = Chart(accounts=tuple(accounts), runs=runs, meters=tuple(meters), strict=strict)
+            chart = Chart(accounts=tuple(accounts), runs=runs, meters=tuple(meters), demands=demands(met))
         if len(self._charts) >= CHARTS_MAX:
             self._charts.clear()
         self._charts[path] = chart
@@ -171,6 +180,7 @@ class Roster:
             carrier, unit, per = key
             limit = tightest(self._rules.limits(carrier)).get((unit, per))
             if limit is None:
+                self.forgotten += 1
                 del account.meters[key]
             else:
                 meter.change(limit)
@@ -214,4 +224,5 @@ class Roster:
 
     def _forget(self, account: Account) -> None:
         account.gone = True
+        self.forgotten += 1
         del self._shelf(account.name)[account.name]

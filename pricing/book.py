@@ -28,6 +28,7 @@ InputClass = Literal[
 ]
 
 STANDARD: Final = "standard"
+MAY_OCCUR: Final[tuple[InputClass, ...]] = ("input_uncached", "input_cache_write_5m")  # in any call
 FOUND_MAX = 4_096  # names come from clients, so what is remembered of them is bounded
 PICOS_PER_NANO = 1_000
 _SNAPSHOT = re.compile(r"(?<=[-@])(?:[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})$")
@@ -226,7 +227,7 @@ def hold_usd_nanos(
     input_tokens: int,
     output_tokens: int,
     *,
-    may_occur: tuple[InputClass, ...] = ("input_uncached", "input_cache_write_5m"),
+    may_occur: tuple[InputClass, ...] = MAY_OCCUR,
 ) -> int:
     """What a call can cost at most: every input token at the dearest class that `may_occur`, every output token at the
     dearest of its side, at the dearest context tier within reach. `output_tokens` is for all choices together."""

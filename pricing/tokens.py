@@ -8,6 +8,10 @@ which is a module of its own because a loaded vocabulary takes 87 MB.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+
+from msgspec import Raw
 from msgspec.structs import replace
 
 from proxy.types import Usage
@@ -25,6 +29,25 @@ _ALPHABET = bytes(65 if chr(byte).isalnum() or byte in b"+/" else 32 for byte in
 _BASE64 = b";base64,"
 _IMAGE = b"data:image/"
 _TYPE_BYTES_MAX = 64  # longest "data:<media type>" looked at
+
+# What a chat template may put around the text: before a call, around each message and tool, and before all tools.
+CALL_OVERHEAD = 256
+MESSAGE_OVERHEAD = 8
+TOOL_OVERHEAD = 32
+TOOLS_OVERHEAD = 512
+# The most one image can be. 48,169 is gpt-4o-mini's highest, eight tiles; other models stay far below.
+IMAGE_TOKENS_MAX = 16_384
+_IMAGE_MOST = (("gpt-4o-mini", 48_169),)
+_MESSAGE, _TOOL = b'"role"', b'"function"'
+_PICTURES = re.compile(rb'"image_url"\s*:').findall
+# A quote inside a string is escaped, so this is the value of that name and no text that looks like it.
+_EMBEDDED = re.compile(rb'"(?:image_)?url"\s*:\s*"data:image/[\w.+-]+$').search
+# Nobody writes a letter as an escape but to hide a name from whoever reads the bytes.
+_HIDDEN = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|[57][0-9aA]|5[fF])").search
+# What the text does not show the size of: kept or fetched by the provider, or unpacked by it.
+_KEPT = frozenset({"cached_content", "conversation", "previous_response_id", "web_search_options"})
+_FETCHED = (b'"file_', b'"video_url"', b'"pmpt_')
+_HOSTED_TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation"')
 
 # What to take away first when a report exceeds its bound: the cheapest class, so that the clamp favours nobody.
 _CHEAPEST_FIRST = (
@@ -74,22 +97,55 @@ def input_estimate(raw: bytes) -> int:
     if _SAMPLE_RUN not in raw[::SAMPLE_STRIDE].translate(_ALPHABET):
         return estimate(len(raw))
     attached_bytes, tokens = 0, 0
-    start = raw.find(_BASE64)
-    while start >= 0 and tokens < ATTACHED_TOKENS_MAX:  # above it the estimate says no more than "very many"
-        data = start + len(_BASE64)
-        end = raw.find(b'"', data)
-        if end < 0:
-            break  # not JSON: what follows counts as text
-        attached_bytes += end - data
-        tokens += _attachment(raw[max(0, start - _TYPE_BYTES_MAX) : start], end - data)
-        start = raw.find(_BASE64, end)
+    for before, size in _attachments(raw):
+        attached_bytes += size
+        tokens += IMAGE_TOKENS if _IMAGE in before else max(IMAGE_TOKENS, size // FILE_BYTES_PER_TOKEN)
+        if tokens >= ATTACHED_TOKENS_MAX:  # above it the estimate says no more than "very many"
+            break
     return tokens + estimate(len(raw) - attached_bytes)
 
 
-def _attachment(before: bytes, size: int) -> int:
-    if _IMAGE in before:
-        return IMAGE_TOKENS
-    return max(IMAGE_TOKENS, size // FILE_BYTES_PER_TOKEN)
+def _attachments(raw: bytes) -> Iterator[tuple[bytes, int]]:
+    """Of each `data:` URL: what stands before its base64, and the size of that."""
+    start = raw.find(_BASE64)
+    while start >= 0:
+        data = start + len(_BASE64)
+        end = raw.find(b'"', data)
+        if end < 0:
+            return  # not JSON: what follows counts as text
+        yield raw[max(0, start - _TYPE_BYTES_MAX) : start], end - data
+        start = raw.find(_BASE64, end)
+
+
+def input_bound(raw: bytes, fields: Mapping[str, Raw] | None, *, model: str, context_tokens: int) -> int:
+    """What the input of a request can count at most. A token of a byte-level vocabulary is a byte or more, and JSON
+    never writes a character in fewer bytes than UTF-8. An image is the most the model makes of one; what the provider
+    fetches, unpacks or remembers may fill the context, which bounds everything. `fields` is the top level of `raw`."""
+    if _has_more_than_shows(raw, fields or {}):
+        return context_tokens
+    tools = raw.count(_TOOL)
+    bound = len(raw) + CALL_OVERHEAD + MESSAGE_OVERHEAD * raw.count(_MESSAGE)
+    bound += (TOOLS_OVERHEAD if tools else 0) + TOOL_OVERHEAD * tools
+    pictures = len(_PICTURES(raw)) if b"image" in raw else 0
+    if pictures:
+        embedded = [size for before, size in _attachments(raw) if _EMBEDDED(before)]
+        bound += pictures * _image_most(model) - sum(embedded[:pictures])
+    return min(bound, context_tokens)
+
+
+def _has_more_than_shows(raw: bytes, fields: Mapping[str, Raw]) -> bool:
+    tools = bytes(fields["tools"]) if "tools" in fields else b""
+    return (
+        not _KEPT.isdisjoint(fields)
+        or any([name in raw for name in _FETCHED])  # noqa: C419  (three short searches)
+        or (bool(tools) and any([name in tools for name in _HOSTED_TOOLS]))  # noqa: C419
+        or (b"\\u00" in raw and _HIDDEN(raw) is not None)
+    )
+
+
+def _image_most(model: str) -> int:
+    name = model.lower().rpartition("/")[2]
+    return next((most for start, most in _IMAGE_MOST if name.startswith(start)), IMAGE_TOKENS_MAX)
 
 
 def plausible(usage: Usage, lower: int, upper: int) -> Usage:

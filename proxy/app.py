@@ -8,46 +8,69 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version as installed_version
 from io import FileIO
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from msgspec import structs
 
 from policies.accounts import Accounts
-from policies.retry import AttemptBudget
 from pricing.book import Bill, explain
-from proxy.assemble import Assembled, Tools, Transports, assemble
-from proxy.budget_news import BudgetNews
+from proxy.assembly import Assembly
+from proxy.budget_desk import BudgetDesk
 from proxy.budgets import Budgets, Waiting
-from proxy.clock import Clock, day_wall
-from proxy.config.check import is_loopback
+from proxy.clock import Clock
 from proxy.config.load import Config, ConfigError, effective
 from proxy.config.values import usd_nanos
-from proxy.counting import Counting
-from proxy.dialects.openai_chat import OpenAI
-from proxy.execution.attempt import Bench
-from proxy.execution.race import Race
-from proxy.finish import Finish, Observer, Recorder
-from proxy.listeners import AdminListener, DataListener, bind, url
-from proxy.pipeline import Parts, Pipeline
-from proxy.state.keys import Keyring, KeyStore, KeyStoreError, load_pepper
+from proxy.data_plane import DataPlane, Surroundings
+from proxy.governing import Governor, recall
+from proxy.instruments import describe, learn_names, metrics_of, watch_ledger
+from proxy.keeping import Keeper
+from proxy.ledger_desk import LedgerDesk
+from proxy.listeners import AdminListener, bind, url
+from proxy.restoring import open_books
+from proxy.run_views import RunViews
+from proxy.runs import Runs
+from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
+from proxy.state.run_queries import RunReports
 from proxy.surfaces.admin import AdminServices, admin_app
-from proxy.surfaces.llm import Services, Surface
-from proxy.surfaces.server import Edges, Server
+from proxy.surfaces.admin_runs import RunServices
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog
-from proxy.telemetry.metrics import Metrics
 from proxy.types import Usage
-from proxy.watching import measure_lag, watch_config, watch_keys
+from proxy.watching import watch_config, watch_keys
+from proxy.workers.lender import Bank
+from proxy.workers.orphans import adopt, bind_after
+from proxy.workers.supervisor import Household, Supervisor
 
 Load = Callable[[], Config]
 NEED_RESTART = ("server", "admin", "data_dir", "telemetry")  # what a reload reads and cannot change
+
+
+class Serving(Protocol):
+    """Whatever answers calls."""
+
+    @property
+    def in_flight(self) -> int: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None:
+        """No new connections; calls that run may end within `limits.drain_s`."""
+        ...
+
+    async def prepare(self, config: Config) -> str | None:
+        """Why it cannot be used."""
+        ...
+
+    def swap(self, config: Config) -> None: ...
+    def kill(self) -> None:
+        """Processes that serve, if they are others, end at once."""
+        ...
 
 
 class Gate:
@@ -58,59 +81,58 @@ class Gate:
 
         Raises ListenError, ProxyError (the ledger), KeyStoreError, ValueError: nothing was started then.
         """
-        self.config = config
         self.ready = False
         self._load = load
+        self._reloading = asyncio.Lock()
         self._clock = clock
-        self._loopback = is_loopback(config.server.host)
-        data = bind(config.server.host, config.server.port, "data listener", "--port")
+        at = partial(bind, config.server.host, config.server.port, "data listener", "--port")
+        data = bind_after(config.data_dir, at)
         admin = bind(config.admin.host, config.admin.port, "admin listener", "--admin-port")
         self.data_url, self.admin_url = url(data), url(admin)
-        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._pepper = load_pepper(config.data_dir, os.environ)
-        self._keys = KeyStore(config.data_dir, self._pepper, clock.wall)
+        self.assembly = Assembly(config, clock)
         terminal = config.telemetry.log_format == "text" or (
             config.telemetry.log_format == "auto" and sys.stderr.isatty()
         )
         # Unbuffered and our own: a writer stuck in a shared buffer would hold up the end of the process.
         sink = FileIO(2, "wb", closefd=False) if log_to is None else log_to
         self.log = RequestLog(sink, clock.wall, terminal=terminal and log_to is None)
-        self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed)
+        self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed, wall=clock.wall)
         self.tasks = Tasks(self._task_failed)
-        self._counting = Counting(self._count_failed)
-        self._tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={})
-        self._assembled = assemble(config, self._tools, self._keyring(config))
-        self.metrics = self._new_metrics(self._assembled, demo=log_to is not None)
+        self.metrics = metrics_of(self.assembly)
+        describe(self.metrics, self.assembly, clock, demo=log_to is not None)
+        self.metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
+        watch_ledger(self.metrics, self.ledger, asyncio.get_running_loop().time)
         self.budgets = self._new_budgets(config)
-        self.pipeline = self._new_pipeline(config)
-        surface = Surface(
-            Services(
-                clock=clock,
-                dialect=self._tools.dialect,
-                pipeline=self.pipeline,
-                snapshot=lambda: self._assembled.snapshot,
-                ready=lambda: self.ready and self.ledger.accepting,
-            )
-        )
-        self._data = DataListener(data, Server(surface.handle, _edges(config), clock.id))
+        self.runs = Runs(clock)
+        self._serving = self._new_serving(data, terminal=terminal)
         self._admin = AdminListener(admin, admin_app(self._admin_services()))
-        self._watch_metrics()
 
     @property
     def open(self) -> bool:
         """Any key is accepted: none was ever made, and only this machine reaches the data listener."""
-        return self._keyring(self.config).open
+        return self.assembly.keyring(self.config).open
+
+    @property
+    def config(self) -> Config:
+        return self.assembly.config
+
+    @property
+    def in_flight(self) -> int:
+        return self._serving.in_flight
 
     async def start(self) -> None:
         logging.getLogger().addHandler(LibraryHandler(self.log))
         self.ledger.start()
         await self._admin.start()
-        await self._data.start()
-        self.tasks.start("loop lag", measure_lag(self.metrics.loop_lag))
+        await self._serving.start()
+        self.tasks.start("budgets", self.desk.watch())
+        self.tasks.start("books", self.keeper.keep())
+        if self.restored.expired:
+            self.log.event("holds expired", "warning", {"count": self.restored.expired})
         self.tasks.start("keys", watch_keys(self._look_at_keys))
         if self.config.source is not None:
             self.tasks.start("configuration", watch_config(self.config.source, self.reload_from_file))
-        for warning in self._assembled.targets.warnings:
+        for warning in self.assembly.present.targets.warnings:
             self.log.event("price", "warning", {"what": warning})
         self.ready = True
 
@@ -119,91 +141,109 @@ class Gate:
         is written and closed."""
         self.ready = False
         await asyncio.sleep(self.config.limits.stop_pause_s)  # a load balancer asks /health/ready and looks elsewhere
-        self._data.close()
-        await self.pipeline.drain(self._assembled.snapshot.limits.drain_s)
-        await self._data.stop()
+        await self._serving.stop()
         await self.tasks.close()
+        self.desk.news.flush()
         await self._admin.stop()
-        await self._tools.transports.close()
-        self.ledger.close()
+        await self.assembly.tools.transports.close()
+        self.keeper.close()
         self.log.close()
 
+    def kill(self) -> None:
+        self._serving.kill()
+
     async def reload(self) -> str | None:
-        """Swaps the whole snapshot, or keeps the one in force and says why."""
+        """Swaps the whole snapshot, or keeps the one in force and says why. One at a time."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> str | None:
         try:
             config = self._load()
-            assembled = assemble(config, self._tools, self._keyring(config))
+            assembled = self.assembly.made(config)
         except (ConfigError, KeyStoreError, ValueError, OSError) as error:
-            self.metrics.reload_failed()
-            self.log.event("reload refused", "error", {"why": str(error)})
-            return str(error)
+            return self._reload_refused(str(error))
+        refused = await self._serving.prepare(config)
+        if refused is not None:
+            return self._reload_refused(refused)
         snapshot = assembled.snapshot
         fixed = [name for name in NEED_RESTART if getattr(config, name) != getattr(self.config, name)]
         if fixed:
             self.log.event("restart needed", "warning", {"for": ", ".join(fixed)})
-        self._learn_names(config, assembled)
-        self.config, self._assembled = config, assembled
+        learn_names(self.metrics, self.assembly, config, assembled)
+        self.assembly.use(config, assembled)
         self.budgets.accounts.replace(assembled.rulebook)
+        self._serving.swap(config)
         self.metrics.reload_succeeded(self._clock.wall())
         self.log.event("reloaded", "info", {"version": snapshot.version})
         return None
 
-    def _learn_names(self, config: Config, assembled: Assembled) -> None:
-        """Metrics have labels for the names that are known before they are used."""
-        routes, models = assembled.snapshot.planner.routes, assembled.targets.book_models
-        self.metrics.reconfigure(routes.names, assembled.metered, agents=self._agents(config), models=models)
-
-    def _agents(self, config: Config) -> tuple[str, ...]:
-        configured = (key.agent for key in config.keys if key.agent != "any")
-        made = (stored.record.agent for stored in self._keys.list() if stored.record.agent is not None)
-        return tuple(dict.fromkeys((*config.agents, *configured, *made)))
+    def _reload_refused(self, why: str) -> str:
+        self.metrics.reload_failed()
+        self.log.event("reload refused", "error", {"why": why})
+        return why
 
     # --- construction --------------------------------------------------------------------------------------------
 
-    def _keyring(self, config: Config) -> Keyring:
-        return Keyring(self._keys, self._pepper, configured=config.configured_keys(), loopback=self._loopback)
-
-    def _new_metrics(self, assembled: Assembled, *, demo: bool) -> Metrics:
-        routes = assembled.snapshot.planner.routes
-        names = assembled.targets.book_models
-        metrics = Metrics(routes.names, assembled.metered, agents=self._agents(self.config), models=names)
-        metrics.set_build(installed_version("headgate"), "true" if demo else "false")
-        metrics.set("config_last_success_timestamp_seconds", self._clock.wall())
-        metrics.set("prices_timestamp_seconds", day_wall(assembled.targets.book_about.date))
-        return metrics
-
     def _new_budgets(self, config: Config) -> Budgets:
         tolerance = usd_nanos(config.budgets.overrun_tolerance_usd)
-        accounts = Accounts(self._assembled.rulebook, overrun_tolerance_usd_nanos=tolerance)
+        accounts = Accounts(self.assembly.present.rulebook, overrun_tolerance_usd_nanos=tolerance)
         waiting = Waiting(config.budgets.wait_s, config.budgets.waiting_max)
-        return Budgets(accounts, self._clock, BudgetNews(self.log), waiting)
+        self.desk = BudgetDesk(
+            self.assembly, accounts, clock=self._clock, log=self.log, events=self.ledger, metrics=self.metrics
+        )
+        adopt(self.ledger, config.data_dir, drain_s=config.limits.drain_s)
+        self.books, self.restored = open_books(self.ledger, accounts, config.data_dir, self._clock)
+        witness = self.books if config.server.workers == 1 else None  # several of them keep their own journals
+        budgets = Budgets(accounts, self._clock, self.desk.news, waiting, witness=witness)
+        since = self.restored.checkpoint
+        self.keeper = Keeper(self.books, budgets, self._clock, self.log.event, checkpoint=since)
+        return budgets
 
-    def _new_pipeline(self, config: Config) -> Pipeline:
-        bench = Bench(
+    def _new_serving(self, data: socket.socket, *, terminal: bool) -> Serving:
+        workers = self.config.server.workers
+        if workers == 1:
+            return DataPlane(data, self._surroundings())
+        bank = Bank(self.budgets, self._clock, self.tasks, self.desk.news, workers)
+        house = Household(
+            assembly=self.assembly,
             clock=self._clock,
-            count_text=self._counting.count,
-            started=self.metrics.attempt_started,
-            ended=self.metrics.attempt_ended,
+            log=self.log,
+            metrics=self.metrics,
+            tasks=self.tasks,
+            ledger=self.ledger,
+            bank=bank,
+            terminal=terminal,
         )
-        observers: dict[str, Observer] = {"ledger": Recorder(self.ledger), "metrics": self.metrics, "log": self.log}
-        return Pipeline(
-            Parts(
-                clock=self._clock,
-                dialect=self._tools.dialect,
-                race=Race(bench, AttemptBudget(config.defaults.retry.budget)),
-                store=self.budgets,
-                finish=Finish(self._clock, observers, self._observer_failed),
-                tasks=self.tasks,
-                ledger_accepting=lambda: self.ledger.accepting,
-                started=self.metrics.started,
-                on_defect=self._defect,
-            )
+        return Supervisor(data, house)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            assembly=self.assembly,
+            log=self.log,
+            metrics=self.metrics,
+            tasks=self.tasks,
+            store=self.budgets,
+            runs=self.runs,
+            ledger=self.books,
+            accepting=lambda: self.ledger.accepting,
+            ready=lambda: self.ready,
+            denied=self.desk.news.denied,
         )
+
+    def _run_services(self) -> RunServices:
+        views = RunViews(RunReports(self.ledger), self.budgets, self.runs.look)
+        governor = Governor(self.runs, self.budgets, self.ledger, views.seen, apply=self.runs.apply)
+        governor.restore(self.ledger.read_now(partial(recall, wall=self._clock.wall())))
+        return RunServices(views, governor, self._clock.wall, self._clock.id)
 
     def _admin_services(self) -> AdminServices:
         return AdminServices(
             reports=LedgerReports(self.ledger, self._explain_price),
-            keys=self._keys,
+            runs=self._run_services(),
+            budgets=self.desk.outlook.answer,
+            ledger=LedgerDesk(self.ledger, self.budgets, runs=self.runs, assembly=self.assembly).services,
+            keys=self.assembly.keys,
             metrics=self.metrics.exposition,
             config=lambda: {"version": self.config.version, "values": effective(self.config)},
             targets=self._targets,
@@ -217,26 +257,16 @@ class Gate:
             key_errors=(KeyStoreError,),
         )
 
-    def _watch_metrics(self) -> None:
-        ledger, metrics = self.ledger, self.metrics
-        loop = asyncio.get_running_loop()
-        metrics.watch("ledger_queue_entries", lambda: ledger.waiting)
-        metrics.watch("ledger_lag_seconds", lambda: ledger.lag_s(loop.time()))
-        metrics.watch_drift(lambda: ledger.posted_usd_nanos)
-        metrics.watch("ledger_writes_total", lambda: ledger.commits, "ok")
-        metrics.watch("ledger_writes_total", lambda: ledger.failed, "failed")
-        metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
-
     # --- answers for the admin listener --------------------------------------------------------------------------
 
     def _explain_price(self, price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
-        price = self._assembled.targets.price(provider, model)
+        price = self.assembly.present.targets.price(provider, model)
         return explain(usage, price) if price is not None and price.id == price_id else None
 
     def _targets(self) -> object:
         return [
             {"target": target.id, "provider": target.provider, "model": target.model, "price": target.price}
-            for target in self._assembled.metered
+            for target in self.assembly.present.metered
         ]
 
     # --- what happens on the side --------------------------------------------------------------------------------
@@ -246,8 +276,8 @@ class Gate:
 
     def _look_at_keys(self) -> None:
         try:
-            if self._keys.reload_if_changed():
-                self._learn_names(self.config, self._assembled)
+            if self.assembly.keys.reload_if_changed():
+                learn_names(self.metrics, self.assembly, self.config, self.assembly.present)
         except KeyStoreError as error:
             self.log.event("keys", "error", {"why": str(error)})
 
@@ -256,22 +286,3 @@ class Gate:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         self.log.event("task failed", "error", {"task": name, "error": type(error).__name__})
-
-    def _observer_failed(self, name: str, error: Exception) -> None:
-        self.metrics.observer_failed(name)
-        self.log.event("observer failed", "error", {"observer": name, "error": type(error).__name__})
-
-    def _count_failed(self, error: Exception) -> None:
-        self.log.event("count failed", "warning", {"error": type(error).__name__})
-
-    def _defect(self, error: BaseException) -> None:
-        logging.getLogger("proxy").error("a call met a defect of the gate", exc_info=error)
-
-
-def _edges(config: Config) -> Edges:
-    limits = config.limits
-    return Edges(
-        head_timeout_s=limits.head_timeout_s,
-        keepalive_s=limits.keepalive_s,
-        connections_max=limits.connections_max,
-    )

@@ -6,17 +6,20 @@ and leaves the running snapshot as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Protocol
 
 from msgspec import Struct, structs
 
 from policies.limits import Limit, LimitsByName
 from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
+from policies.written import limit_of
 from pricing.book import PriceBook, load
 from proxy.clock import Clock, today
 from proxy.config.load import Config
+from proxy.config.paces import Paces, paces
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.config.schema import Agent, Budget, Defaults, Model, TargetChoice
 from proxy.dialects.base import Dialect
@@ -24,7 +27,7 @@ from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
-from proxy.providers.transport import AiohttpTransport
+from proxy.providers.transport import HttpTransport
 from proxy.snapshot import AgentRules, Keyring, Limits, Snapshot
 from proxy.types import Price, Target, Traits
 
@@ -35,15 +38,15 @@ class Transports:
     """One pool of connections for each connect timeout that a provider asks for, shared by all configurations."""
 
     def __init__(self) -> None:
-        self._made: dict[float, AiohttpTransport] = {}
+        self._made: dict[float, HttpTransport] = {}
 
     def __repr__(self) -> str:
         return f"Transports({self._made})"
 
-    def get(self, connect_s: float) -> AiohttpTransport:
+    def get(self, connect_s: float) -> HttpTransport:
         transport = self._made.get(connect_s)
         if transport is None:
-            transport = self._made[connect_s] = AiohttpTransport(connect_s=connect_s)
+            transport = self._made[connect_s] = HttpTransport(connect_s=connect_s)
         return transport
 
     async def close(self) -> None:
@@ -68,15 +71,35 @@ class Prices(Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
+class Keys(Keyring, Protocol):
+    def budget(self, id: str) -> tuple[str, ...]:
+        """What a stored key brings with it."""
+        ...
+
+
+class Rules(Struct, frozen=True):
+    """The limits of every account that has some: those of the configuration, and those that stored keys bring."""
+
+    configured: LimitsByName
+    brought: Callable[[str], tuple[str, ...]]
+
+    def limits(self, account: str) -> tuple[Limit, ...]:
+        kind, _, id = account.partition(":")
+        if kind == "key" and account not in self.configured.named:
+            return tuple(limit_of(text) for text in self.brought(id))
+        return self.configured.limits(account)
+
+
 class Assembled(Struct, frozen=True):
     snapshot: Snapshot
-    rulebook: LimitsByName
+    rulebook: Rules
     targets: Targets
     metered: tuple[Target, ...]
+    paces: Paces
 
 
-def assemble(config: Config, tools: Tools, keyring: Keyring) -> Assembled:
-    prices = _prices(config, today(tools.clock))
+def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
+    prices = prices_of(config, today(tools.clock))
     providers = {name: _provider(name, settings, tools) for name, settings in config.providers.items()}
     targets = Targets(config, prices)
     routes = tuple(_route(name, model, targets) for name, model in config.models.items())
@@ -89,17 +112,18 @@ def assemble(config: Config, tools: Tools, keyring: Keyring) -> Assembled:
         default_rules=_rules(config.defaults, None),
         limits=_limits(config),
     )
-    return Assembled(snapshot, rulebook(config, keyring), targets, metered_targets(config, snapshot.planner.routes))
+    metered = metered_targets(config, snapshot.planner.routes)
+    return Assembled(snapshot, rulebook(config, keyring), targets, metered, paces(config, keyring))
 
 
-def rulebook(config: Config, keyring: Keyring) -> LimitsByName:
-    """The limits of every account that has some; what an agent leaves out is as under `defaults`."""
+def rulebook(config: Config, keyring: Keys) -> Rules:
+    """What an agent leaves out is as under `defaults`."""
     found = {f"agent:{name}": _limits_of(agent.budget) for name, agent in config.agents.items()}
     found |= {f"team:{name}": _limits_of(team.budget) for name, team in config.teams.items()}
     for key in config.keys:
         if key.key is not None and key.budget and (record := keyring.identify(key.key.reveal())) is not None:
             found[f"key:{record.id}"] = _limits_of(key.budget)
-    return LimitsByName(found, {"agent": _limits_of(config.defaults.budget)})
+    return Rules(LimitsByName(found, {"agent": _limits_of(config.defaults.budget)}), keyring.budget)
 
 
 def _limits_of(budget: Iterable[Budget]) -> tuple[Limit, ...]:
@@ -149,7 +173,12 @@ class Targets:
             provider=choice.provider,
             model=model,
             price=self.price(choice.provider, model),
-            traits=_traits(settings, model),
+            traits=structs.replace(
+                _traits(settings, model),
+                context_tokens=choice.context_tokens,
+                output_tokens_max=choice.output_tokens_max,
+                reasoning_tokens_max=choice.reasoning_tokens_max,
+            ),
             weight=float(choice.weight),
             failure_domain=settings.failure_domain or choice.provider,
         )
@@ -157,8 +186,8 @@ class Targets:
 
 def _route(name: str, model: Model, targets: Targets) -> Route:
     if name.endswith("*"):
-        return Route(name, target_for=partial(targets.passed, model.targets))
-    return Route(name, tuple(targets.fixed(choice) for choice in model.targets))
+        return Route(name, target_for=partial(targets.passed, model.targets), cheaper=model.cheaper)
+    return Route(name, tuple(targets.fixed(choice) for choice in model.targets), cheaper=model.cheaper)
 
 
 def _traits(settings: OpenAIProvider | SimulatedProvider, model: str) -> Traits:
@@ -210,7 +239,7 @@ def _simulated(name: str, settings: SimulatedProvider, tools: Tools) -> Provider
     return OpenAICompatible(name, account, dialect=tools.dialect, transport=transport, clock=tools.clock)
 
 
-def _prices(config: Config, day: str) -> Prices:
+def prices_of(config: Config, day: str) -> Prices:
     shipped = load(day=day)
     table = config.pricing.table
     book, warnings = shipped.with_table(table.read_bytes()) if table is not None else (shipped, ())
@@ -226,6 +255,8 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         first_token_timeout_s=rules.first_token_timeout_s,
         idle_timeout_s=rules.idle_timeout_s,
         retry=Retry(attempts=rules.retry.attempts),
+        on_budget=rules.on_budget,
+        run=rules.run.limits(),
     )
 
 
@@ -239,4 +270,5 @@ def _limits(config: Config) -> Limits:
         write_timeout_s=limits.write_timeout_s,
         heartbeat_s=limits.heartbeat_s,
         drain_s=limits.drain_s,
+        eased_max=config.budgets.waiting_max,
     )

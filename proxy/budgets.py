@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from msgspec import Struct
 
 from policies.accounts import Accounts, Hold
-from policies.limits import Crossing, Instant, Refusal, Standing
+from policies.limits import Crossing, Instant, Refusal, Standing, Totals
 from policies.refusal import budget_exceeded
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.pressure import Pressure
+from proxy.state.events import Change
 from proxy.state.store import Ask
-from proxy.types import Amounts, Charge, Reservation
+from proxy.types import Amounts, Charge, Left, Period, Reservation, Unit
 
 
 class Waiting(Struct, frozen=True):
@@ -36,14 +39,36 @@ class Listener(Protocol):
 
     def charged(self, charges: tuple[Charge, ...]) -> None: ...
 
+    def denied(self, refusal: Refusal) -> None: ...
+
+
+class Witness(Protocol):
+    """Sees to it that holds and postings are not lost with the process. Must not wait."""
+
+    def held(self, hold: Hold) -> ProxyError | None:
+        """Before the hold counts; the error is why it must not."""
+        ...
+
+    def posted(self, id: str, charges: tuple[Charge, ...]) -> None: ...
+
 
 class Budgets:
-    def __init__(self, accounts: Accounts, clock: Clock, listener: Listener, waiting: Waiting | None = None) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        clock: Clock,
+        listener: Listener,
+        waiting: Waiting | None = None,
+        *,
+        witness: Witness | None = None,
+    ) -> None:
         self.accounts = accounts
         self.waiting = 0  # calls
         self._clock = clock
         self._listener = listener
+        self._witness = witness
         self._bounds = waiting or Waiting()
+        self.recall: Callable[[tuple[str, ...]], None] = _nothing_lent
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # by the account that is waited for
 
     def __repr__(self) -> str:
@@ -54,11 +79,55 @@ class Budgets:
         """Holds that have not ended."""
         return self.accounts.live
 
-    def left(self, path: tuple[str, ...]) -> int | None:
-        return self.accounts.left(path, "usd", at=self._at())
+    def left(self, path: tuple[str, ...]) -> Left:
+        return self.accounts.room(path, at=self._at())
+
+    def pressure(self, path: tuple[str, ...]) -> Pressure:
+        return self.accounts.pressure(path, at=self._at())
 
     def standing(self, account: str) -> tuple[Standing, ...]:
         return self.accounts.state(account, at=self._at())
+
+    def top_up(self, id: str, account: str, *, unit: Unit, amount: int) -> tuple[Change, ...] | None:
+        """Raises one account's limits, and lets those try again that wait for it. None: it has no such limit."""
+        at = self._at()
+        before = {standing.period: standing.totals for standing in self.accounts.state(account, at=at)}
+        if not self.accounts.topup(id, account, unit=unit, amount=amount, at=at):
+            return None
+        return self._changed(before)
+
+    def adjust(self, periods: tuple[Period, ...], usd_nanos: int) -> tuple[Change, ...]:
+        """Books what became known after a call had ended, where the windows are still open."""
+        before = self._totals(periods)
+        posting = self.accounts.adjust(periods, Amounts(usd_nanos=usd_nanos), at=self._at())
+        for crossing in posting.crossings:
+            self._listener.crossed(crossing)
+        return self._changed(before)
+
+    def resolve(self, held: tuple[Change, ...], usd_nanos: int) -> tuple[Change, ...]:
+        """What a crash had left open of one call turns out to have cost so much; nothing: it was never sent."""
+        before = self._totals(change.period for change in held)
+        for change in held:
+            spent = usd_nanos if change.unit == "usd" or not usd_nanos else change.unresolved
+            self.accounts.resolve(change.period, change.unresolved, spent, at=self._at())
+        return self._changed(before)
+
+    def refusal(self, path: tuple[str, ...], amounts: Amounts) -> ProxyError | None:
+        """What `reserve` would say now, without waiting. Nothing is taken, and nobody is told."""
+        refusal = self.accounts.refusal(path, amounts, at=self._at())
+        return budget_exceeded(refusal) if refusal else None
+
+    def _totals(self, periods: Iterable[Period]) -> dict[Period, Totals]:
+        """Of those that are open."""
+        asked, at = set(periods), self._at()
+        accounts = dict.fromkeys(period.account for period in asked)
+        found = [each for account in accounts for each in self.accounts.state(account, at=at)]
+        return {standing.period: standing.totals for standing in found if standing.period in asked}
+
+    def _changed(self, before: dict[Period, Totals]) -> tuple[Change, ...]:
+        self.released(tuple(dict.fromkeys(period.account for period in before)))
+        changes = (_difference(period, before[period], now) for period, now in self._totals(before).items())
+        return tuple(change for change in changes if change.counts)
 
     async def reserve(self, id: str, path: tuple[str, ...], ask: Ask, *, ttl_s: float) -> Reservation | ProxyError:
         line = self._line_ahead(path)
@@ -67,7 +136,7 @@ class Budgets:
             account = line or _held_by(answer)
             answer = await self._in_line(account, id, path, ask=ask, ttl_s=ttl_s)
         if isinstance(answer, Refusal):
-            return budget_exceeded(answer)
+            return self._denied(answer)
         return answer
 
     async def extend(self, reservation: Reservation, total: Amounts) -> Reservation | ProxyError:
@@ -75,8 +144,8 @@ class Budgets:
         if answer is None:
             return ProxyError("internal", "The hold of this call had ended before it could be raised.")
         if isinstance(answer, Refusal):
-            return budget_exceeded(answer)
-        return _reservation(answer)
+            return self._denied(answer)
+        return self._witnessed(answer) or _reservation(answer)
 
     def post(self, reservation: Reservation, used: Amounts) -> tuple[Charge, ...]:
         posting = self.accounts.post(reservation.id, used)
@@ -85,21 +154,41 @@ class Budgets:
         for crossing in posting.crossings:
             self._listener.crossed(crossing)
         if posting.charges:
+            if self._witness is not None:
+                self._witness.posted(reservation.id, posting.charges)
             self._listener.charged(posting.charges)
-        self._released(reservation.path)
+        self.released(reservation.path)
         return posting.charges
 
     def void(self, reservation: Reservation) -> None:
         if self.accounts.void(reservation.id):
-            self._released(reservation.path)
+            self.released(reservation.path)
+
+    def expire(self) -> list[tuple[Hold, tuple[Charge, ...]]]:
+        """Ends the holds past their time with all that was held: what their calls really cost is not known."""
+        ended = []
+        for hold in self.accounts.expire(self._clock.now()):
+            posting = self.accounts.post(hold.id, hold.draw)
+            ended.append((hold, posting.charges if posting else ()))
+            self.released(hold.path)
+        return ended
+
+    def _witnessed(self, hold: Hold) -> ProxyError | None:
+        """What no limit stands over need not be remembered."""
+        return self._witness.held(hold) if self._witness is not None and hold.balances else None
 
     # --- waiting for the holds of others -----------------------------------------------------------------------------
 
-    def _try(self, id: str, path: tuple[str, ...], ask: Ask, ttl_s: float) -> Reservation | Refusal:
+    def _try(self, id: str, path: tuple[str, ...], ask: Ask, ttl_s: float) -> Reservation | Refusal | ProxyError:
         at = self._at()
-        amounts = ask(self.accounts.left(path, "usd", at=at))
+        amounts = ask(self.accounts.room(path, at=at))
         answer = self.accounts.reserve(id, path, draw=amounts, at=at, ttl_s=ttl_s)
-        return answer if isinstance(answer, Refusal) else _reservation(answer)
+        if isinstance(answer, Refusal):
+            return answer
+        failure = self._witnessed(answer)
+        if failure is not None:
+            self.accounts.void(id)
+        return failure or _reservation(answer)
 
     def _line_ahead(self, path: tuple[str, ...]) -> str | None:
         """The account of the path that others wait for already: whoever comes later stands behind them."""
@@ -109,8 +198,9 @@ class Budgets:
 
     async def _in_line(
         self, account: str, id: str, path: tuple[str, ...], *, ask: Ask, ttl_s: float
-    ) -> Reservation | Refusal:
+    ) -> Reservation | Refusal | ProxyError:
         """Waits for its turn and tries, until it gets through, may not, or its time is over."""
+        self.recall(path)
         if self.waiting >= self._bounds.calls_max or self._bounds.wait_s <= 0:
             return self._try(id, path, ask, ttl_s)
         until, first = self._clock.now() + self._bounds.wait_s, True
@@ -154,7 +244,8 @@ class Budgets:
             if not line:
                 del self._lines[account]
 
-    def _released(self, path: tuple[str, ...]) -> None:
+    def released(self, path: tuple[str, ...]) -> None:
+        """There is more room on these accounts: whoever waits for it tries again."""
         if self._lines:
             for account in path:
                 self._wake(account)
@@ -164,13 +255,36 @@ class Budgets:
         if line and not line[0].done():
             line[0].set_result(None)
 
+    def _denied(self, refusal: Refusal) -> ProxyError:
+        self._listener.denied(refusal)
+        return budget_exceeded(refusal)
+
     def _at(self) -> Instant:
         return Instant(self._clock.now(), self._clock.wall())
+
+
+def _nothing_lent(path: tuple[str, ...]) -> None:
+    """Who has lent money of these accounts asks for it back here, as soon as a call must wait."""
 
 
 def _held_by(refusal: Refusal | None) -> str:
     assert refusal is not None  # a call that is not in anyone's way has been answered
     return refusal.shortfalls[0].period.account
+
+
+def _difference(period: Period, before: Totals, now: Totals) -> Change:
+    return Change(
+        period.account,
+        period.unit,
+        period.per,
+        period.id,
+        period.carrier,
+        spent=now.spent - before.spent,
+        overrun=now.overrun - before.overrun,
+        unresolved=now.unresolved - before.unresolved,
+        granted=now.granted - before.granted,
+        forgiven=now.forgiven - before.forgiven,
+    )
 
 
 def _reservation(hold: Hold) -> Reservation:

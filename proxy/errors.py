@@ -52,6 +52,10 @@ CODES: dict[str, Rule] = {
     "unpriced_model": _rule("policy", 402, "insufficient_quota"),
     "budget_exceeded": _rule("policy", 429, "insufficient_quota"),
     "rate_limit_exceeded": _rule("policy", 429, "rate_limit_error", client=True),
+    "run_killed": _rule("policy", 403, "invalid_request_error"),
+    "run_paused": _rule("policy", 429, "rate_limit_error", client=True),
+    "run_limit_exceeded": _rule("policy", 403, "invalid_request_error"),
+    "run_width_exceeded": _rule("policy", 429, "rate_limit_error", client=True),
     "deadline_exceeded": _rule("policy", 504, "timeout_error"),
     "overloaded": _rule("policy", 503, "server_error", client=True),
     # the upstream's doing

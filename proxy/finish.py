@@ -51,7 +51,7 @@ class Finish:
     async def finish(self, record: Record, config_version: str) -> None:
         for exchange in tuple(record.open):
             await exchange.end("abandoned")
-        record.purse.close()
+        record.close()
         outcome = self._outcome(record, config_version)
         self.ended += 1
         for name, observer in self._observers:

@@ -5,18 +5,25 @@ An upstream's own `x-request-id` keeps its name; `x-headgate-request-id` is alwa
 
 from __future__ import annotations
 
+from math import ceil
+
+from policies.ladder import NOTICED
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
+from proxy.pressure import Pressure
+from proxy.providers.limit_headers import PREFIXES as LIMIT_PREFIXES
+from proxy.rate_limits import Quota
 from proxy.relay import Headers
+from proxy.types import Period
 
 NANOS = 1_000_000_000
 
 
 def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -> Headers:
     call = record.call
-    headers: Headers = [("Content-Type", reading.content_type), *reading.headers]
+    headers: Headers = [("Content-Type", reading.content_type), *_passed(record, reading.headers)]
     headers += _of_call(record, {name for name, _ in reading.headers})
     overhead_s = now - call.arrived_at - record.upstream_s - (exchange.age_s(now) if record.open else 0.0)
     headers += [
@@ -34,7 +41,7 @@ def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -
 
 def of_error(record: Record, error: ProxyError) -> Headers:
     call, names = record.call, {name for name, _ in error.headers}
-    headers: Headers = [("Content-Type", "application/json"), *error.headers]
+    headers: Headers = [("Content-Type", "application/json"), *_passed(record, error.headers)]
     headers += _of_call(record, names)
     headers.append(("x-headgate-error-source", error.source))
     if call.route:  # a model nobody configured is the caller's text, and stays in the message
@@ -42,10 +49,58 @@ def of_error(record: Record, error: ProxyError) -> Headers:
     if record.attempts:
         headers.append(("x-headgate-target", _latin(record.attempts[-1].target.id)))
     if error.retry_after_s is not None and not names & {"retry-after", "retry-after-ms"}:
-        headers.append(("retry-after", f"{max(1, round(error.retry_after_s))}"))
-    if not error.client_may_retry and "x-should-retry" not in names:
+        headers += _retry_after(error.retry_after_s)
+    if error.code == "rate_limit_exceeded":
+        headers.append(("x-should-retry", "true"))
+    elif not error.client_may_retry and "x-should-retry" not in names:
         headers.append(("x-should-retry", "false"))
     return headers
+
+
+def _retry_after(seconds: float) -> Headers:
+    """Rounded up: who comes back at that time is not told to wait again."""
+    return [("retry-after", str(max(1, ceil(seconds)))), ("retry-after-ms", str(max(1, ceil(seconds * 1000))))]
+
+
+def _passed(record: Record, headers: tuple[tuple[str, str], ...]) -> Headers:
+    """An upstream's headers. What it says of its limits gives way to the gate's own limits, where it has some."""
+    if record.quota is None:
+        return list(headers)
+    own = _rate_limits(record.quota)
+    if not own:
+        return list(headers)
+    return [(name, value) for name, value in headers if not name.startswith(LIMIT_PREFIXES)] + own
+
+
+def _rate_limits(quota: Quota) -> Headers:
+    """In the names and forms of OpenAI; of the tightest limit of each kind."""
+    headers: Headers = []
+    if (requests := quota.standing("requests")) is not None:
+        limit, remaining, reset_s = requests
+        headers += [
+            ("x-ratelimit-limit-requests", str(limit)),
+            ("x-ratelimit-remaining-requests", str(remaining)),
+            ("x-ratelimit-reset-requests", duration(reset_s)),
+        ]
+    if (tokens := quota.standing("tokens")) is not None:
+        limit, remaining, reset_s = tokens
+        headers += [
+            ("x-ratelimit-limit-tokens", str(limit)),
+            ("x-ratelimit-remaining-tokens", str(remaining)),
+            ("x-ratelimit-reset-tokens", duration(reset_s)),
+        ]
+    return headers
+
+
+def duration(seconds: float) -> str:
+    """`20ms`, `1.5s`, `6m0s`: as OpenAI's API writes it."""
+    if seconds < 1:
+        return f"{ceil(seconds * 1000)}ms"
+    if seconds < 60:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    minutes, rest = divmod(ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
 
 
 def _of_call(record: Record, present: set[str]) -> Headers:
@@ -56,9 +111,19 @@ def _of_call(record: Record, present: set[str]) -> Headers:
         ("x-headgate-agent", _latin(identity.agent)),
         ("x-headgate-attempts", str(len(record.attempts) + len(record.open))),
     ]
+    pressure, plan = record.pressure, record.plan
+    if plan is not None and plan.degraded:
+        headers.append(("x-headgate-degraded", ", ".join(plan.degraded)))
+    if pressure is not None and pressure.felt >= NOTICED and pressure.period is not None and pressure.taken >= NOTICED:
+        headers.append(("x-headgate-budget-used", _used(pressure, pressure.period)))
     if identity.run is not None:
         headers += [("x-headgate-run", _latin(identity.run)), ("x-headgate-run-source", identity.run_source)]
     return headers
+
+
+def _used(pressure: Pressure, period: Period) -> str:
+    """`0.83 agent:planner usd/day`."""
+    return f"{pressure.taken / 1_000:.2f} {_latin(period.account)} {period.unit}/{period.per}"
 
 
 def usd(nanos: int) -> str:

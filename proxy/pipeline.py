@@ -13,16 +13,22 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from policies import budget, gates
+from policies.limits import Refusal
 from proxy import headers
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Timeouts
+from proxy.execution.easing import Easing, unheard
 from proxy.execution.purse import Purse
 from proxy.execution.race import Answer, Race
+from proxy.execution.reading import Reading
 from proxy.execution.record import Record
+from proxy.execution.running import Running
 from proxy.finish import Finish
+from proxy.rate_limits import RateLimits
 from proxy.relay import Downstream, Patience, Watch, relay
+from proxy.runs import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.state.store import Store
 from proxy.tasks import Tasks
@@ -41,58 +47,65 @@ class Parts(Struct, frozen=True):
     dialect: Dialect
     race: Race
     store: Store
+    rates: RateLimits
+    runs: Runs
     finish: Finish
     tasks: Tasks
     ledger_accepting: Callable[[], bool]
     started: Callable[[str], None]  # told the route of every call that `finish` will be told of
     on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
+    denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
 
 
 class Pipeline:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.begun = 0
-        self._serving: set[asyncio.Task[object]] = set()
-        self._interrupted = False
+        self._easing = Easing(parts.clock, parts.denied)
+        self._serving: set[Running] = set()
 
     @property
     def in_flight(self) -> int:
         return self.begun - self._parts.finish.ended
 
     async def serve(self, call: Call, downstream: Downstream, snapshot: Snapshot) -> None:
-        record = self._begin(call)
-        task = asyncio.current_task()
-        assert task is not None  # a handler is one
-        self._serving.add(task)
+        run = self._parts.runs.of(call.identity)
+        record = self._begin(call, () if run is None else run.accounts)
+        running = Running(record, run)
+        self._serving.add(running)
         try:
-            await self._answer(record, downstream, snapshot)
+            await self._answer(running, downstream, snapshot)
         except ProxyError as error:
-            await self._tell(record, downstream, error)
+            await self._end(running, downstream, error)
         except ConnectionError:
             record.client_gone = True
             downstream.abort()
         except asyncio.CancelledError:
-            if record.delivered or not self._interrupted:
+            word = running.why()
+            if word is None:
                 record.client_gone = True  # unless it had its reply whole: `_close` knows
                 raise
-            task.uncancel()  # it was `drain`: the client is still there and is told
-            await self._tell(record, downstream, ProxyError("shutting_down", "The gate is stopping."))
+            await self._give_up(running, downstream, word)
         except Exception as defect:
             self._parts.on_defect(defect)
-            await self._tell(record, downstream, ProxyError("internal", "The gate failed on this call; it was logged."))
+            message = "The gate failed on this call; it was logged."
+            await self._end(running, downstream, ProxyError("internal", message))
         finally:
-            self._serving.discard(task)
+            running.ending = True
+            self._serving.discard(running)
+            if run is not None:
+                self._parts.runs.leave(running)
             await self._close(record, snapshot)
+            running.settle()
 
     async def drain(self, grace_s: float) -> None:
         """Calls that run may end within `grace_s`; those that do not are ended, each with an error that says why."""
         if self._serving:
-            await asyncio.wait(tuple(self._serving), timeout=grace_s)
-        self._interrupted = True
-        for task in tuple(self._serving):
-            task.cancel()
+            await asyncio.wait([running.task for running in self._serving], timeout=grace_s)
+        for running in tuple(self._serving):
+            running.interrupt(ProxyError("shutting_down", "The gate is stopping."))
         if self._serving:
-            await asyncio.wait(tuple(self._serving), timeout=LAST_WORDS_S)
+            await asyncio.wait([running.task for running in self._serving], timeout=LAST_WORDS_S)
 
     async def refuse(self, call: Call, downstream: Downstream, snapshot: Snapshot, error: ProxyError) -> None:
         """A call that could not be read far enough to be served still has one outcome."""
@@ -102,28 +115,42 @@ class Pipeline:
         finally:
             await self._close(record, snapshot)
 
-    def _begin(self, call: Call) -> Record:
+    def _begin(self, call: Call, runs: tuple[str, ...] = ()) -> Record:
         self.begun += 1
         self._parts.started(call.route)
         ttl_s = max(HOLD_LEAST_S, 2 * (call.deadline - call.arrived_at))
-        return Record(call, Purse(self._parts.store, call.id, budget.path(call), ttl_s))
+        return Record(call, Purse(self._parts.store, call.id, budget.path(call, runs), ttl_s))
 
-    async def _answer(self, record: Record, downstream: Downstream, snapshot: Snapshot) -> None:
+    async def _answer(self, running: Running, downstream: Downstream, snapshot: Snapshot) -> None:
+        record, parts = running.record, self._parts
         call = record.call
-        parts = self._parts
         # The deadline first: free, without state, and a dead call must not take anything from any limit.
         refusal = gates.deadline(call, parts.clock.now())
+        if refusal is not None:
+            raise refusal
+        # The run: needs nothing but its own counters, and precedes everything that costs or waits.
+        rules = snapshot.rules(call.identity.agent)
+        refusal = parts.runs.admit(running, rules.run) if running.run is not None else None
         if refusal is not None:
             raise refusal
         # The ledger next: what cannot be recorded must not be spent.
         if not parts.ledger_accepting():
             raise ProxyError("ledger_unavailable", "The ledger cannot take new calls now.", retry_after_s=1.0)
         # The permission before the plan: who may not use a model need not learn whether it has a price.
-        rules = snapshot.rules(call.identity.agent)
         refusal = gates.allowed(call, rules.models) if call.route else None
         if refusal is not None:
             raise refusal
-        plan = snapshot.planner.plan(call)
+        # The rates before the plan: they protect all that follows, and a refusal takes nothing.
+        if parts.rates.limited:
+            record.quota = parts.rates.quota(call)
+            refusal = await record.quota.admit() if record.quota is not None else None
+            if refusal is not None:
+                raise refusal
+        # The budget before the plan: near its end the plan is a cheaper one, or the call waits for it to ease.
+        record.pressure = pressure = await self._easing.pressure(
+            record.purse, rules.on_budget, deadline=call.deadline, waiting_max=snapshot.limits.eased_max
+        )
+        plan = snapshot.planner.plan(call, pressure, ladder=rules.on_budget, usual=parts.race.usual)
         if isinstance(plan, ProxyError):
             raise plan
         record.plan = plan
@@ -140,7 +167,7 @@ class Pipeline:
     async def _whole(self, record: Record, downstream: Downstream, answer: Answer) -> None:
         exchange, reading = answer
         await exchange.end("complete")  # settled before the write, so that the reply can say what it cost
-        record.purse.close()  # ... and so that nothing is held for as long as a slow client takes to read
+        record.close()  # ... and so that nothing is held for as long as a slow client takes to read
         record.status, record.committed = 200, True
         record.bytes_out = len(reading.first)
         now = self._parts.clock.now()
@@ -157,16 +184,37 @@ class Pipeline:
         watch = Watch(record.call, patience, downstream, in_events=record.in_events)
         shown = headers.of_reply(record, exchange, reading, clock.now())
         try:
-            await relay(reading, downstream, record, headers=shown, watch=watch, clock=clock)
+            await relay(answer, downstream, record, headers=shown, watch=watch, clock=clock)
         except ProxyError as error:
             await exchange.end("abandoned" if error.code in GAVE_UP else "cut", error)
             raise
         # The client has its reply whole: a connection that it closes from here on changes nothing.
         record.delivered = True
+        if reading.cut_short:
+            if exchange.abort != "continues":  # else `_close` has it read to its end, for the bill
+                await exchange.end("abandoned")
+            return
         try:
             await reading.read_trailer()
         finally:
             await exchange.end("complete")
+
+    async def _give_up(self, running: Running, downstream: Downstream, word: ProxyError) -> None:
+        """Ends a call that was interrupted: first the bill, then the client, who may be slow to listen."""
+        for exchange in tuple(running.record.open):
+            if exchange.abort != "continues":  # those are read to their end by a task: see `_close`
+                await exchange.end("abandoned", word)
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._end(running, downstream, word)
+        except TimeoutError:
+            downstream.abort()
+
+    async def _end(self, running: Running, downstream: Downstream, error: ProxyError) -> None:
+        if not running.record.open:
+            running.record.close()  # nothing is held for as long as a slow client takes to listen
+        running.settle()
+        await self._tell(running.record, downstream, error)
 
     async def _tell(self, record: Record, downstream: Downstream, error: ProxyError) -> None:
         """The error in the client's dialect: as a response, or as the last event of a stream that has begun."""
@@ -202,9 +250,16 @@ class Pipeline:
         try:
             async with asyncio.timeout(snapshot.limits.drain_s):
                 for exchange in tuple(record.open):
-                    if record.delivered or (exchange.reading is not None and await exchange.reading.drain()):
+                    if await _is_whole(record, exchange.reading):
                         await exchange.end("complete")
         except (TimeoutError, ProxyError):
             pass  # finish settles what is still open by the abort rule
         finally:
             await self._parts.finish.finish(record, snapshot.version)
+
+
+async def _is_whole(record: Record, reading: Reading | None) -> bool:
+    """Whether the reply was read to its end, or is by now."""
+    if reading is None:
+        return False
+    return (record.delivered and not reading.cut_short) or await reading.drain()

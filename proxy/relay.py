@@ -8,12 +8,14 @@ slow readers and the deadline, so that a chunk costs no timer of its own.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.execution.race import Answer
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.telemetry.ladders import GapCounter
@@ -119,10 +121,13 @@ class Watch:
 
 
 async def relay(
-    reading: Reading, downstream: Downstream, record: Record, *, headers: Headers, watch: Watch, clock: Clock
+    answer: Answer, downstream: Downstream, record: Record, *, headers: Headers, watch: Watch, clock: Clock
 ) -> None:
-    """Commits the reply and carries it to its end. Raises ProxyError when the upstream breaks off or stalls."""
-    gaps = GapCounter()
+    """Commits the reply and carries it to its end, or to where its hold ends. Raises ProxyError when the upstream
+    breaks off or stalls."""
+    exchange, reading = answer
+    meter, gaps = exchange.meter, GapCounter()
+    look_at = inf if meter is None else meter.look_at
     try:
         async with watch:
             record.status, record.committed = 200, True
@@ -146,6 +151,13 @@ async def relay(
                     record.bytes_out += len(data)
                 if reading.fault is not None:
                     raise reading.fault
+                if meter is not None and record.bytes_out >= look_at:
+                    look_at = await meter.look(record.bytes_out)
+                    if meter.cut:
+                        data = exchange.cut()
+                        await downstream.write(data)
+                        record.bytes_out += len(data)
+                        break
     except TimeoutError:
         raise _expired(watch, reading) from None
     finally:

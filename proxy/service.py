@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 
@@ -35,12 +36,12 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     except (ListenError, KeyStoreError, ProxyError, ValueError) as error:
         print(f"headgate: {error}", file=sys.stderr)
         return 1
-    await gate.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: gate.tasks.start("reload", gate.reload_from_file()))
+    await gate.start()
     urls = (gate.data_url, gate.admin_url)
     print(banner(gate.config, urls, notices, open_gate=gate.open), flush=True)
     # What was made so far lives as long as the process: the collector need not look at it again.
@@ -50,6 +51,13 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     await stopping.wait()
     print("stopping: calls that run may end first; once more to stop at once", file=sys.stderr)
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(name)
+        loop.add_signal_handler(name, _end_now, gate, name)
     await gate.stop()
     return 0
+
+
+def _end_now(gate: Gate, name: signal.Signals) -> None:
+    """By the signal, as if nobody had listened for it."""
+    gate.kill()
+    asyncio.get_running_loop().remove_signal_handler(name)
+    os.kill(os.getpid(), name)

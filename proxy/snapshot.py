@@ -11,8 +11,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from policies.ladder import Ladder
 from policies.plan import Planner
 from policies.retry import Retry
+from policies.runs import NO_LIMITS, RunLimits
 from proxy.providers.base import Provider
 from proxy.types import KeyRecord
 
@@ -31,6 +33,8 @@ class AgentRules(Struct, frozen=True):
     first_token_timeout_s: float = 120.0
     idle_timeout_s: float = 60.0
     retry: Retry = Retry()
+    on_budget: Ladder = ()
+    run: RunLimits = NO_LIMITS  # of each of its runs
 
 
 class Limits(Struct, frozen=True):
@@ -43,6 +47,7 @@ class Limits(Struct, frozen=True):
     write_timeout_s: float = 30.0
     heartbeat_s: float = 15.0
     drain_s: float = 60.0
+    eased_max: int = 1_000  # calls that may wait for a budget to ease
 
 
 class Snapshot(Struct, frozen=True):

@@ -35,6 +35,7 @@ Mode = Literal["single"]
 Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
 ServedBy = Literal["primary", "retry", "fallback", "none"]
+Rung = Literal["cheaper", "shorter", "queue", "stop"]  # of the ladder that an agent steps down near its budget
 
 
 class Identity(Struct, frozen=True):
@@ -117,6 +118,7 @@ class Traits(Struct, frozen=True):
 
     context_tokens: int | None = None
     output_tokens_max: int | None = None
+    reasoning_tokens_max: int = 0  # thinking of one choice that it does not count in the output limit
     stream_usage: bool = True  # it understands `stream_options.include_usage`
     vocabulary: str | None = None  # tiktoken encoding that counts its text, when one does
     output_limit_field: str = "max_tokens"  # of a chat request, where the client named no limit itself
@@ -183,6 +185,8 @@ class Plan(Struct, frozen=True):
     mode: Mode
     steps: tuple[tuple[Target, ...], ...]
     reason: str
+    degraded: tuple[Rung, ...] = ()  # what a budget that is nearly spent changed about it
+    output_tokens_max: int | None = None  # the gate's own word on each choice, below what the client asked for
 
 
 class Amounts(Struct, frozen=True):
@@ -200,6 +204,20 @@ class Amounts(Struct, frozen=True):
         """In the order of `policies.limits.index`."""
         soft = self.usd_nanos if self.soft_usd_nanos is None else self.soft_usd_nanos
         return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
+
+
+class Left(Struct, frozen=True):
+    """What the limits of a path leave to one call, and how they want its hold to be sized."""
+
+    usd_nanos: int | None = None  # the least that a limit in money has free; None: nothing limits money
+    strict: bool = False  # one of them wants an upper bound of the input held
+    hard: bool = False  # a limit in money wants all the output held that the call may produce
+    soft: bool = False  # a limit in money wants what such calls usually produce
+    tokens: bool = False  # there is a limit in tokens
+
+    @property
+    def metered(self) -> bool:
+        return self.hard or self.soft or self.tokens
 
 
 class Reservation(Struct, frozen=True):
@@ -241,6 +259,7 @@ class Attempt(Struct, frozen=True):
     usage: Usage | None = None  # None: nothing was billed
     cost_usd_nanos: int | None = 0  # None: unpriced, allowed by policy
     held_usd_nanos: int = 0
+    exposure_usd_nanos: int = 0  # what it may have cost beyond its charge: its output limit allowed more than was held
     first_event_s: float | None = None
     status: int | None = None
     error_code: str | None = None

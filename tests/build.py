@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from proxy.types import Amounts, Call, Head, Identity, Price, Target, Traits, Usage
+from proxy.types import Amounts, Call, Endpoint, Head, Identity, Price, Target, Traits, Usage
 
 PRICE = Price(
     id="test",
@@ -36,10 +36,11 @@ def call(
     identity: Identity | None = None,
     raw: bytes = b'{"model":"m","messages":[]}',
     deadline: float = 1600.0,
+    endpoint: Endpoint = "chat",
 ) -> Call:
     return Call(
         id="c0ffee",
-        endpoint="chat",
+        endpoint=endpoint,
         dialect="openai",
         route=model,
         head=head or Head(model=model),

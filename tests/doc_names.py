@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from docs import generate
-from proxy.state import ledger_queries, ledger_rows
+from proxy.state import ledger_queries, ledger_schema, run_report
+from proxy.state.budget_report import BudgetRow
 from proxy.surfaces import identify, llm
 from proxy.surfaces.admin import AdminServices, KeyRequest, admin_app
+from proxy.surfaces.admin_runs import KillRequest, PauseRequest, TopUpRequest
 from proxy.telemetry.line import Line, Try
 
 ROOT = Path(__file__).parents[1]
+BODIES = (KillRequest, PauseRequest, TopUpRequest)
 
 
 def request_headers() -> set[str]:
@@ -35,7 +38,7 @@ def request_headers() -> set[str]:
 def reply_headers() -> set[str]:
     """Every header that is added to a reply, by the text of the files that add them."""
     written = re.compile(r'"((?:x-|retry-|X-)[A-Za-z-]+|Cache-Control|Allow)"')
-    files = ("proxy/headers.py", "proxy/surfaces/server.py", "proxy/surfaces/llm.py")
+    files = ("proxy/headers.py", "proxy/surfaces/client.py", "proxy/surfaces/catalogue.py")
     read = {name.lower() for name in request_headers()}
     names = {name for file in files for name in written.findall((ROOT / file).read_text())}
     return {name for name in names if name.lower() not in read}
@@ -50,7 +53,8 @@ def admin_routes() -> set[str]:
 
 
 def columns() -> set[str]:
-    return {column.split()[0] for column in (*ledger_rows.OUTCOME_COLUMNS, *ledger_rows.ATTEMPT_COLUMNS)}
+    tables = (ledger_schema.OUTCOME_COLUMNS, ledger_schema.ATTEMPT_COLUMNS, ledger_schema.EVENT_COLUMNS)
+    return {name for columns in tables for name in ledger_schema.names(columns)}
 
 
 def known_words() -> set[str]:
@@ -61,6 +65,8 @@ def known_words() -> set[str]:
     settled = set(re.findall(r'"([a-z_]+)"', (ROOT / "policies/settle.py").read_text()))
     flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
     logged = {*Line.__struct_fields__, *Try.__struct_fields__}
-    answers = {*KeyRequest.__struct_fields__, *ledger_queries.FILTERS}
+    answers = {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}
+    for shape in (*BODIES, run_report.Governed, run_report.ToppedUp, run_report.RunTree, run_report.RunRow):
+        answers |= set(shape.__struct_fields__)
     types = {rule.openai_type for rule in generate.CODES.values()}
     return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from policies.accounts import Accounts
-from policies.limits import Crossing, Instant, Limit, LimitsByName, Rulebook
+from policies.limits import Crossing, Instant, Limit, LimitsByName, Refusal, Rulebook
 from proxy.budgets import Budgets, Waiting
 from proxy.clock import Clock
 from proxy.types import Charge
@@ -27,12 +27,16 @@ class News:
     def __init__(self) -> None:
         self.crossings: list[Crossing] = []
         self.charges: list[Charge] = []
+        self.refusals: list[Refusal] = []
 
     def crossed(self, crossing: Crossing) -> None:
         self.crossings.append(crossing)
 
     def charged(self, charges: tuple[Charge, ...]) -> None:
         self.charges += charges
+
+    def denied(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
 
 
 class WatchedBudgets(Budgets):

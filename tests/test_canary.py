@@ -187,7 +187,7 @@ async def live(folder: Path) -> Sinks:
     told = await calls(gate)
     admin, key = await books(gate)
     shown = repr(gate) + "".join(repr(value) for value in vars(gate).values())
-    shown += repr(gate._assembled.snapshot) + "".join(map(repr, gate._assembled.snapshot.providers.values()))
+    shown += repr(gate.assembly.snapshot) + "".join(map(repr, gate.assembly.snapshot.providers.values()))
     await gate.stop()
     await upstream.stop()
     heard = b"".join(head + body for head, body in upstream.requests)

@@ -16,8 +16,8 @@ import pytest
 from multidict import CIMultiDict
 
 from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
-from proxy.providers.transport import AiohttpTransport
-from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, World, plain, streaming, token
+from proxy.providers.transport import HttpTransport
+from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, World, head, plain, read_response, streaming, token
 from tests.sim.gate import PLAIN, STREAM, SmallGate
 from tests.sim.virtual import run
 
@@ -27,8 +27,9 @@ CHUNKS = (100, 1_100)
 
 PLAIN_CALLS_MAX = 110
 STREAM_CALLS_MAX = 190
-CHUNK_CALLS_MAX = 7
+CHUNK_CALLS_MAX = 7.2  # a look at the hold each 64 KiB
 FRAMES_MAX = 6
+SURFACE_CALLS_MAX = 50
 
 
 class Ready:
@@ -127,7 +128,8 @@ def test_a_plain_call_costs_no_more_calls_of_ours_than_it_has_to(
 
 
 def test_a_streamed_chunk_costs_a_few_calls(record_property: Callable[[str, object], None]) -> None:
-    few, many = (calls_of(STREAM, lambda count=count: stream_of(count)) for count in CHUNKS)
+    long = STREAM.replace(b'"max_tokens":100', b'"max_tokens":2000')  # an upstream that says more is cut
+    few, many = (calls_of(long, lambda count=count: stream_of(count)) for count in CHUNKS)
     each = (many.total() - few.total()) / (CHUNKS[1] - CHUNKS[0])
     print("calls of ours for a stream without its chunks:", round(few.total() - CHUNKS[0] * each))
     print("calls of ours for a streamed chunk:", each)
@@ -142,7 +144,7 @@ def test_a_body_is_never_parsed_a_second_time() -> None:
     assert calls_of(longer, plain_reply).total() == calls_of(PLAIN, plain_reply).total()
 
 
-class Watched(AiohttpTransport):
+class Watched(HttpTransport):
     """Notes which of our frames stand below each send."""
 
     def __init__(self) -> None:
@@ -168,5 +170,28 @@ async def test_six_frames_of_ours_lie_between_the_handler_and_the_send(stream: b
         assert response.status == 200
     (below,) = transport.frames
     print("frames of ours at the send:", list(reversed(below)))
-    assert below[-1] == "Surface.handle"
+    assert below[-3:] == ["Surface.handle", "Connection._handle", "Connection.serve"]
+    del below[-2:]
     assert len(below) <= FRAMES_MAX, list(reversed(below))
+
+
+async def test_between_socket_and_pipeline_lie_a_few_calls(record_property: Callable[[str, object], None]) -> None:
+    """From the bytes of a request to the pipeline, and from its reply to the bytes: what `surfaces` costs."""
+    counted: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and "/proxy/surfaces/" in frame.f_code.co_filename:
+            counted[frame.f_code.co_qualname] += 1
+
+    async with World(plain) as world:
+        reader, writer = await world.connect()
+        for profiled in (False, True):
+            sys.setprofile(count if profiled else None)
+            try:
+                writer.write(head(PLAIN, path="/agents/a/runs/r/v1/chat/completions") + PLAIN)
+                assert (await read_response(reader)).status == 200
+            finally:
+                sys.setprofile(None)
+    print("calls of the surface's for a plain request:", counted.total())
+    record_property("surface_calls", counted.total())
+    assert counted.total() <= SURFACE_CALLS_MAX, shown(counted)

@@ -14,11 +14,12 @@ from docs import generate
 from proxy.cli.reports import DIMENSIONS
 from proxy.execution.reading import PASSED_NAMES
 from proxy.providers.engines import ENGINES
+from proxy.providers.limit_headers import PREFIXES
 from proxy.state import ledger_queries
-from proxy.surfaces import llm
+from proxy.surfaces import catalogue
 from proxy.surfaces.admin import KeyRequest
 from proxy.telemetry.line import Line, Try
-from tests.doc_names import ROOT, admin_routes, columns, known_words, reply_headers, request_headers
+from tests.doc_names import BODIES, ROOT, admin_routes, columns, known_words, reply_headers, request_headers
 
 PAGES = {page.name: page.read_text() for page in generate.pages() if page.name != "benchmarks.md"}
 FRONT = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")}
@@ -106,7 +107,7 @@ def test_every_path_is_documented() -> None:
     for path in generate.ENDPOINTS:
         assert f"`POST /v1{path}`" in shown
         assert f"`{path}`" in shown
-    for path in llm.HEALTH_PATHS:
+    for path in catalogue.HEALTH_PATHS:
         assert f"{path}`" in shown
     assert len(admin_routes()) > 10
     for route in admin_routes():
@@ -115,6 +116,7 @@ def test_every_path_is_documented() -> None:
 
 def test_every_parameter_and_body_field_of_the_admin_listener_is_documented() -> None:
     named = {*DIMENSIONS, *ledger_queries.FILTERS, *KeyRequest.__struct_fields__, "since", "until", "limit", "before"}
+    named |= {field for body in BODIES for field in body.__struct_fields__}
     assert named <= spans("api.md"), named - spans("api.md")
 
 
@@ -167,7 +169,7 @@ def test_metrics_in_the_text_exist(page: str) -> None:
 
 @EVERY_PAGE
 def test_headers_in_the_text_exist(page: str) -> None:
-    known = {name.lower() for name in (*request_headers(), *reply_headers(), *PASSED_NAMES, "x-ratelimit-")}
+    known = {name.lower() for name in (*request_headers(), *reply_headers(), *PASSED_NAMES, *PREFIXES)}
     text = re.sub(r"https?://\S+", "", PAGES[page]).lower()
     for name in re.findall(r"(?<![\w/-])x-[a-z-]+", text):
         assert name in known, (page, name)
@@ -176,7 +178,7 @@ def test_headers_in_the_text_exist(page: str) -> None:
 @EVERY_PAGE
 def test_paths_in_the_text_exist(page: str) -> None:
     known = admin_routes() | {f"POST {prefix}{path}" for path in generate.ENDPOINTS for prefix in ("", "/v1")}
-    known |= {f"GET {path}" for path in (*llm.HEALTH_PATHS, "/v1/models", "/v1/models/NAME")}
+    known |= {f"GET {path}" for path in (*catalogue.HEALTH_PATHS, "/v1/models", "/v1/models/NAME")}
     for span in spans(page):
         if re.match(r"(GET|POST|PUT|PATCH|DELETE) /", span):
             assert span.replace("/ID", "/{id}") in known, (page, span)

@@ -22,11 +22,13 @@ SECONDS_MAX = 120
 CANCELLATION = "tests/sim/test_cancellation.py"
 SEEDS = "tests/sim/test_seeds.py::test_the_invariants_hold_for_every_seed_and_every_fault_occurs"
 GONE = "tests/flow/test_client_gone.py"
+PARSER = "tests/proxy/surfaces/test_parser.py"
 PLAIN = "tests/flow/test_plain.py"
 REFUSALS = "tests/flow/test_refusals.py"
 RETRY = "tests/flow/test_retry.py"
 STREAM = "tests/flow/test_stream.py"
 TRANSPORT = "tests/proxy/providers/test_transport.py"
+LIMITS = "tests/flow/test_rate_limits.py"
 LEDGER = "tests/proxy/state/test_ledger.py"
 
 
@@ -60,6 +62,27 @@ PLANTED = (
         "        line = self._line_ahead(path)\n",
         "        line = None\n",
         ("tests/proxy/test_budgets.py",),
+    ),
+    Mutation(
+        "a ladder that flutters at its rungs",
+        "policies/meter.py",
+        "        self.felt = max(taken, min(self.felt, taken + PLAY))\n",
+        "        self.felt = taken\n",
+        ("tests/policies/test_meter.py",),
+    ),
+    Mutation(
+        "a budget's end that the plan does not see",
+        "proxy/pipeline.py",
+        "plan(call, pressure, ladder=rules.on_budget, usual=parts.race.usual)",
+        "plan(call)",
+        ("tests/flow/test_ladder.py",),
+    ),
+    Mutation(
+        "a new key whose budget is not in force yet",
+        "proxy/state/keys.py",
+        "            self.reload_if_changed()\n        return next((stored.budget",
+        "            pass\n        return next((stored.budget",
+        ("tests/proxy/test_budget_desk.py",),
     ),
     Mutation(
         "money admitted before all accounts were asked",
@@ -158,6 +181,63 @@ PLANTED = (
         "output = limit * call.head.choices",
         "output = limit",
         ("tests/policies/test_budget.py",),
+    ),
+    # --- rates
+    Mutation(
+        "rates debited before all of them were asked",
+        "policies/rate_limit.py",
+        "        if not account.fits(tokens, now):\n            return False\n    for account in accounts:\n",
+        "        if not account.fits(tokens, now):\n            return False\n",
+        ("tests/policies/test_rate_limit.py",),
+    ),
+    Mutation(
+        "a bucket that gives back what it has spilled",
+        "policies/rate_limit.py",
+        "        elif self.was_full_at <= taken_at:\n",
+        "        else:\n",
+        ("tests/policies/test_rate_limit.py",),
+    ),
+    Mutation(
+        "a permit that is not given back",
+        "proxy/execution/attempt.py",
+        "            self.permit.release(billed)\n",
+        "            self.permit.learn({})\n",
+        (LIMITS,),
+    ),
+    Mutation(
+        "a permit that is lost with the call it was just given to",
+        "proxy/execution/permits.py",
+        "                waiter.permit.release(None)  # its turn had come just then\n",
+        "                self.turned_away += 1\n",
+        ("tests/proxy/execution/test_permits.py",),
+    ),
+    Mutation(
+        "a place among the running calls that is not given back",
+        "proxy/execution/record.py",
+        "            self.quota.end(self.attempts)\n",
+        "            self.quota.settle(self.attempts)\n",
+        (LIMITS,),
+    ),
+    Mutation(
+        "an upstream's refusal is forgotten",
+        "proxy/execution/race.py",
+        "        permit.refused(alone_s)\n",
+        "        permit.learn({})\n",
+        (LIMITS,),
+    ),
+    Mutation(
+        "what was asked for after a reply was sent is not subtracted",
+        "policies/provider_limits.py",
+        "told.remaining * self.own.share - asked_since",
+        "told.remaining * self.own.share",
+        ("tests/policies/test_provider_limits.py",),
+    ),
+    Mutation(
+        "a time to come back that is too early",
+        "proxy/headers.py",
+        '("retry-after-ms", str(max(1, ceil(seconds * 1000))))',
+        '("retry-after-ms", str(max(1, int(seconds * 990))))',
+        (LIMITS,),
     ),
     # --- one outcome
     Mutation(
@@ -304,9 +384,9 @@ PLANTED = (
     ),
     Mutation(
         "a reply on a connection that was not read to its end",
-        "proxy/providers/transport.py",
-        "if self._payload.at_eof() and self._line.reusable():",
-        "if self._line.reusable():",
+        "proxy/providers/line.py",
+        "        whole = reply.reusable and not reply.pieces\n",
+        "        whole = True\n",
         (TRANSPORT,),
     ),
     Mutation(
@@ -328,38 +408,129 @@ PLANTED = (
     Mutation(
         "the limit of a body is ignored where it came at once",
         "proxy/surfaces/body.py",
-        "    if len(body) > limits.body_bytes_max:\n",
-        "    if len(body) < 0:\n",
+        "    if body.size > limits.body_bytes_max:\n",
+        "    if body.size < 0:\n",
         (REFUSALS,),
     ),
     Mutation(
         "the limit of a body is ignored where it comes in pieces",
         "proxy/surfaces/body.py",
-        "        if size > limits.body_bytes_max:\n",
-        "        if size < 0:\n",
+        "await body.arrive(limits.body_bytes_max)",
+        "await body.arrive(1 << 60)",
         ("tests/sim/test_sockets.py",),
     ),
     Mutation(
         "the handler of a client that left goes on",
-        "proxy/surfaces/server.py",
-        "handler_cancellation=True",
-        "handler_cancellation=False",
+        "proxy/surfaces/connection.py",
+        "        if self._task is not None:\n            self._task.cancel()\n",
+        "",
         (GONE,),
+    ),
+    Mutation(
+        "a coding that another reader would not understand",
+        "proxy/surfaces/parser.py",
+        ' or (coding is not None and coding.lower() != "chunked")',
+        "",
+        (PARSER,),
+    ),
+    Mutation(
+        "trailers become headers of the next request",
+        "proxy/surfaces/parser.py",
+        "            self._fields.clear()",
+        "            self._fields",
+        (PARSER,),
+    ),
+    Mutation(
+        "what comes ahead of its turn is read without bounds",
+        "proxy/surfaces/connection.py",
+        "            self._reading_paused = True\n            self.transport.pause_reading()\n",
+        "            self._reading_paused = True\n",
+        ("tests/proxy/surfaces/test_connection.py",),
     ),
     # --- what is kept
     Mutation(
+        "a hold that only memory knows",
+        "proxy/budgets.py",
+        "return self._witness.held(hold) if self._witness is not None and hold.balances else None",
+        "return None",
+        ("tests/proxy/test_restoring.py", "tests/proxy/test_books.py"),
+    ),
+    Mutation(
+        "sent although the hold could not be written",
+        "proxy/budgets.py",
+        "        return failure or _reservation(answer)\n",
+        "        return _reservation(answer)\n",
+        ("tests/flow/test_budgets.py", "tests/proxy/test_books.py"),
+    ),
+    Mutation(
+        "a hold forgotten before its row is on the disk",
+        "proxy/books.py",
+        "while ended and ended[0][0] <= on_disk:",
+        "while ended:",
+        ("tests/proxy/test_books.py",),
+    ),
+    Mutation(
+        "the journal cleared before the holds in it are charged",
+        "proxy/restoring.py",
+        "    lost = _lost(ledger, journal)\n",
+        "    Journal.clear(journal)\n    lost = _lost(ledger, journal)\n",
+        ("tests/proxy/test_restoring.py",),
+    ),
+    Mutation(
+        "a crash charged at each start",
+        "proxy/restoring.py",
+        "if id not in known]",
+        "if id]",
+        ("tests/proxy/test_restoring.py",),
+    ),
+    Mutation(
+        "a call counted in a checkpoint and again by its row",
+        "proxy/books.py",
+        "        ahead = self._ahead()\n",
+        "        ahead: dict[Period, tuple[int, int]] = {}\n",
+        ("tests/proxy/test_books.py", "tests/proxy/test_restoring.py"),
+    ),
+    Mutation(
+        "rows that a checkpoint has are added again",
+        "proxy/state/fold.py",
+        "found.through.get(period, found.since)",
+        "found.since",
+        ("tests/proxy/state/test_fold.py",),
+    ),
+    Mutation(
+        "a hash that does not follow from the one before",
+        "proxy/state/chain.py",
+        "sha256(previous + ",
+        "sha256(",
+        ("tests/proxy/state/test_chain.py", "tests/proxy/state/test_ledger.py"),
+    ),
+    Mutation(
+        "attempts that the chain does not cover",
+        "proxy/state/ledger_insert.py",
+        "(seq, *row, seq, *attempts[0])",
+        "(seq, *row)",
+        ("tests/proxy/state/test_ledger_insert.py",),
+    ),
+    Mutation(
+        "the old journal dropped before the fresh one is synced",
+        "proxy/state/journal.py",
+        "        self._old_fd, self._fd = self._fd, fresh\n",
+        "        self._old.unlink()\n        self._old_fd, self._fd = self._fd, fresh\n",
+        ("tests/proxy/state/test_journal.py",),
+    ),
+    Mutation(
         "NORMAL for FULL",
-        "proxy/state/ledger.py",
+        "proxy/state/ledger_schema.py",
         "PRAGMA synchronous = FULL",
         "PRAGMA synchronous = NORMAL",
         (LEDGER,),
     ),
     Mutation(
         "rows can be changed",
-        "proxy/state/ledger_rows.py",
+        "proxy/state/ledger_schema.py",
         'for verb in ("UPDATE", "DELETE")',
         'for verb in ("DELETE",)',
-        (LEDGER, "tests/proxy/state/test_ledger_rows.py"),
+        ("tests/proxy/state/test_ledger_schema.py",),
     ),
     Mutation(
         "a failed sync is tried again",

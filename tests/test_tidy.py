@@ -24,9 +24,11 @@ FUNCTION_LINES_MAX = 50
 CATCH_ALL = {
     "proxy/counting.py": 1,
     "proxy/surfaces/admin_guard.py": 1,
+    "proxy/surfaces/connection.py": 1,
     "proxy/finish.py": 1,
     "proxy/pipeline.py": 1,
-    "proxy/state/ledger.py": 2,
+    "proxy/state/ledger.py": 1,
+    "proxy/state/ledger_answer.py": 1,
     "proxy/providers/transport.py": 1,
 }
 LONG_FILES: dict[str, int] = {}  # present sizes; they may only shrink
@@ -48,10 +50,12 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/execution/reading.py": ("tests/sim/scenes.py", "every way a reply can go wrong"),
     "proxy/execution/record.py": ("tests/sim/invariants.py", "what is left of a call"),
     "proxy/surfaces/llm.py": ("tests/flow/test_refusals.py", "paths, methods and bodies over sockets"),
-    "proxy/surfaces/server.py": ("tests/flow/test_refusals.py", "connections over sockets"),
-    "proxy/surfaces/body.py": ("tests/flow/test_refusals.py", "bodies over sockets"),
+    "proxy/surfaces/catalogue.py": ("tests/flow/test_refusals.py", "paths and methods over sockets"),
+    "proxy/surfaces/server.py": ("tests/proxy/surfaces/test_connection.py", "all connections together"),
     "proxy/state/store.py": ("tests/proxy/test_budgets.py", DECLARATIONS),
     "proxy/assemble.py": ("tests/proxy/test_app.py", "from a configuration to a gate that runs"),
+    "proxy/assembly.py": ("tests/proxy/test_app.py", "a configuration in force, and the next one"),
+    "proxy/data_plane.py": ("tests/proxy/test_app.py", "the gate that answers calls"),
     "proxy/service.py": ("tests/proxy/test_app.py", "the gate as a process"),
     "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),
     "proxy/listeners.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from proxy.assemble import Targets, prices_of
 from proxy.cli.options import Subparsers, add_config, config_file
 from proxy.cli.output import Output, standard
+from proxy.clock import SystemClock, today
 from proxy.config.load import Config, ConfigError, effective, load, oddities
+from proxy.config.unpayable import unpayable
 
 MISUSED = 2
 
@@ -56,16 +59,22 @@ def check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _warnings(config: Config) -> tuple[str, ...]:
+    """What is allowed and looks like a mistake."""
+    targets = Targets(config, prices_of(config, today(SystemClock())))
+    return (*oddities(config), *unpayable(config, targets.price))
+
+
 def _json(config: Config) -> str:
     return msgspec.json.encode(
-        {"version": config.version, "warnings": oddities(config), "settings": effective(config)}
+        {"version": config.version, "warnings": _warnings(config), "settings": effective(config)}
     ).decode()
 
 
 def _lines(config: Config, output: Output, file: Path) -> None:
     rows = [(setting.path, _text(setting.value), setting.origin) for setting in effective(config)]
     output.table(("setting", "value", "origin"), rows)
-    for warning in oddities(config):
+    for warning in _warnings(config):
         output.note(f"warning: {warning}")
     if output.human:
         output.success(f"{file} is valid; version {config.version}")

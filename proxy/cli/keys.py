@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from policies.written import limit_of, text_of
 from proxy.cli.options import DEFAULT_FILE, LENGTHS, Subparsers, add_config, length_s
 from proxy.cli.output import Output, standard
 from proxy.clock import SystemClock
@@ -26,6 +27,7 @@ EXAMPLES = """\
 examples:
   headgate keys create --agent planner                        a key that speaks for one agent
   headgate keys create --agent any --team core --expires 30d  the caller names its own agent
+  headgate keys create --agent planner --budget 5/day --budget 0.5/run
   headgate keys list --json
   headgate keys revoke abcd2345
 """
@@ -74,7 +76,13 @@ def _create_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--team", type=_name, help="the team its costs belong to")
     parser.add_argument("--model", action="append", metavar="MODEL", help="a configured model it may use; repeatable")
     parser.add_argument("--expires", type=length_s, metavar="TIME", help="ends after 90m, 12h, 30d ...")
-    parser.add_argument("--budget", type=_budget, metavar="USD/PER", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--budget",
+        action="append",
+        type=_budget,
+        metavar="LIMIT",
+        help="what all calls with it may take: 5/day, 0.5/run, 400000tokens/minute; repeatable",
+    )
 
 
 def _name(text: str) -> str:
@@ -84,7 +92,11 @@ def _name(text: str) -> str:
 
 
 def _budget(text: str) -> str:
-    raise argparse.ArgumentTypeError("not available in this version")
+    """In its canonical form, which the key keeps."""
+    try:
+        return text_of(limit_of(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _folder_and_models(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...] | None]:
@@ -105,7 +117,8 @@ def _create(arguments: argparse.Namespace, store: KeyStore, models: tuple[str, .
         output.failure(f"there is no model {name!r}{nearest(name, models or ())}" for name in unknown)
         return MISUSED
     agent = None if arguments.agent == "any" else arguments.agent
-    record, text = store.create(agent, team=arguments.team, models=wanted, lasts_s=arguments.expires)
+    budget = tuple(arguments.budget or ())
+    record, text = store.create(agent, team=arguments.team, models=wanted, lasts_s=arguments.expires, budget=budget)
     if arguments.json:
         output.line(msgspec.json.encode({"id": record.id, "key": text}).decode())
     else:
@@ -135,12 +148,13 @@ def _list(stored: tuple[StoredKey, ...], output: Output, *, as_json: bool) -> in
             key.agent or "any",
             key.team or "-",
             " ".join(key.models or ("all",)),
+            " ".join(key.budget) or "-",
             _state(key, now),
             _ages(key, now),
         )
         for key in stored
     ]
-    output.table(("id", "agent", "team", "models", "state", "times"), rows)
+    output.table(("id", "agent", "team", "models", "budget", "state", "times"), rows)
     return 0
 
 

@@ -53,7 +53,8 @@ COMMANDS = (
     Command("check", "validate a configuration and show every value with its origin", "proxy.cli.check", "check"),
     Command("keys", "create, list and revoke the keys that callers present", "proxy.cli.keys", "keys"),
     Command("spend", "what was spent, by agent, model, run or key", "proxy.cli.reports", "spend"),
-    Command("runs", "the runs of agents, with their calls and cost", "proxy.cli.reports", "runs"),
+    Command("budgets", "every budget: spent, held, left, and when it will be empty", "proxy.cli.budgets", "budgets"),
+    Command("runs", "the runs of agents, their cost and time; kill, pause, resume, topup", "proxy.cli.runs", "runs"),
     Command("explain", "one request: attempts, decisions, price", "proxy.cli.reports", "explain"),
 )
 

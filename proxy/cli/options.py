@@ -33,7 +33,7 @@ LISTENING = (
     Override("--admin-port", "admin.port", int, "PORT", "port of the admin listener"),
     Override("--data-dir", "data_dir", str, "DIR", "folder of the ledger and the keys"),
 )
-WORKERS = Override("--workers", "server.workers", int, "N", "processes that serve; this version has one")
+WORKERS = Override("--workers", "server.workers", int, "N", "processes that serve; above 1, one more owns the books")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

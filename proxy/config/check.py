@@ -14,7 +14,7 @@ from proxy.config.file import Place
 from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
-_KNOBS = frozenset("breaker cache concurrency hedge on_budget priority rpm tpm output_tokens_max".split())  # noqa: SIM905
+_KNOBS = frozenset("breaker cache hedge priority output_tokens_max".split())  # noqa: SIM905
 _MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members rounds shadow steps".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
@@ -31,6 +31,7 @@ NATURES_NOT_YET: Mapping[Path, frozenset[str]] = {
     ("models", "*", "mode"): frozenset({"cascade", "quorum", "debate"}),
     ("providers", "*", "kind"): frozenset({"anthropic", "gemini", "bedrock"}),
 }
+RUNGS_NOT_YET = frozenset({"cache_only"})
 LATER = "not available in this version"
 
 
@@ -56,17 +57,19 @@ def _moved(places: dict[Path, Place], path: Path, further: Path) -> None:
 
 
 def take_out_what_is_later(values: dict[str, Value]) -> Iterator[Problem]:
-    server = values.get("server")
-    workers = below(server, ("workers",))
-    if isinstance(server, dict) and isinstance(workers, int) and workers > 1:
-        yield Problem(("server", "workers"), f"more than one worker is {LATER}: one process serves; start more gates")
-        del server["workers"]
     for pattern, natures in NATURES_NOT_YET.items():
         for path, block in _blocks(values, pattern[:-1]):
             nature = block.get(str(pattern[-1]))
             if isinstance(nature, str) and nature in natures:
                 yield Problem((*path, pattern[-1]), f"{pattern[-1]} {nature!r} is {LATER}")
                 _remove(values, path)
+    for pattern in (("defaults",), ("agents", "*")):
+        for path, block in _blocks(values, pattern):
+            rungs = _list(block.get("on_budget"))
+            for at, rung in enumerate(rungs):
+                if isinstance(rung, str) and rung in RUNGS_NOT_YET:
+                    yield Problem((*path, "on_budget", at), f"the rung {rung} is {LATER}")
+            rungs[:] = [rung for rung in rungs if not (isinstance(rung, str) and rung in RUNGS_NOT_YET)]
     for pattern, names in NOT_YET.items():
         for path, block in _blocks(values, pattern):
             for name in [name for name in block if name in names]:
@@ -82,6 +85,10 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
     for name, model in _items(values, "models"):
         for at, target in enumerate(_list(below(model, ("targets",)))):
             yield from _target(values, ("models", name, "targets", at), target)
+        cheaper = below(model, ("cheaper",))
+        if isinstance(cheaper, str) and (cheaper not in models or cheaper == name or cheaper.endswith("*")):
+            hint = nearest(cheaper, models - {name})
+            yield Problem(("models", name, "cheaper"), f"it must name another model, without `*`{hint}")
     for pattern in (("agents", "*"), ("keys", "*")):
         for path, block in _blocks(values, pattern):
             for at, wanted in enumerate(_list(block.get("models"))):

@@ -27,7 +27,7 @@ from proxy.config.tree import Problem, Value, paths, shown
 from proxy.config.values import as_written
 from proxy.state.keys import has_keys
 
-__all__ = ["Config", "ConfigError", "Setting", "at_rest", "build", "effective", "load", "oddities"]
+__all__ = ["Config", "ConfigError", "Setting", "at_rest", "build", "effective", "load", "oddities", "rebuilt"]
 
 FLAG = "flag"
 DEFAULT = "default"
@@ -78,7 +78,16 @@ def build(document: Document, overrides: Mapping[str, Value]) -> Config:
     problems += (problem for problem in wrong if not any(_follows(problem.path, path) for path in said))
     if config is None or problems:
         raise ConfigError(_messages(problems, document, places))
-    config._file, config._places = document.name, places
+    config._file, config._places, config._values = document.name, places, values
+    return config
+
+
+def rebuilt(values: dict[str, Value]) -> Config:
+    """From the checked values of a configuration that was built elsewhere."""
+    config, wrong = _checked(values)
+    if config is None or wrong:
+        raise ConfigError(tuple(f"{shown(problem.path)}: {problem.message}" for problem in wrong))
+    config._values = values
     return config
 
 

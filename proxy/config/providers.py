@@ -25,6 +25,24 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
+class Paced(Block):
+    """Rate limits, of whatever the block is about."""
+
+    rpm: int | None = Field(default=None, ge=1, le=10**9, description="Requests a minute.")
+    tpm: int | None = Field(default=None, ge=1, le=10**12, description="Tokens a minute, of all classes.")
+    concurrency: int | None = Field(default=None, ge=1, le=10**6, description="At the same time.")
+
+
+class Known(Paced):
+    """What a model's maker says of it. Holds are as large as what is not known allows."""
+
+    context_tokens: int | None = Field(default=None, ge=1, le=10**8, description="Its context window.")
+    output_tokens_max: int | None = Field(default=None, ge=1, le=10**8, description="Its longest answer.")
+    reasoning_tokens_max: int = Field(
+        default=0, ge=0, le=10**8, description="Its longest thinking, where that does not count in the output limit."
+    )
+
+
 def _known_engine(name: str) -> str:
     if name not in ENGINE_NAMES:
         raise ValueError(f"Input should be one of {', '.join(ENGINE_NAMES)}")
@@ -34,7 +52,7 @@ def _known_engine(name: str) -> str:
 EngineName = Annotated[Text, AfterValidator(_known_engine)]
 
 
-class OpenAIProvider(Block):
+class OpenAIProvider(Paced):
     """Anything that speaks OpenAI's dialect."""
 
     kind: Literal["openai"] = Field(description="An OpenAI-compatible vendor or engine.")
@@ -84,7 +102,7 @@ class Spread(Block):
     )
 
 
-class SimulatedProvider(Block):
+class SimulatedProvider(Paced):
     """An upstream inside the gate: no key, no network, the same seed the same answers."""
 
     kind: Literal["simulated"] = Field(description="Made-up answers with made-up faults.")

@@ -18,8 +18,10 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from policies.limits import Limit
 from proxy.config.file import Place
-from proxy.config.providers import Block, Provider
+from proxy.config.providers import Block, Known, Paced, Provider
+from proxy.config.run_rules import RunRules
 from proxy.config.tree import Path as ValuePath
+from proxy.config.tree import Value
 from proxy.config.values import (
     FilePath,
     HostNames,
@@ -28,6 +30,7 @@ from proxy.config.values import (
     Names,
     Pause,
     Port,
+    Rungs,
     Seconds,
     Share,
     Switch,
@@ -48,7 +51,7 @@ class Server(Block):
 
     host: Text = Field(default="127.0.0.1", min_length=1, description="Its address; beyond loopback it needs keys.")
     port: Port = Field(default=8080, description="Its port; 0 takes a free one.")
-    workers: Literal[1] = Field(default=1, description="Processes that serve; this version has one.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that serve; above 1, one more owns the books.")
     max_body_mb: int = Field(default=32, ge=1, le=1024, description="Largest request body, in MiB.")
 
 
@@ -98,7 +101,7 @@ class Budget(Block):
 BudgetList = Annotated[tuple[Budget, ...], Field(strict=False, max_length=32)]
 
 
-class Key(Block):
+class Key(Paced):
     """A key that callers present. One whose text is empty counts as absent."""
 
     key: Secret | None = Field(description="The key itself, best from the environment.")
@@ -114,7 +117,7 @@ class Team(Block):
     budget: BudgetList = Field(default=(), description="Limits of the whole team.")
 
 
-class TargetChoice(Block):
+class TargetChoice(Known):
     """One model at one provider; short form `provider/model`."""
 
     provider: Text = Field(description="A name under `providers`.")
@@ -129,6 +132,7 @@ class Model(Block):
     targets: Annotated[tuple[TargetChoice, ...], Field(strict=False)] = Field(
         min_length=1, max_length=64, description="Where the answer may come from."
     )
+    cheaper: ModelName | None = Field(default=None, description="The model that answers instead near a budget's end.")
 
 
 class RetryRules(Block):
@@ -136,7 +140,7 @@ class RetryRules(Block):
     budget: Share = Field(default=0.1, description="Retries allowed for each successful call, over all calls.")
 
 
-class Defaults(Block):
+class Defaults(Paced):
     """What holds for every agent that does not say otherwise."""
 
     deadline_s: Seconds = Field(
@@ -148,6 +152,10 @@ class Defaults(Block):
     idle_timeout_s: Seconds = Field(default=60.0, description="Longest silence between two events of a stream.")
     budget: BudgetList = Field(default=(), description="What one agent may take; each agent has its own.")
     retry: RetryRules = Field(default=RetryRules(), description="Second tries, before the first byte to the client.")
+    run: RunRules = Field(default=RunRules(), description="What each of an agent's runs may do.")
+    on_budget: Rungs = Field(
+        default=("cheaper", "shorter", "stop"), description="What happens to calls near the end of a budget."
+    )
 
 
 class Agent(Defaults):
@@ -210,6 +218,8 @@ class Limits(Block):
     heartbeat_s: Seconds = Field(default=15.0, description="A silent stream gets a comment this often.")
     stop_pause_s: Pause = Field(default=0.0, description="After a stop, not ready but still serving for so long.")
     drain_s: Seconds = Field(default=60.0, description="Running calls may end this long after a stop.")
+    queue_wait_s: Pause = Field(default=10.0, description="A call waits so long for running calls, or for a target.")
+    queue_max: int = Field(default=1_000, ge=0, le=100_000, description="So many calls may wait for either.")
     reply_max_mb: int = Field(default=64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
 
 
@@ -243,11 +253,17 @@ class Config(Block):
     _source: Path | None = PrivateAttr(None)
     _file: str = PrivateAttr("")
     _places: Mapping[ValuePath, Place] = PrivateAttr(default_factory=dict)
+    _values: dict[str, Value] = PrivateAttr(default_factory=dict)
 
     @property
     def source(self) -> Path | None:
         """The file it was read from, to be watched for changes."""
         return self._source
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """What it was built from, secrets included, for `config.carried` alone."""
+        return self._values
 
     @cached_property
     def version(self) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from policies.windows import zone
 from proxy.secret import Secret
+from proxy.types import Rung
+
+N = TypeVar("N", bound=str)
 
 WEEK_S = 7 * 86400
 
@@ -112,7 +115,7 @@ def _at_most_all(shares: Mapping[int, float]) -> Mapping[int, float]:
     return shares
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def _distinct(names: tuple[N, ...]) -> tuple[N, ...]:
     if len(set(names)) < len(names):
         raise ValueError("a name is here twice")
     return names
@@ -139,6 +142,7 @@ Name = Annotated[Text, AfterValidator(_name)]
 ModelName = Annotated[Text, AfterValidator(_model_name)]
 HostNames = Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(_host_names)]
 Names = Annotated[tuple[ModelName, ...], Field(strict=False), AfterValidator(_distinct)]
+Rungs = Annotated[tuple[Rung, ...], Field(strict=False), AfterValidator(_distinct)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 TimeZone = Annotated[Text, AfterValidator(_time_zone)]
 Usd = Annotated[str, BeforeValidator(_amount)]

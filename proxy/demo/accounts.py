@@ -14,6 +14,7 @@ from msgspec import Struct
 from proxy.demo.result import AgentSpend, Purpose, TreeSpend
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
+from proxy.state.run_queries import RunReports
 
 RUNS_MAX = 10_000
 
@@ -43,11 +44,11 @@ async def accounts(ledger: Ledger) -> Accounts:
         estimated_attempts=await ledger.query(_estimated),
         purposes=await ledger.query(_purposes),
         agents=sorted(agents, key=lambda row: -row.usd_nanos),
-        trees=await _trees(reports),
+        trees=await _trees(RunReports(ledger)),
     )
 
 
-async def _trees(reports: LedgerReports) -> list[TreeSpend]:
+async def _trees(reports: RunReports) -> list[TreeSpend]:
     """Each run that has no parent, with everything below it."""
     runs = (await reports.runs(RUNS_MAX)).rows
     parents = {row.run: row.parent for row in runs}

@@ -189,7 +189,7 @@ class Stage:
 
     async def _settled(self) -> None:
         for _ in range(SETTLE_LOOKS):
-            if not self.gate.pipeline.in_flight:
+            if not self.gate.in_flight:
                 return
             await asyncio.sleep(SETTLE_EACH_S)
 

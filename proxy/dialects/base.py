@@ -50,6 +50,13 @@ class Passage(Protocol):
         """The upstream ended its body cleanly: what was held back (a last event without its blank line)."""
         ...
 
+    relayed: int  # bytes handed out from the first content event to the last
+
+    def cut(self, usage: Usage) -> bytes:
+        """The proper end of a stream whose money is used up, with the usage if the client asked for it: what `feed`
+        has handed out stands before it. Empty where a reply cannot end early."""
+        ...
+
     def output_tokens_seen(self) -> int:
         """Output tokens relayed so far, estimated from bytes; for a reply that is cut or reports nothing."""
         ...

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from proxy.dialects.json_body import loads
+from proxy.dialects.openai_cut import chunks_end
 from proxy.dialects.openai_error import error_event, fault_of, is_fault
 from proxy.dialects.openai_text import GENERATED, texts_in, utf8_length
 from proxy.dialects.openai_usage import usage_of
@@ -37,14 +38,12 @@ class StreamPassage(ABC):
     """What all streams share; a subclass says what is loud and what an event means."""
 
     __slots__ = (
-        "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_relayed", "_smooth", "_splitter",
-        "_tokens_per_byte", "content", "fault", "finished", "model", "terminal", "usage",
+        "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_opening", "_smooth", "_splitter",
+        "_tokens_per_byte", "content", "fault", "finished", "model", "relayed", "terminal", "usage",
     )  # fmt: skip
 
     def __init__(self, call: Call, target: Target) -> None:
-        self.content = False
-        self.finished = False
-        self.terminal = False
+        self.content = self.finished = self.terminal = False
         self.usage: Usage | None = None
         self.fault: ProxyError | None = None
         self.model: str | None = None
@@ -53,7 +52,8 @@ class StreamPassage(ABC):
         self._smooth = False  # the next bytes begin an event, and none but loud ones need reading
         self._forwarded = True  # the fate of the last event
         self._marked = False  # [DONE] has passed
-        self._relayed = 0  # bytes handed out since the first content event, which they include
+        self._opening = b""  # the first event, for an end of our own
+        self.relayed = 0
         self._tokens_per_byte = 0.0
         self._kept: list[str] | None = None if target.traits.stream_usage else []
         self._kept_bytes = 0
@@ -64,7 +64,7 @@ class StreamPassage(ABC):
 
     def feed(self, data: bytes) -> bytes:
         if self._smooth and data.endswith(_WHOLE) and not self.loud(data):
-            self._relayed += len(data)
+            self.relayed += len(data)
             return data
         events = self._splitter.feed(data)
         out = self._take(events[0]) if len(events) == 1 else b"".join(map(self._take, events))
@@ -81,10 +81,14 @@ class StreamPassage(ABC):
         return out if self.finished or not out else out + b"\n\n"
 
     def output_tokens_seen(self) -> int:
-        return max(1, round(self._relayed * self._tokens_per_byte)) if self.content else 0
+        return max(1, round(self.relayed * self._tokens_per_byte)) if self.content else 0
 
     def text(self) -> str | None:
         return None if self._kept is None else "".join(self._kept)
+
+    def cut(self, usage: Usage) -> bytes:
+        """Streams that are no text have no end before their own."""
+        return b""
 
     @staticmethod
     @abstractmethod
@@ -133,13 +137,15 @@ class StreamPassage(ABC):
         else:
             out = self._admit(event)
             self._forwarded = out is event
-        if self.content:
-            self._relayed += len(out)
+        if self.content and not self.finished:
+            self.relayed += len(out)
         return out
 
     def _admit(self, event: bytes) -> bytes:
         if self.content and not self._reads_all() and not self.loud(event):
             return event
+        if not self._opening and b"data:" in event:
+            self._opening = event
         silent = self.terminal or self.fault is not None
         if event == _END_EVENT:
             return self._end(event)
@@ -216,6 +222,10 @@ class ChatPassage(StreamPassage):
             if choice.finish_reason:
                 self._end_choice(choice.index)
         return True
+
+    def cut(self, usage: Usage) -> bytes:
+        still = [index for index in range(self._call.head.choices) if index not in self._ended]
+        return chunks_end(self._call, self._opening, open_choices=still, usage=usage)
 
     def report(self, payload: dict[str, Any]) -> None:
         extra = payload.get("x_groq")

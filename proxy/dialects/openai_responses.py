@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from proxy.dialects.openai_cut import response_end
 from proxy.dialects.openai_passage import StreamPassage
 from proxy.dialects.openai_text import texts_in
+from proxy.types import Usage
 
 ENDS = frozenset({"response.completed", "response.incomplete"})
 
@@ -34,6 +36,9 @@ class ResponsesPassage(StreamPassage):
 
     def fault_in(self, name: bytes, payload: dict[str, Any]) -> dict[str, Any] | None:
         return failed(payload) or super().fault_in(name, payload)
+
+    def cut(self, usage: Usage) -> bytes:
+        return response_end(self._opening, usage)
 
     def report(self, payload: dict[str, Any]) -> None:
         response = payload.get("response")

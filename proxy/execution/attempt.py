@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from msgspec import Struct
+from msgspec import Struct, field, structs
 
 from policies import budget
 from policies.budget import Allowance
-from policies.settle import Ending, Evidence, usage
-from pricing.book import cost_usd_nanos
+from policies.estimate import Experience
+from policies.settle import Ending, usage
 from proxy.alarm import Alarm
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.execution import bill
+from proxy.execution.bill import Facts
+from proxy.execution.meter import Meter
+from proxy.execution.permits import Permit
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.providers.base import Provider
-from proxy.types import AbortRule, Amounts, Attempt, Lesson, Role, Target, Usage
+from proxy.types import AbortRule, Amounts, Attempt, Left, Lesson, Role, Target, Usage
 
 OVERLOADED = frozenset({"upstream_overloaded", "upstream_timeout", "upstream_stalled"})
 
@@ -40,6 +44,7 @@ class Bench(Struct, frozen=True):
     count_text: CountText
     started: Callable[[Target], None]
     ended: Callable[[Target], None]
+    experience: Experience = field(default_factory=Experience)
 
 
 class Exchange:
@@ -49,6 +54,9 @@ class Exchange:
         self.target = target
         self.role = role
         self.reading: Reading | None = None
+        self.permit: Permit | None = None  # to ask the target; given back when the attempt ends
+        self.meter: Meter | None = None  # of a stream whose hold may not suffice
+        self._expected = bench.experience.expected(record.call, target)
         self._bench = bench
         self._record = record
         self._provider = provider
@@ -73,10 +81,6 @@ class Exchange:
         """Output tokens that the upstream was told to stay below, where that is less than the client asked for."""
         return self._allowance.output_limit if self._allowance and self._allowance.clamped else None
 
-    @property
-    def _held_usd_nanos(self) -> int:
-        return self._allowance.amounts.usd_nanos if self._allowance else 0
-
     def age_s(self, now: float) -> float:
         return now - self._started_at
 
@@ -98,7 +102,19 @@ class Exchange:
             await self.end(self._ending_of(error), error)
             raise
         self._first_event_at = self._bench.clock.now()
+        passage = self.reading.passage
+        if passage is not None and self._expected.watched and self._allowance and self._allowance.left.metered:
+            purse = self._record.purse
+            self.meter = Meter(passage, purse, self.target, allowance=self._allowance, expected=self._expected)
         return self.reading
+
+    def cut(self) -> bytes:
+        """The end for a client whose money is used up. The upstream is closed before it is told."""
+        assert self.reading is not None  # what was never begun is not cut
+        made = Usage(input_uncached=self._expected.input_tokens, output=self._facts().output_seen)
+        if self.abort != "continues":
+            self.reading.close()
+        return self.reading.cut(made)
 
     def _patience(self, timeouts: Timeouts) -> float:
         """Until when the first event may take. A plain reply has no first event: all of it may take until the
@@ -121,23 +137,35 @@ class Exchange:
             ending = "unsent"
         if self.reading is not None:
             self.reading.close()
-        billed = usage(self._evidence(ending, counted))
-        cost = self._cost(billed)
-        if self._allowance is not None:
-            spent = Amounts(cost or 0, billed.input_total + billed.output_total if billed else 0)
-            self._record.purse.give_back(self._allowance.amounts, spent, sent=self._sent)
-        attempt = self._attempt(ending, billed, cost, error)
+        facts = self._facts()
+        billed = usage(bill.evidence(facts, ending, counted))
+        cost = bill.cost(facts, billed)
+        if facts.held is not None:
+            self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)
+        self._learn(facts, ending, billed)
+        attempt = structs.replace(
+            self._attempt(ending, error),
+            usage=billed,
+            cost_usd_nanos=cost,
+            held_usd_nanos=facts.held.amounts.usd_nanos if facts.held is not None else 0,
+            exposure_usd_nanos=bill.exposure_usd_nanos(facts, billed),
+        )
         record = self._record
         record.upstream_s += attempt.duration_s
         record.attempts.append(attempt)
         record.open.remove(self)
+        if self.permit is not None:
+            self.permit.release(billed)
         self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
         sized: list[Allowance] = []  # as often as the accounts asked
 
-        def ask(left_usd_nanos: int | None) -> Amounts:
-            sized.append(budget.allowance(self._record.call, self.target, left_usd_nanos))
+        plan = self._record.plan
+        output_max = plan.output_tokens_max if plan is not None else None
+
+        def ask(left: Left) -> Amounts:
+            sized.append(budget.allowance(self._record.call, self.target, self._expected, left, output_max=output_max))
             return sized[-1].amounts
 
         taken = await self._record.purse.take(ask)
@@ -162,37 +190,17 @@ class Exchange:
 
     # --- the bill ------------------------------------------------------------------------------------------------
 
-    def _cost(self, billed: Usage | None) -> int | None:
-        if billed is None:
-            return 0
-        if self.target.price is None:
-            return None
-        cost = cost_usd_nanos(billed, self.target.price)
-        return max(cost, self._held_usd_nanos) if "held" in billed.flags else cost
+    def _facts(self) -> Facts:
+        held = self._allowance if self.meter is None else self.meter.allowance  # as the meter has raised it
+        seen = bill.output_seen(self.reading, self._expected) if self.meter is None else self.meter.seen()
+        return Facts(self._record.call, self.target, self._expected, held, self.reading, seen)
 
-    def _evidence(self, ending: Ending, counted: int | None) -> Evidence:
-        call, reading = self._record.call, self.reading
-        passage = reading.passage if reading is not None else None
-        reply = reading.reply if reading is not None else None
-        reported = passage.usage if passage is not None else (reply.usage if reply is not None else None)
-        output_seen = 0
-        if passage is not None:
-            output_seen = passage.output_tokens_seen()
-        elif reply is not None:
-            output_seen = (reply.text_bytes + 3) // 4
-        return Evidence(
-            ending=ending,
-            reported=reported,
-            input_estimate=call.input_tokens_estimate,
-            output_seen=output_seen,
-            seen_once=call.endpoint in ("chat", "completions"),
-            counted_output=counted,
-            watched=passage is not None or reading is None or call.head.stream,
-            held_output=self._allowance.output_limit * call.head.choices if self._allowance else 0,
-            choices=call.head.choices,
-            context_tokens=self.target.traits.context_tokens,
-            abort=self.abort,
-        )
+    def _learn(self, facts: Facts, ending: Ending, billed: Usage | None) -> None:
+        began = self._first_event_at if self._record.call.head.stream else None
+        stream_s = 0.0 if began is None else self._bench.clock.now() - began
+        sample = bill.sample(facts, ending, billed, stream_s=stream_s)
+        if sample is not None:
+            self._bench.experience.ended(self._record.call, self.target, sample)
 
     async def _counted(self) -> int | None:
         """Output by the model's own tokenizer, where the upstream said nothing and the vocabulary is known."""
@@ -203,7 +211,7 @@ class Exchange:
         text = passage.text()
         return None if text is None else await self._bench.count_text(text, vocabulary)
 
-    def _attempt(self, ending: Ending, billed: Usage | None, cost: int | None, error: ProxyError | None) -> Attempt:
+    def _attempt(self, ending: Ending, error: ProxyError | None) -> Attempt:
         reading, first = self.reading, self._first_event_at
         headers = reading.headers if reading is not None else ()
         return Attempt(
@@ -213,9 +221,6 @@ class Exchange:
             started_at=self._started_at,
             duration_s=self._bench.clock.now() - self._started_at,
             lesson=_lesson(ending, error),
-            usage=billed,
-            cost_usd_nanos=cost,
-            held_usd_nanos=self._held_usd_nanos,
             first_event_s=None if first is None else first - self._started_at,
             status=reading.status if reading is not None else None,
             error_code=error.code if error else None,

@@ -7,9 +7,12 @@ and one end. An attempt cannot be sent without its part.
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from proxy.errors import ProxyError
+from proxy.pressure import Pressure
 from proxy.state.store import Ask, Store
-from proxy.types import Amounts, Charge, Reservation
+from proxy.types import Amounts, Charge, Left, Reservation
 
 NOTHING = Amounts()
 
@@ -37,6 +40,10 @@ class Purse:
     def reservation(self) -> Reservation | None:
         return self._reservation
 
+    def pressure(self) -> Pressure:
+        """How near its accounts are to the end of a budget."""
+        return self._store.pressure(self._path)
+
     async def take(self, ask: Ask) -> Amounts | ProxyError:
         """An attempt's part, as `ask` sizes it."""
         if self._reservation is None:
@@ -55,7 +62,12 @@ class Purse:
 
     async def enlarge(self, part: Amounts, total: Amounts) -> ProxyError | None:
         """Raises one attempt's part to `total`."""
-        more = Amounts(max(0, total.usd_nanos - part.usd_nanos), max(0, total.tokens - part.tokens))
+        soft = None
+        if total.soft_usd_nanos is not None and part.soft_usd_nanos is not None:
+            soft = max(0, total.soft_usd_nanos - part.soft_usd_nanos)
+        more = Amounts(
+            max(0, total.usd_nanos - part.usd_nanos), max(0, total.tokens - part.tokens), soft_usd_nanos=soft
+        )
         refusal = await self._raise_to(_sum(_sum(self._used, self._held), more))
         if refusal is None:
             self._held = _sum(self._held, more)
@@ -63,7 +75,10 @@ class Purse:
 
     def give_back(self, part: Amounts, used: Amounts, *, sent: bool) -> None:
         """An attempt has ended. `sent`: a byte of it may have reached the upstream."""
-        self._held = Amounts(self._held.usd_nanos - part.usd_nanos, self._held.tokens - part.tokens)
+        soft = None if self._held.soft_usd_nanos is None else self._held.by_index[5] - part.by_index[5]
+        self._held = Amounts(
+            self._held.usd_nanos - part.usd_nanos, self._held.tokens - part.tokens, soft_usd_nanos=soft
+        )
         self._used = used if self._used is NOTHING else _sum(self._used, used)
         self._sent = self._sent or sent
 
@@ -77,16 +92,18 @@ class Purse:
         else:
             self._store.void(self._reservation)
 
-    def _left(self, reservation: Reservation) -> int | None:
+    def _left(self, reservation: Reservation) -> Left:
         left = self._store.left(self._path)
-        if left is None:
-            return None
-        return left + max(0, reservation.amounts.usd_nanos - self._used.usd_nanos - self._held.usd_nanos)
+        if left.usd_nanos is None:
+            return left
+        kept, gone, held = (amounts.by_index for amounts in (reservation.amounts, self._used, self._held))
+        unused = min(kept[index] - gone[index] - held[index] for index in (0, 5))  # the hard limits', the soft ones'
+        return structs.replace(left, usd_nanos=left.usd_nanos + max(0, unused))
 
     async def _raise_to(self, total: Amounts) -> ProxyError | None:
         held = self._reservation
         assert held is not None  # only a part that was taken can grow
-        if total.usd_nanos <= held.amounts.usd_nanos and total.tokens <= held.amounts.tokens:
+        if all(need <= have for need, have in zip(total.by_index, held.amounts.by_index, strict=True)):
             return None
         extended = await self._store.extend(held, total)
         if isinstance(extended, ProxyError):
@@ -97,4 +114,8 @@ class Purse:
 
 def _sum(one: Amounts, other: Amounts) -> Amounts:
     """Money and tokens add up over attempts; requests, steps and concurrency are the call's, however many it takes."""
-    return Amounts(one.usd_nanos + other.usd_nanos, one.tokens + other.tokens, requests=1, steps=1, concurrency=1)
+    soft = None
+    if one.soft_usd_nanos is not None or other.soft_usd_nanos is not None:
+        soft = one.by_index[5] + other.by_index[5]
+    usd_nanos, tokens = one.usd_nanos + other.usd_nanos, one.tokens + other.tokens
+    return Amounts(usd_nanos, tokens, requests=1, steps=1, concurrency=1, soft_usd_nanos=soft)

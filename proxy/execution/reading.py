@@ -15,12 +15,13 @@ from msgspec import structs
 from proxy.dialects.base import Passage, Reply
 from proxy.errors import ProxyError
 from proxy.providers.base import Provider, UpstreamResponse
-from proxy.types import Call, Target
+from proxy.providers.limit_headers import PREFIXES as LIMIT_PREFIXES
+from proxy.types import Call, Target, Usage
 
 ERROR_BODY_MAX = 256 * 1024
 AFTER_END_S = 1.0  # how long bytes after the end marker are read, for usage only
 JSON_ONLY = frozenset({"chat", "completions", "embeddings", "moderations", "rerank", "responses"})
-PASSED_PREFIXES = ("x-ratelimit-", "openai-", "retry-after")
+PASSED_PREFIXES = (*LIMIT_PREFIXES, "openai-", "retry-after")
 PASSED_MAX, PASSED_CHARS_MAX = 32, 1_024  # of an upstream's headers: more is no hint
 PASSED_NAMES = frozenset({"x-should-retry", "x-request-id", "content-disposition", "content-language"})
 
@@ -35,6 +36,7 @@ class Reading:
         self.passage: Passage | None = None  # a reply in events
         self.reply: Reply | None = None  # a whole reply
         self.first = b""
+        self.cut_short = False  # the money for it was used up before it was whole
         self._call = call
         self._target = target
         self._provider = provider
@@ -49,6 +51,11 @@ class Reading:
     @property
     def target_id(self) -> str:
         return self._target.id
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """What the upstream said of its rate limits."""
+        return {name: value for name, value in self.headers if name.startswith(LIMIT_PREFIXES)}
 
     @property
     def streams(self) -> bool:
@@ -136,6 +143,11 @@ class Reading:
         if self.reply is None and not self._opaque:
             self.reply = self._provider.dialect.reply(self._call, b"".join(self._body))
         return True
+
+    def cut(self, usage: Usage) -> bytes:
+        """The end that the client gets instead of the rest. The upstream goes on until it is closed, or read out."""
+        self.cut_short = True
+        return self.passage.cut(usage) if self.passage is not None else b""
 
     def close(self) -> None:
         self._response.close()

@@ -12,6 +12,8 @@ from policies.settle import Ending
 from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
+from proxy.pressure import Pressure
+from proxy.rate_limits import Quota
 from proxy.types import AbortRule, Attempt, Call, Gaps, Plan, ServedBy
 
 
@@ -41,7 +43,9 @@ class Record:
         "last_event_at",
         "open",
         "plan",
+        "pressure",
         "purse",
+        "quota",
         "served_by",
         "status",
         "upstream_s",
@@ -50,7 +54,9 @@ class Record:
     def __init__(self, call: Call, purse: Purse) -> None:
         self.call = call
         self.purse = purse
+        self.quota: Quota | None = None  # where rate limits stand over the call
         self.plan: Plan | None = None
+        self.pressure: Pressure | None = None  # of its budgets, before it was planned
         self.attempts: list[Attempt] = []
         self.open: list[Unended] = []  # in order of beginning
         self.status = 0
@@ -65,6 +71,12 @@ class Record:
         self.in_events = False  # the committed reply is an event stream
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
+
+    def close(self) -> None:
+        """Nothing is held any more, neither money nor a place among the running calls. The second time: nothing."""
+        self.purse.close()
+        if self.quota is not None:
+            self.quota.end(self.attempts)
 
     def __repr__(self) -> str:
         return f"Record({self.call.id}, {len(self.attempts)} ended, {len(self.open)} open, status={self.status})"

@@ -37,7 +37,7 @@ def retry_after_s(headers: Mapping[str, str], body: bytes, now_wall: float) -> f
     """Seconds between 0 and HINT_S_MAX, or None where nothing was said that makes sense. Never raises."""
     now = _instant_of_date(headers.get("Date", "")) or now_wall
     asked = _number(headers.get("Retry-After-Ms", ""))
-    wait = asked / 1000 if asked is not None else _wait(headers.get("Retry-After", ""), now)
+    wait = asked / 1000 if asked is not None else wait_s(headers.get("Retry-After", ""), now)
     if wait is None:
         wait = _first(RETRY_DELAY, body)
     if wait is None:
@@ -52,7 +52,7 @@ def _first(pattern: re.Pattern[bytes], body: bytes) -> float | None:
     return _duration(found[1].decode().rstrip(".")) if found else None
 
 
-def _wait(text: str, now: float) -> float | None:
+def wait_s(text: str, now: float) -> float | None:
     """Seconds from now, whichever way `text` says them."""
     text = text[:TEXT_MAX].strip()
     if not text:
@@ -131,7 +131,7 @@ def _resets(headers: Mapping[str, str], now: float) -> Iterator[tuple[float, boo
         if lower == "ratelimit":
             yield from _ietf(value)
         elif "ratelimit" in lower and "reset" in lower:
-            wait = _wait(value, now)
+            wait = wait_s(value, now)
             if wait is not None:
                 yield wait, headers.get(lower.replace("reset", "remaining"), "").strip() == "0"
 

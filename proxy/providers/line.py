@@ -1,105 +1,165 @@
-"""One connection to an upstream, and the pool that keeps it: aiohttp's, with what it lacks.
+"""One connection to an upstream: a request out, a reply in, and whether it may serve again.
 
-aiohttp brings DNS, TLS, racing addresses and the response parser. A `Line` adds what only the connection can know: that
-bytes came which nobody asked for, that nothing at all came back, that a body broke. It decides whether the connection
-may serve again and whether it died while idle; what follows from that is `transport`'s business. aiohttp does not
-document a connection's `protocol`: the tests of this file pin what is used of it.
+The event loop calls it, `transport` waits on it: it looks at `reply` and awaits `change` until there is something to
+see. Bytes that nobody asked for would be read as the next caller's reply, so they end the connection; so does the
+upstream's closing of its own side, a clean end where TLS does not show otherwise (RFC 9112 9.8). The socket is paused
+while more waits to be read than a reader will need soon.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import Protocol
 
-from aiohttp import ClientPayloadError
-from aiohttp.abc import AbstractResolver
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import TCPConnector
-from aiohttp.helpers import _EXC_SENTINEL
+from proxy.providers.reply import Replies
 
-HEADER_LINES_MAX = 128
-HEADER_LINE_BYTES_MAX = 8190  # times the lines: a head of at most 1 MiB
-READ_BYTES = 64 * 1024  # the socket is paused when twice this waits to be read
+PAUSE_BYTES = 128 * 1024  # a reader takes all there is, so reading goes on as soon as it comes
 ONE_WRITE_BYTES_MAX = 64 * 1024  # larger bodies are not worth copying behind the head
 # A peer that closes an idle connection while our request is on its way is noticed within a round trip. Later than this
 # it had the request in hand, and asking again could be a second bill.
 IDLE_CLOSE_RACE_S = 0.5
 
 
-class Line(ResponseHandler):
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool) -> None:
-        super().__init__(loop)
-        self._pool = pool
-        self._asking = False  # from the request to the end of its reply
+class Keeper(Protocol):
+    """Whoever keeps connections between exchanges."""
+
+    def opened(self, line: Line) -> None: ...
+
+    def lost(self, line: Line) -> None: ...
+
+    def put(self, line: Line) -> None: ...
+
+
+class Line(asyncio.Protocol):
+    __slots__ = (
+        "_answered",
+        "_asked_at",
+        "_asking",
+        "_keeper",
+        "_loop",
+        "_paused",
+        "_transport",
+        "_waiter",
+        "alive",
+        "exchanges",
+        "idle_since",
+        "origin",
+        "reply",
+    )
+
+    def __init__(self, keeper: Keeper, origin: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.origin = origin
+        self.alive = False  # connected, and nothing has spoilt it
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self.reply = Replies()
+        self._keeper = keeper
+        self._loop = loop
+        self._transport: asyncio.Transport
+        self._waiter: asyncio.Future[None] | None = None
+        self._asking = False  # from the request until its reply was read to the end
         self._asked_at = 0.0
         self._answered = False  # with as much as a byte
-        self.exchanges = 0
+        self._paused = False
+
+    def __repr__(self) -> str:
+        state = "asking" if self._asking else "idle"
+        return f"Line({self.origin}, {state if self.alive else 'dead'}, {self.exchanges} exchanges)"
+
+    # --- for who asks
 
     def ask(self, head: bytes, body: bytes) -> None:
-        self.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            read_bufsize=READ_BYTES,
-            max_line_size=HEADER_LINE_BYTES_MAX,
-            max_field_size=HEADER_LINE_BYTES_MAX,
-            max_headers=HEADER_LINES_MAX,
-        )
         self.exchanges += 1
         self._asking = True
         self._asked_at = self._loop.time()
         self._answered = False
-        assert self.transport is not None  # it was connected a moment ago and nothing has awaited since
+        self.reply.expect()
         if len(body) <= ONE_WRITE_BYTES_MAX:
-            self.transport.write(head + body)
+            self._transport.write(head + body)
         else:
-            self.transport.write(head)
-            self.transport.write(body)
+            self._transport.write(head)
+            self._transport.write(body)
 
-    def reusable(self) -> bool:
-        """Called at the end of a reply. A request still being written (the upstream answered early) spoils the line."""
-        self._asking = False
-        return self.transport is not None and self.transport.get_write_buffer_size() == 0
+    def change(self) -> asyncio.Future[None]:
+        """To be awaited, by one at a time: done when `reply` or `alive` may have changed."""
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
+
+    def take(self) -> bytes:
+        """What has come of the body."""
+        if self._paused:
+            self._paused = False
+            if self.alive:
+                self._transport.resume_reading()
+        return self.reply.take()
+
+    def release(self) -> None:
+        """Called once for an exchange. A request still being written (the upstream answered early) spoils the line."""
+        reply = self.reply
+        whole = reply.reusable and not reply.pieces
+        if whole and self.alive and self._transport.get_write_buffer_size() == 0:
+            self._asking = False
+            self.idle_since = self._loop.time()
+            self._keeper.put(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Closes without waiting for bytes that nobody reads; who waits for some learns of it when it is closed."""
+        if self.alive:
+            self.alive = self._asking = False
+            self._transport.abort()
+            self.reply.cut()
 
     def closed_while_idle(self) -> bool:
         """Whether it broke before the request reached the upstream, as far as this side can know."""
         in_time = self._loop.time() - self._asked_at <= IDLE_CLOSE_RACE_S
         return self.exchanges > 1 and not self._answered and in_time
 
+    # --- for the event loop
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
+        self._transport = transport
+        self.alive = True
+        self._keeper.opened(self)
+
     def data_received(self, data: bytes) -> None:
-        self._answered = True
         if not self._asking:
-            self.force_close()  # bytes that nobody asked for would be read as the next caller's reply
-        super().data_received(data)
+            self.abort()
+            return
+        self._answered = True
+        reply = self.reply
+        reply.feed(data)
+        if reply.fault:
+            self.abort()
+        elif reply.held > PAUSE_BYTES and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._pool.open_connections += 1
-        super().connection_made(transport)
+    def eof_received(self) -> None:
+        if self._announced():
+            self.reply.end()
+        self.abort()  # a mere close would first wait until all of the request is written
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._pool.open_connections -= 1
-        if exc is not None:
-            self._break_body()  # before aiohttp takes the reset of a body without length for its end
-        super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.alive = False
+        self.reply.cut()
+        self.reply.close()
+        self._keeper.lost(self)
+        self._wake()
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
-        super().set_exception(exc, exc_cause)
-        self._break_body()  # aiohttp leaves the reader of a body with a bad chunk waiting for ever
+    def _announced(self) -> bool:
+        """Whether the upstream itself has ended its side. Anyone on the way can end a TCP connection under TLS, and
+        event loops call that an end too: only a session that was told so reads b"" now."""
+        session: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        try:
+            return session is None or not session.read(1)
+        except ssl.SSLError:
+            return False
 
-    def _break_body(self) -> None:
-        if self._payload is not None and not self._payload.is_eof():
-            self._payload.set_exception(ClientPayloadError())
-
-
-class Pool(TCPConnector):
-    """Unbounded: how many calls an upstream gets at once is decided by permits, not here."""
-
-    open_connections = 0
-
-    def __init__(
-        self, *, keep_alive_s: float, tls: ssl.SSLContext | None = None, resolver: AbstractResolver | None = None
-    ) -> None:
-        super().__init__(limit=0, keepalive_timeout=keep_alive_s, ssl=True if tls is None else tls, resolver=resolver)
-        self._factory = self._line  # type: ignore[assignment]  # declared as the partial that aiohttp sets
-
-    def _line(self) -> Line:
-        return Line(self._loop, self)
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

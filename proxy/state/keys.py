@@ -9,13 +9,10 @@ gate rereads them when they change and keeps what it knew if it cannot.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
-import os
 from base64 import b32encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from zlib import crc32
 
@@ -25,6 +22,8 @@ from msgspec.structs import replace
 
 from proxy.clock import secret_bytes, secret_token
 from proxy.secret import Secret
+from proxy.state.key_file import KeyStoreError as KeyStoreError
+from proxy.state.key_file import locked, refusing, write
 from proxy.types import KeyRecord
 
 PEPPER_VARIABLE = "HEADGATE_PEPPER"
@@ -38,10 +37,6 @@ _BLOCK = 64  # SHA-256's
 _NO_DIGEST = bytes(32)
 
 
-class KeyStoreError(Exception):
-    """The key file or the pepper cannot be used; the message says what would mend it."""
-
-
 class StoredKey(Struct, frozen=True, omit_defaults=True):
     """One key at rest; safe to show but for `digest`, which is of no use without the pepper."""
 
@@ -53,6 +48,7 @@ class StoredKey(Struct, frozen=True, omit_defaults=True):
     models: tuple[str, ...] | None = None
     expires_wall: float | None = None
     revoked_wall: float | None = None
+    budget: tuple[str, ...] = ()  # as `policies.written` reads it; it never changes
 
     @property
     def record(self) -> KeyRecord:
@@ -92,10 +88,10 @@ def load_pepper(folder: Path, environment: Mapping[str, str]) -> Pepper:
     """From the environment, else from a file beside the keys that is made once."""
     text = environment.get(PEPPER_VARIABLE, "")
     if not text:
-        with _refusing(folder), _locked(folder):
+        with refusing(folder), locked(folder):
             file = folder / "pepper"
             if not file.exists():
-                _write(file, secret_token().encode())
+                write(file, secret_token().encode())
             text = file.read_text().strip()
     if len(text) < PEPPER_CHARS_LEAST:
         raise KeyStoreError(f"the pepper is shorter than {PEPPER_CHARS_LEAST} characters")
@@ -138,22 +134,23 @@ class KeyStore:
         team: str | None = None,
         models: tuple[str, ...] | None = None,
         lasts_s: float | None = None,
+        budget: tuple[str, ...] = (),
     ) -> tuple[KeyRecord, str]:
         """The record, and the key: shown this once and never again."""
         now = self._wall()
-        with _refusing(self._folder), _locked(self._folder):
+        with refusing(self._folder), locked(self._folder):
             self._reload()
             id = _new_id(frozenset(stored.id for stored in self._keys))
             text = _new_key(id)
             expires = None if lasts_s is None else now + lasts_s
             digest = self._pepper.digest(text.encode()).hex()
-            stored = StoredKey(id, digest, now, agent, team, models, expires)
+            stored = StoredKey(id, digest, now, agent, team, models, expires, budget=budget)
             self._save((*self._keys, stored))
         return stored.record, text
 
     def revoke(self, id: str) -> bool:
         """False: there is no such key. Revoking twice keeps the first instant."""
-        with _refusing(self._folder), _locked(self._folder):
+        with refusing(self._folder), locked(self._folder):
             self._reload()
             if all(stored.id != id for stored in self._keys):
                 return False
@@ -169,6 +166,13 @@ class KeyStore:
     def list(self) -> tuple[StoredKey, ...]:
         return self._keys
 
+    def budget(self, id: str) -> tuple[str, ...]:
+        """Of one key. One that another process has just made is looked for in the file: it must not be free of limits
+        until the next look at it."""
+        if not any(stored.id == id for stored in self._keys):
+            self.reload_if_changed()
+        return next((stored.budget for stored in self._keys if stored.id == id), ())
+
     def lookup(self, presented: str) -> KeyRecord | None:
         return self.find(presented, self._pepper.digest(presented.encode("utf-8", "surrogatepass")))
 
@@ -182,7 +186,7 @@ class KeyStore:
 
     def reload_if_changed(self) -> bool:
         """For a running gate to ask now and then. Raises KeyStoreError and keeps what it knew if the file is broken."""
-        with _refusing(self._folder):
+        with refusing(self._folder):
             return self._signature() != self._seen and self._reload()
 
     def _signature(self) -> tuple[int, int, int] | None:
@@ -205,7 +209,7 @@ class KeyStore:
         return True
 
     def _save(self, keys: tuple[StoredKey, ...]) -> None:
-        _write(self._file, msgspec.json.encode(_KeyFile(self._pepper.check, keys)))
+        write(self._file, msgspec.json.encode(_KeyFile(self._pepper.check, keys)))
         self._take(keys, self._signature())
 
     def _take(self, keys: tuple[StoredKey, ...], signature: tuple[int, int, int] | None) -> None:
@@ -239,6 +243,10 @@ class Keyring:
     def open(self) -> bool:
         return self._may_be_open and self._store.empty
 
+    def budget(self, id: str) -> tuple[str, ...]:
+        """That a key of the store brings with it."""
+        return self._store.budget(id)
+
     def identify(self, presented: str) -> KeyRecord | None:
         if len(presented) > PRESENTED_CHARS_MAX:
             return None
@@ -258,37 +266,3 @@ def _new_id(taken: frozenset[str]) -> str:
 def _new_key(id: str) -> str:
     body = f"hg-{id}-{secret_token(32)}"
     return f"{body}-{crc32(body.encode()):08x}"
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Whole or not at all, and on the disk when this returns."""
-    fresh = file.with_name(f".{file.name}.{secret_token(6)}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-    fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time. The wait is as long as another's writing of one small file."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(folder / "keys.lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _refusing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise KeyStoreError(f"{folder} cannot hold keys: {error.strerror}") from None
-    except (ValueError, RecursionError):  # msgspec's decoding errors among them
-        raise KeyStoreError(f"a file of keys in {folder} is broken; restore it") from None

@@ -1,10 +1,11 @@
 """The writer of the ledger: one thread, one connection, one file that nobody else may open.
 
-Outcomes are appended from the event loop without waiting and committed in groups with a sync each (WAL,
-`synchronous=FULL`), so what a flush has acknowledged survives a power loss. Settlements are never refused: when too
-much waits, or a write has failed, `accepting` turns false and new *calls* must be refused instead. A sync that failed
-is never tried again, because the pages it was for may be gone from the cache (Rebello et al., "Can applications
-recover from fsync failures?", 2020): the process has to restart. Reads run on the same connection between groups.
+Calls and events are appended from the event loop without waiting and committed in groups with a sync each (WAL,
+`synchronous=FULL`), so what a flush has acknowledged survives a power loss. Each gets the next number, in the order in
+which they were appended. Settlements are never refused: when too much waits, or a write has failed, `accepting` turns
+false and new *calls* must be refused instead. A sync that failed is never tried again, because the pages it was for may
+be gone from the cache (Rebello et al., "Can applications recover from fsync failures?", 2020): the process has to
+restart. Reads run on the same connection between groups.
 """
 
 from __future__ import annotations
@@ -19,8 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import Struct
+
+from proxy.clock import SystemClock
 from proxy.errors import ProxyError
-from proxy.state.ledger_rows import SCHEMA, SCHEMA_VERSION, insert
+from proxy.state import events
+from proxy.state.chain import GENESIS
+from proxy.state.events import Event
+from proxy.state.ledger_answer import answer, nothing
+from proxy.state.ledger_insert import Item, insert
+from proxy.state.ledger_rows import Entry
+from proxy.state.ledger_schema import prepare, refusal
 from proxy.types import Outcome
 
 GROUP_S = 0.05  # an outcome waits at most this long for company
@@ -32,6 +42,13 @@ READ_STEPS = 50_000  # of SQLite's machine, a millisecond or two, between two lo
 T = TypeVar("T")
 
 
+class Head(Struct, frozen=True):
+    """The last row that is on the disk. Kept elsewhere too, it shows whether the end of a ledger was cut off."""
+
+    seq: int
+    hash: bytes
+
+
 class Ledger:
     """`append`, `query`, `flush` and `close` belong to the event loop, `step` to the writer.
 
@@ -40,21 +57,24 @@ class Ledger:
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, report: Callable[[str], None], *, seq: int = 0
+        self, path: Path, connection: sqlite3.Connection, report: Callable[[str], None], *, wall: Callable[[], float]
     ) -> None:
         self.written = 0  # rows committed
         self.commits = 0
         self.failed = 0  # groups that could not be committed
         self.posted_usd_nanos = 0  # committed since the start, over the attempts that had a price
+        self.head = _head(connection)
+        self.appended_seq = self.head.seq  # the number of what was appended last
         self._path = path
         self._inode = path.stat().st_ino
         self._connection = connection
         self._report = report
         self._appended = 0  # rows; only the loop writes it, only the writer writes `written`
-        self._queue: deque[Outcome] = deque()
-        self._group: list[Outcome] = []  # taken from the queue, not yet committed
+        self._queue: deque[Item] = deque()
+        self._group: list[Item] = []  # taken from the queue, not yet committed
         self._reads: deque[tuple[int, Callable[[sqlite3.Connection], None]]] = deque()  # due at how many rows, what
-        self._seq = seq  # of the last call in the file
+        self._wall = wall
+        self._sync_beside: Callable[[], None] = _nothing_beside
         self._wake = threading.Event()  # something waits
         self._hurry = threading.Event()  # ... that should not wait for company
         self._closing = False
@@ -64,18 +84,43 @@ class Ledger:
         return f"Ledger({str(self._path)!r}, written={self.written}, waiting={self.waiting}, failed={self.failed})"
 
     @classmethod
-    def open(cls, path: Path, report: Callable[[str], None] = lambda message: None) -> Ledger:
-        """Raises ProxyError ledger_unavailable. `report` hears, on the writer's thread, why writing has stopped."""
+    def open(
+        cls,
+        path: Path,
+        report: Callable[[str], None] = lambda message: None,
+        *,
+        wall: Callable[[], float] | None = None,
+    ) -> Ledger:
+        """Raises ProxyError ledger_unavailable. `report` hears, on the writer's thread, why writing has stopped; `wall`
+        dates events."""
         connection = _connect(path)
         try:
-            return cls(path, connection, report, seq=_configure(connection, path))
+            prepare(connection, path)
+            return cls(path, connection, report, wall=wall or SystemClock().wall)
         except (ProxyError, sqlite3.Error) as error:
             connection.close()
-            raise _refusal(error, path) from error
+            raise refusal(error, path) from error
+
+    def sync_beside(self, sync: Callable[[], None]) -> None:
+        """Before each commit the writer calls `sync`: a file that lies beside the ledger is to be as durable."""
+        self._sync_beside = sync
+
+    def read_now(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """What `ask` reads from the file before `start`. Raises ProxyError ledger_unavailable for a damaged file."""
+        try:
+            return ask(self._connection)
+        except sqlite3.Error as error:
+            raise refusal(error, self._path) from error
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
+
+    def write_now(self) -> None:
+        """Commits what was appended before `start`. Raises ProxyError ledger_unavailable."""
+        self._drain()
+        if self.failed:
+            raise ProxyError("ledger_unavailable", f"the ledger in {self._path.parent} cannot be written")
 
     # --- the event loop's side
 
@@ -94,11 +139,30 @@ class Ledger:
             oldest = (self._group or self._queue)[0]
         except IndexError:  # the writer took it in between
             return 0.0
-        return max(0.0, now - oldest.call.arrived_at - oldest.duration_s)
+        if isinstance(oldest, Outcome):
+            return max(0.0, now - oldest.call.arrived_at - oldest.duration_s)
+        return max(0.0, now - oldest.ended_at) if isinstance(oldest, Entry) else 0.0
 
     def append(self, outcome: Outcome) -> None:
-        self._queue.append(outcome)
-        self._appended += 1 + len(outcome.attempts)
+        """A call of this process."""
+        self._append(outcome, 1 + len(outcome.attempts))
+
+    def append_entry(self, entry: Entry) -> None:
+        """A call of another process."""
+        self._append(entry, 1 + len(entry.attempts))
+
+    def append_event(self, kind: str, subject: str, body: object) -> None:
+        """`body`: anything that JSON can hold."""
+        self._append(Event(int(self._wall() * 1000), kind, subject, events.text(body)), 1)
+
+    def wake(self) -> None:
+        """What lies beside is to be synced soon."""
+        self._wake.set()
+
+    def _append(self, item: Item, rows: int) -> None:
+        self._queue.append(item)
+        self._appended += rows
+        self.appended_seq += 1
         if not self._wake.is_set():
             self._wake.set()
         elif self._appended - self.written >= GROUP_ROWS and not self._hurry.is_set():
@@ -110,14 +174,14 @@ class Ledger:
             raise ProxyError("overloaded", "the ledger has no room for another question now: ask again later")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._reads.append((self._appended, partial(_answer, ask, loop, future)))
+        self._reads.append((self._appended, partial(answer, ask, loop, future)))
         self._step_soon()
         return await future
 
     async def flush(self) -> None:
         """Returns when everything appended so far is committed. Raises ProxyError when it cannot be."""
         mark = self._appended
-        await self.query(_nothing)
+        await self.query(nothing)
         if self.written < mark:
             raise ProxyError("ledger_unavailable", "the ledger could not be written: restart the gate")
 
@@ -166,18 +230,18 @@ class Ledger:
 
     def _commit(self) -> int:
         rows = self._take()
-        if not rows:
-            return 0
         try:
+            self._sync_beside()
+            if not rows:
+                return 0
             self._check_file()
-            self._connection.execute("BEGIN IMMEDIATE")
-            insert(self._connection, self._seq + 1, self._group)
-            self._connection.execute("COMMIT")
+            head = self.head
+            digest = insert(self._connection, head.seq + 1, self._group, head.hash)
         except Exception as error:  # the disk's or our own: either way nothing more can be promised
             self._fail(error)
             return 0
-        self._seq += len(self._group)
-        self.posted_usd_nanos += sum(attempt.cost_usd_nanos or 0 for done in self._group for attempt in done.attempts)
+        self.posted_usd_nanos += sum(map(_cost, self._group))
+        self.head = Head(head.seq + len(self._group), digest)
         self._group.clear()
         self.commits += 1
         self.written += rows
@@ -186,8 +250,9 @@ class Ledger:
     def _take(self) -> int:
         rows = 0
         while self._queue and rows < GROUP_ROWS:
-            self._group.append(self._queue.popleft())
-            rows += 1 + len(self._group[-1].attempts)
+            item = self._queue.popleft()
+            self._group.append(item)
+            rows += 1 if isinstance(item, Event) else 1 + len(item.attempts)
         return rows
 
     def _check_file(self) -> None:
@@ -202,38 +267,14 @@ class Ledger:
         self._report(f"the ledger cannot be written, new calls are refused until the gate is restarted: {error!r}")
 
 
-def _answer(
-    ask: Callable[[sqlite3.Connection], T],
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[T],
-    connection: sqlite3.Connection,
-) -> None:
-    try:
-        settle = partial(_resolve, future, ask(connection))
-    except Exception as error:  # it belongs to whoever asked, not to the writer
-        settle = partial(_reject, future, _meaning(error))
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(settle)
+def _cost(item: Item) -> int:
+    if isinstance(item, Outcome):
+        return sum([attempt.cost_usd_nanos or 0 for attempt in item.attempts])
+    return item.cost_usd_nanos if isinstance(item, Entry) else 0
 
 
-def _resolve(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _reject(future: asyncio.Future[T], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _meaning(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError) and str(error) == "interrupted":
-        return ProxyError("overloaded", "the question took too long while calls waited for the ledger: narrow it")
-    return error
-
-
-def _nothing(connection: sqlite3.Connection) -> None:
-    """The question that only waits for its turn."""
+def _nothing_beside() -> None:
+    """There is only the ledger to be synced."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -242,35 +283,12 @@ def _connect(path: Path) -> sqlite3.Connection:
         path.touch(mode=0o600)  # SQLite gives the files beside it the same rights
         return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     except (OSError, sqlite3.Error) as error:
-        raise _refusal(error, path) from error
+        raise refusal(error, path) from error
 
 
-def _configure(connection: sqlite3.Connection, path: Path) -> int:
-    """Takes the file for this connection alone and makes sure it is a ledger. Returns the last call's `seq`."""
-    (mode,) = connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
-    (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if (mode, journal) != ("exclusive", "wal"):
-        raise ProxyError("ledger_unavailable", f"{path.parent} gives no exclusive file lock: use a local disk")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA recursive_triggers = ON")  # so that REPLACE cannot delete past the triggers
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version > SCHEMA_VERSION:
-        message = f"the ledger in {path.parent} is of version {version}, this gate knows {SCHEMA_VERSION}: upgrade it"
-        raise ProxyError("ledger_unavailable", message)
-    if version == 0 and tables:
-        raise ProxyError("ledger_unavailable", f"{path} is a database, but not a ledger")
-    if version == 0:
-        connection.executescript(SCHEMA)
-    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outcome").fetchone()
-    return int(seq)
-
-
-def _refusal(error: Exception, path: Path) -> ProxyError:
-    if isinstance(error, ProxyError):
-        return error
-    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-        message = f"the ledger in {path.parent} is in use by another process: stop it first"
-    else:
-        message = f"the ledger in {path.parent} cannot be used: {error}"
-    return ProxyError("ledger_unavailable", message)
+def _head(connection: sqlite3.Connection) -> Head:
+    """Of the rows in the file, the last one."""
+    last = "SELECT seq, hash FROM {} WHERE seq = (SELECT max(seq) FROM {})"
+    found = [connection.execute(last.format(table, table)).fetchone() for table in ("outcome", "event")]
+    seq, digest = max((row for row in found if row is not None), default=(0, None))
+    return Head(int(seq), GENESIS if digest is None else digest)

@@ -1,8 +1,8 @@
-"""The questions people ask of the ledger, as SQL: spend, agents, runs, requests, one run, one request.
+"""The questions people ask of the ledger, as SQL: spend, agents, requests, one request. Runs: see `run_queries`.
 
 Each function reads on the writer's connection and ends all its cursors; names of columns come from the tables below,
 never from a caller. `LedgerReports` puts the questions to a `Ledger`. Pages are by key (`before` is a call's `seq`),
-so a page costs the same however far back it lies. A run is its id: calls of several agents and keys may share one.
+so a page costs the same however far back it lies.
 """
 
 # ruff: noqa: S608  # every name that is put into a statement stands in this file; values are always bound
@@ -19,15 +19,13 @@ from msgspec import convert, json
 from pricing.book import Bill
 from proxy.errors import ProxyError
 from proxy.state import report
+from proxy.state.fold import Charges
 from proxy.state.ledger import Ledger
-from proxy.state.ledger_rows import TOKEN_CLASSES
+from proxy.state.ledger_schema import TOKEN_CLASSES
 from proxy.types import Usage
 
 UPSTREAM_IDS_LOOKED_AT = 200_000  # calls
 SPEND_ROWS_MAX = 1_000
-TREE_CALLS_MAX = 2_000
-TREE_RUNS_MAX = 200
-TREE_DEPTH_MAX = 8  # a run deeper than that cannot be made
 
 SPEND_KEYS = {
     "agent": "o.agent",
@@ -125,31 +123,6 @@ def agents(connection: sqlite3.Connection, since_ms: int | None) -> list[report.
     return [report.AgentRow(row[0], row[1], report.Summary(*row[2:])) for row in rows]
 
 
-def runs(
-    connection: sqlite3.Connection, limit: int, *, agent: str | None, since_ms: int | None, before: int | None
-) -> report.Runs:
-    """The runs whose last call (of `agent`, if given) lies in the page, each with all of its calls (of `agent`)."""
-    where, values = _between(since_ms, None)
-    mine = "" if agent is None else " AND agent = ?"
-    own = [] if agent is None else [agent]
-    rows = connection.execute(
-        f"SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL AND {where} AND o.seq < ?"
-        f" AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
-        [*values, 2**62 if before is None else before, *own, limit],
-    ).fetchall()
-    found = [_run_row(connection, run, agent) for _, run in rows]
-    return report.Runs(rows=found, before=rows[-1][0] if len(rows) == limit else None)
-
-
-def _run_row(connection: sqlite3.Connection, run: str, agent: str | None = None) -> report.RunRow:
-    where, values = ("o.run = ?", [run]) if agent is None else ("o.run = ? AND o.agent = ?", [run, agent])
-    (summary,) = connection.execute(f"SELECT max(o.parent_run), {SUMMARY} {CALLS} WHERE {where}", values).fetchall()
-    names = connection.execute(f"SELECT DISTINCT o.agent FROM outcome o WHERE {where} ORDER BY 1", values).fetchall()
-    return report.RunRow(
-        run=run, parent=summary[0], agents=[name for (name,) in names], summary=report.Summary(*summary[1:])
-    )
-
-
 def requests(
     connection: sqlite3.Connection, filters: Mapping[str, str], limit: int, *, window: Where, before: int | None
 ) -> report.Requests:
@@ -165,51 +138,14 @@ def requests(
     return report.Requests(rows=found, before=rows[-1][0] if len(rows) == limit else None)
 
 
-class _Walk:
-    """Down a tree of runs, within bounds and never in a circle: parents are named by clients."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._seen: set[str] = set()
-        self._calls_left = TREE_CALLS_MAX
-
-    def tree(self, run: str, depth: int = 0) -> report.RunTree:
-        self._seen.add(run)
-        row = _run_row(self._connection, run)
-        calls = self._calls(run)
-        below = self._children(run)
-        fits = [child for child in below if child not in self._seen and depth < TREE_DEPTH_MAX]
-        children = [self.tree(child, depth + 1) for child in fits if len(self._seen) < TREE_RUNS_MAX]
-        truncated = len(calls) < row.summary.calls or len(children) < len(below)
-        return report.tree(row, calls, children, truncated)
-
-    def _calls(self, run: str) -> list[report.RequestRow]:
-        rows = self._connection.execute(
-            f"SELECT {REQUEST} FROM outcome o WHERE o.run = ? ORDER BY o.at_ms, o.seq LIMIT ?", [run, self._calls_left]
-        ).fetchall()
-        self._calls_left -= len(rows)
-        return [report.RequestRow(*row) for row in rows]
-
-    def _children(self, run: str) -> list[str]:
-        rows = self._connection.execute(
-            "SELECT run FROM outcome WHERE parent_run = ? AND run IS NOT NULL GROUP BY run ORDER BY min(seq) LIMIT ?",
-            [run, TREE_RUNS_MAX],
-        ).fetchall()
-        return [child for (child,) in rows]
-
-
-def run(connection: sqlite3.Connection, id: str) -> report.RunTree | None:
-    tree = _Walk(connection).tree(id)
-    return tree if tree.calls or tree.children else None
-
-
 class ExplainPrice(Protocol):
     def __call__(self, price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
         """The arithmetic of a cost, line by line; None when the price record is not known any more."""
         ...
 
 
-REQUEST_WHERE = f"SELECT o.*, {_iso('o.at_ms')} AS at FROM outcome o WHERE"
+REQUEST_WHERE = f"""SELECT o.*, {_iso("o.at_ms")} AS at, nullif(lower(hex(o.hash)), '') AS hash
+    FROM outcome o WHERE"""
 # Upstreams' ids have no index, which every call would pay for: only the latest calls are looked through.
 OF_UPSTREAM = f"""SELECT call FROM attempt WHERE upstream_request_id = ?
     AND call > (SELECT max(seq) FROM outcome) - {UPSTREAM_IDS_LOOKED_AT} ORDER BY call DESC LIMIT 1"""
@@ -224,8 +160,14 @@ def request(connection: sqlite3.Connection, id: str, explain_price: ExplainPrice
     fields = found[0]
     rows = _dicts(connection, "SELECT * FROM attempt WHERE call = ? ORDER BY position", fields["seq"])
     tags = json.decode(str(fields.pop("tags") or "[]"), type=list[tuple[str, str]])
-    attempts = [report.AttemptDetail(fields=row, price=_price(row, explain_price)) for row in rows]
-    return report.RequestDetail(fields=fields, tags=tags, attempts=attempts, decision=report.decision(fields, rows))
+    charges = json.decode(str(fields.pop("charges") or "[]"), type=Charges)
+    return report.RequestDetail(
+        fields=fields,
+        tags=tags,
+        charges=[report.Charged(*charge) for charge in charges],
+        attempts=[report.AttemptDetail(fields=row, price=_price(row, explain_price)) for row in rows],
+        decision=report.decision(fields, rows),
+    )
 
 
 def _dicts(connection: sqlite3.Connection, query: str, value: report.Value) -> list[report.Fields]:
@@ -257,15 +199,6 @@ class LedgerReports:
 
     async def agents(self, since_ms: int | None = None) -> list[report.AgentRow]:
         return await self._ledger.query(partial(agents, since_ms=since_ms))
-
-    async def runs(
-        self, limit: int, *, agent: str | None = None, since_ms: int | None = None, before: int | None = None
-    ) -> report.Runs:
-        question = partial(runs, limit=limit, agent=agent, since_ms=since_ms, before=before)
-        return await self._ledger.query(question)
-
-    async def run(self, id: str) -> report.RunTree | None:
-        return await self._ledger.query(partial(run, id=id))
 
     async def requests(
         self, filters: Mapping[str, str], limit: int, *, since_ms: int | None = None, before: int | None = None

@@ -2,14 +2,12 @@
 
 Money is integer nano-dollars; a sum covers the priced attempts, and `unpriced_calls` says how many calls have some that
 it leaves out. `at` is UTC in ISO 8601. Names of agents, runs and models come from clients: they are data, nothing else.
-Here too is what follows from the rows alone: the critical path of a run (weighted interval scheduling) and the decision
-on a request in words.
+Here too is what follows from the rows alone: the decision on a request in words. Runs: see `run_report`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -82,18 +80,6 @@ class AgentRow(Struct, frozen=True):
     summary: Summary
 
 
-class RunRow(Struct, frozen=True):
-    run: str
-    parent: str | None
-    agents: list[str]
-    summary: Summary
-
-
-class Runs(Struct, frozen=True):
-    rows: list[RunRow]  # latest first
-    before: int | None  # pass it to see the next page
-
-
 class RequestRow(Struct, frozen=True):
     request_id: str
     at: str
@@ -119,79 +105,29 @@ class Requests(Struct, frozen=True):
     before: int | None
 
 
-class Path(Struct, frozen=True):
-    """The critical path: of all chains of calls, each beginning after the one before had ended, the one that took
-    longest. Nothing that shortens only other calls can make the run shorter than this."""
-
-    seconds: float
-    request_ids: list[str]
-
-
-class RunTree(Struct, frozen=True):
-    run: RunRow
-    total_usd_nanos: int  # with all children
-    wall_s: float  # from the first call to the end of the last, of the whole tree
-    critical_path: Path  # over the calls of the whole tree
-    longest_step: RequestRow | None  # of the whole tree
-    calls: list[RequestRow]  # this run's own, in order
-    children: list[RunTree]
-    truncated: bool  # there are more calls or children than shown
-
-
 class AttemptDetail(Struct, frozen=True):
     fields: Fields
     price: Bill | None  # the arithmetic of its cost, when its price record is still known
 
 
+class Charged(Struct, frozen=True):
+    """What a call took from one limit, in its unit; `overrun` is the part for which there was no room."""
+
+    account: str
+    unit: str
+    window: str
+    window_id: int
+    carrier: str
+    amount: int
+    overrun: int
+
+
 class RequestDetail(Struct, frozen=True):
     fields: Fields
     tags: list[tuple[str, str]]
+    charges: list[Charged]
     attempts: list[AttemptDetail]
     decision: list[str]  # what happened, in words
-
-
-def tree(row: RunRow, calls: list[RequestRow], children: list[RunTree], truncated: bool) -> RunTree:
-    below = list(_calls(children))
-    steps = [*calls, *below]
-    return RunTree(
-        run=row,
-        total_usd_nanos=row.summary.cost_usd_nanos + sum(child.total_usd_nanos for child in children),
-        wall_s=(max(map(_end_ms, steps), default=0) - min((step.at_ms for step in steps), default=0)) / 1000,
-        critical_path=critical_path(steps),
-        longest_step=max(steps, key=lambda step: step.duration_s, default=None),
-        calls=calls,
-        children=children,
-        truncated=truncated or any(child.truncated for child in children),
-    )
-
-
-def _calls(trees: Sequence[RunTree]) -> Iterator[RequestRow]:
-    for child in trees:
-        yield from child.calls
-        yield from _calls(child.children)
-
-
-def _end_ms(call: RequestRow) -> int:
-    return call.at_ms + int(call.duration_s * 1000)
-
-
-def critical_path(calls: Sequence[RequestRow]) -> Path:
-    """best[i] is the longest chain among the i calls that end first; a call either is not in it, or extends the best
-    of those that had ended when it began. Whole milliseconds, so that a call may begin in the one another ended in."""
-    ordered = sorted(calls, key=_end_ms)
-    ends = [_end_ms(call) for call in ordered]
-    best, before = [0], []
-    for index, call in enumerate(ordered):
-        before.append(bisect_right(ends, call.at_ms, hi=index))
-        best.append(max(best[index], best[before[index]] + ends[index] - call.at_ms))
-    chain, index = [], len(ordered)
-    while index > 0:
-        if best[index] == best[index - 1]:
-            index -= 1
-        else:
-            chain.append(ordered[index - 1].request_id)
-            index = before[index - 1]
-    return Path(seconds=best[-1] / 1000, request_ids=chain[::-1])
 
 
 def decision(call: Fields, attempts: Sequence[Fields]) -> list[str]:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.errors import ProxyError
-from proxy.types import Amounts, Charge, Reservation
+from proxy.pressure import Pressure
+from proxy.types import Amounts, Charge, Left, Reservation
 
-Ask = Callable[[int | None], Amounts]
-"""What a call needs, given the nano-dollars that the tightest limit in money has free (None: there is none). May be
-asked again with another figure when the call had to wait."""
+Ask = Callable[[Left], Amounts]
+"""What a call needs, given what the limits of its path leave it. May be asked again with another figure when the call
+had to wait."""
 
 
 class Store(Protocol):
@@ -36,6 +37,8 @@ class Store(Protocol):
         """Ends the hold of a call that sent nothing."""
         ...
 
-    def left(self, path: tuple[str, ...]) -> int | None:
-        """Nano-dollars that the tightest limit in money has free; None: nothing limits money."""
+    def left(self, path: tuple[str, ...]) -> Left: ...
+
+    def pressure(self, path: tuple[str, ...]) -> Pressure:
+        """How near the path is to the end of a budget; asked once a call, before it is planned."""
         ...

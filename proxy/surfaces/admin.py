@@ -17,14 +17,18 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from proxy.errors import ProxyError
+from proxy.outlook import Query
 from proxy.secret import Secret
+from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_guard import KEY_ID, Audit, Guard, Rules, json_reply
+from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
+from proxy.surfaces.admin_runs import RunRoutes, RunServices
 from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import KeyRecord
 
 BODY_BYTES_MAX = 1024 * 1024
 PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-LINKS = ("/spend", "/agents", "/runs", "/requests", "/keys", "/targets", "/config", "/metrics")
+LINKS = ("/spend", "/agents", "/budgets", "/runs", "/requests", "/keys", "/targets", "/config", "/metrics")
 WINDOW = ("since", "limit", "before")
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -35,10 +39,6 @@ class Reports(Protocol):
 
     async def spend(self, by: str, since_ms: int | None = None, *, until_ms: int | None = None) -> Struct: ...
     async def agents(self, since_ms: int | None = None) -> Sequence[Struct]: ...
-    async def runs(
-        self, limit: int, *, agent: str | None = None, since_ms: int | None = None, before: int | None = None
-    ) -> Struct: ...
-    async def run(self, id: str) -> Struct | None: ...
     async def requests(
         self, filters: Mapping[str, str], limit: int, *, since_ms: int | None = None, before: int | None = None
     ) -> Struct: ...
@@ -52,6 +52,8 @@ class StoredKey(Protocol):
     def created_wall(self) -> float: ...
     @property
     def revoked_wall(self) -> float | None: ...
+    @property
+    def budget(self) -> tuple[str, ...]: ...
 
 
 class KeyStore(Protocol):
@@ -62,6 +64,7 @@ class KeyStore(Protocol):
         team: str | None = None,
         models: tuple[str, ...] | None = None,
         lasts_s: float | None = None,
+        budget: tuple[str, ...] = (),
     ) -> tuple[KeyRecord, str]: ...
     def revoke(self, id: str) -> bool: ...
     def list(self) -> Sequence[StoredKey]: ...
@@ -69,6 +72,9 @@ class KeyStore(Protocol):
 
 class AdminServices(Struct, frozen=True):
     reports: Reports
+    runs: RunServices
+    budgets: Callable[[Query], Struct]
+    ledger: LedgerServices
     keys: KeyStore
     metrics: Callable[
         [str], tuple[bytes, str]
@@ -92,6 +98,7 @@ class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
     team: Name | None = None
     models: Annotated[tuple[Name, ...], Meta(max_length=100)] | None = None
     lasts_s: Annotated[float, Meta(gt=0, le=3.2e9)] | None = None
+    budget: Annotated[tuple[BudgetRequest, ...], Meta(max_length=BUDGETS_MAX)] = ()
 
 
 def admin_app(services: AdminServices) -> web.Application:
@@ -105,8 +112,9 @@ def admin_app(services: AdminServices) -> web.Application:
             web.get("/metrics", admin.metrics),
             web.get("/spend", admin.spend),
             web.get("/agents", admin.agents),
-            web.get("/runs", admin.runs),
-            web.get("/runs/{id}", admin.run),
+            *RunRoutes(services.runs).routes(),
+            *BudgetRoutes(services.budgets).routes(),
+            *LedgerRoutes(services.ledger).routes(),
             web.get("/requests", admin.requests),
             web.get("/requests/{id}", admin.request),
             web.get("/keys", admin.keys),
@@ -147,15 +155,6 @@ class _Admin:
         since = self._instant(parameters(request, ("since",)), "since")
         return json_reply({"rows": await self._services.reports.agents(since)})
 
-    async def runs(self, request: web.Request) -> web.Response:
-        given = parameters(request, (*WINDOW, "agent"))
-        since, before, agent = self._instant(given, "since"), number(given, "before"), given.get("agent")
-        return json_reply(await self._services.reports.runs(limit(given), agent=agent, since_ms=since, before=before))
-
-    async def run(self, request: web.Request) -> web.Response:
-        parameters(request)
-        return _found(await self._services.reports.run(request.match_info["id"]), "run")
-
     async def requests(self, request: web.Request) -> web.Response:
         given = parameters(request, None)
         since, rows, before = self._instant(given, "since"), limit(given), number(given, "before")
@@ -176,10 +175,11 @@ class _Admin:
             raise ProxyError("unsupported_media_type", "send the description of the key as application/json")
         try:
             asked = msgspec.json.decode(await request.read(), type=KeyRequest)
+            budget = tuple(each.text() for each in asked.budget)
         except ValueError as error:  # msgspec's own are among them
             raise ProxyError("invalid_request", f"this does not describe a key: {error}") from error
         create = self._services.keys.create
-        record, text = create(asked.agent, team=asked.team, models=asked.models, lasts_s=asked.lasts_s)
+        record, text = create(asked.agent, team=asked.team, models=asked.models, lasts_s=asked.lasts_s, budget=budget)
         request[KEY_ID] = record.id
         return json_reply({"key": text, "record": record}, status=201)
 
@@ -216,7 +216,12 @@ def _found(answer: Struct | None, what: str) -> web.Response:
 
 
 def _shown(stored: StoredKey) -> dict[str, object]:
-    return {"record": stored.record, "created_wall": stored.created_wall, "revoked_wall": stored.revoked_wall}
+    return {
+        "record": stored.record,
+        "created_wall": stored.created_wall,
+        "revoked_wall": stored.revoked_wall,
+        "budget": stored.budget,
+    }
 
 
 def _page(version: str, base_url: str) -> str:

@@ -8,70 +8,60 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import StreamReader, web
-
 from proxy.errors import ProxyError
 from proxy.snapshot import Limits
+from proxy.surfaces.connection import Connection
+from proxy.surfaces.request import Body, Request
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_body(request: web.BaseRequest, limits: Limits, seconds_allowed: float) -> bytes:
+async def read_body(request: Request, connection: Connection, *, limits: Limits, seconds_allowed: float) -> bytes:
     """Raises ProxyError. `seconds_allowed`: the call's own deadline, which its upload must keep as well."""
-    headers = request.headers
-    encoding = headers.get("Content-Encoding")
+    headers, body = request.headers, request.body
+    encoding = headers.get("content-encoding")
     if encoding is not None and encoding.lower() != "identity":
         raise ProxyError(
             "unsupported_encoding", f"Content-Encoding {encoding[:32]!r} is not accepted; send plain bytes."
         )
-    length = request.content_length
-    if length is not None and length > limits.body_bytes_max:
+    expected = headers.get("expect")
+    if expected is not None and expected.lower() != "100-continue":
+        what = f"The expectation {expected[:32]!r} cannot be met; only 100-continue can."
+        raise ProxyError("expectation_failed", what)
+    if not body.complete:  # else it came with the head: no wait, no timer
+        length = _length(headers, limits)
+        if expected is not None:
+            connection.write(CONTINUE)
+        connection.read_on()
+        await _arrive(body, length, limits=limits, seconds_allowed=seconds_allowed)
+    if body.size > limits.body_bytes_max:
         raise _too_large(limits)
-    expect = headers.get("Expect")
-    if expect is not None:
-        await _expect(request, expect)
-    content = request.content
-    if content.is_eof():  # the whole body came with the head: no wait, no timer
-        return _checked(content.read_nowait(), limits)
-    seconds = _body_seconds(length, limits)
+    if not body.complete:
+        raise ProxyError("invalid_request", "The request's body is not framed as its headers say.")
+    return body.data()
+
+
+async def _arrive(body: Body, length: int, *, limits: Limits, seconds_allowed: float) -> None:
+    seconds = max(limits.body_floor_s, length / limits.body_bytes_a_second)
     try:
         async with asyncio.timeout(min(seconds, seconds_allowed)):
-            return await _collect(content, limits)
+            await body.arrive(limits.body_bytes_max)
     except TimeoutError:
         if seconds_allowed < seconds:
             raise ProxyError("deadline_exceeded", "The deadline of this call passed during its upload.") from None
         raise ProxyError("request_timeout", "The request's body did not arrive in time.") from None
-    except web.RequestPayloadError:
-        raise ProxyError("invalid_request", "The request's body is not framed as its headers say.") from None
 
 
-def _body_seconds(length: int | None, limits: Limits) -> float:
-    size = limits.body_bytes_max if length is None else length
-    return max(limits.body_floor_s, size / limits.body_bytes_a_second)
-
-
-async def _collect(content: StreamReader, limits: Limits) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for data in content.iter_any():
-        size += len(data)
-        if size > limits.body_bytes_max:
-            raise _too_large(limits)
-        parts.append(data)
-    return b"".join(parts)
-
-
-def _checked(body: bytes, limits: Limits) -> bytes:
-    if len(body) > limits.body_bytes_max:
+def _length(headers: dict[str, str], limits: Limits) -> int:
+    """What is announced, or the most that a body without a length may have."""
+    if "content-length" not in headers:
+        return limits.body_bytes_max
+    digits = headers["content-length"].lstrip("0")  # the parser has seen that they are, but not how many zeros precede
+    length = int(digits or "0")
+    if length > limits.body_bytes_max:
         raise _too_large(limits)
-    return body
+    return length
 
 
 def _too_large(limits: Limits) -> ProxyError:
     return ProxyError("request_too_large", f"The body is larger than {limits.body_bytes_max} bytes.")
-
-
-async def _expect(request: web.BaseRequest, value: str) -> None:
-    if value.lower() != "100-continue":
-        raise ProxyError("expectation_failed", f"The expectation {value[:32]!r} cannot be met; only 100-continue can.")
-    transport = request.transport
-    if transport is not None:
-        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw, Struct
 
 from proxy.dialects.json_body import object_of
+from proxy.errors import ProxyError
+from proxy.snapshot import Keyring
 from proxy.types import AgentSource, Identity, KeyRecord, RunSource
 
 NAME_MAX = 128
@@ -43,6 +46,16 @@ AGENT_HEADERS = (
 )
 PARENT_HEADERS = ("x-parent-session-id", "x-codex-parent-thread-id")
 KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
+OWN_HEADERS = (
+    "x-headgate-agent",
+    "x-headgate-run",
+    "x-headgate-parent-run",
+    "x-headgate-step",
+    "x-headgate-depth",
+    "x-headgate-tags",
+)
+TELLING = frozenset((*OWN_HEADERS, *RUN_HEADERS, *AGENT_HEADERS, *PARENT_HEADERS))
+NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 
 _BODY_NAMES = msgspec.json.Decoder(str)
 
@@ -68,7 +81,7 @@ def place(path: str) -> Place:
 
 def presented_key(headers: Mapping[str, str]) -> str:
     """The client's key, wherever its SDK puts it; "" when there is none."""
-    authorization = headers.get("Authorization")
+    authorization = headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
@@ -79,11 +92,33 @@ def presented_key(headers: Mapping[str, str]) -> str:
     return ""
 
 
+def authenticate(headers: Mapping[str, str], keyring: Keyring) -> KeyRecord:
+    """Raises ProxyError."""
+    presented = presented_key(headers)
+    key = keyring.identify(presented)
+    if key is None:
+        missing = "No API key was sent" if not presented else "The API key is not valid"
+        raise ProxyError("invalid_api_key", f"{missing}: use `Authorization: Bearer KEY` with a key of this gate.")
+    return key
+
+
 def identity(key: KeyRecord, where: Place, headers: Mapping[str, str], fields: Mapping[str, Raw] | None) -> Identity:
+    """Names of headers are in lower case."""
     body = _Body(fields)
+    if TELLING.isdisjoint(headers):  # as with most calls: one look instead of some twenty
+        headers = NOTHING_TOLD
     agent, agent_source = _agent(key, where, headers, body)
     run, run_source = _run(where, headers, body)
-    parent = clean(headers.get("X-Headgate-Parent-Run")) or _first(headers, PARENT_HEADERS)
+    if not headers:
+        return Identity(
+            key_id=key.id,
+            team=key.team,
+            agent=agent,
+            agent_source=agent_source,
+            run=run,
+            run_source=run_source,
+            models=key.models,
+        )
     return Identity(
         key_id=key.id,
         team=key.team,
@@ -91,10 +126,10 @@ def identity(key: KeyRecord, where: Place, headers: Mapping[str, str], fields: M
         agent_source=agent_source,
         run=run,
         run_source=run_source,
-        parent_run=parent,
-        step=_number(headers.get("X-Headgate-Step")),
-        depth=_number(headers.get("X-Headgate-Depth")) or 0,
-        tags=_tags(headers.get("X-Headgate-Tags")),
+        parent_run=clean(headers.get("x-headgate-parent-run")) or _first(headers, PARENT_HEADERS),
+        step=_number(headers.get("x-headgate-step")),
+        depth=_number(headers.get("x-headgate-depth")) or 0,
+        tags=_tags(headers.get("x-headgate-tags")),
         models=key.models,
     )
 
@@ -116,9 +151,9 @@ def _agent(key: KeyRecord, where: Place, headers: Mapping[str, str], body: _Body
         return clean(key.agent) or UNATTRIBUTED, "key"
     if (name := clean(where.agent)) is not None:
         return name, "path"
-    if (name := clean(headers.get("X-Headgate-Agent"))) is not None:
+    if (name := clean(headers.get("x-headgate-agent"))) is not None:
         return name, "header"
-    if (name := _first(headers, AGENT_HEADERS)) is not None:
+    if headers and (name := _first(headers, AGENT_HEADERS)) is not None:
         return name, "foreign"
     if (name := body.metadata("agent")) is not None:
         return name, "body"
@@ -128,9 +163,9 @@ def _agent(key: KeyRecord, where: Place, headers: Mapping[str, str], body: _Body
 def _run(where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str | None, RunSource]:
     if (name := clean(where.run)) is not None:
         return name, "path"
-    if (name := clean(headers.get("X-Headgate-Run"))) is not None:
+    if (name := clean(headers.get("x-headgate-run"))) is not None:
         return name, "header"
-    if (name := _first(headers, RUN_HEADERS)) is not None:
+    if headers and (name := _first(headers, RUN_HEADERS)) is not None:
         return name, "foreign"
     name = (
         body.name("session_id") or body.metadata("run") or body.metadata("session_id") or body.name("prompt_cache_key")

@@ -1,11 +1,12 @@
 """A reply as bytes of HTTP/1.1, written in one piece: status line, headers and body, or the chunks of a stream.
 
-aiohttp reads requests; replies it would build from several objects and coroutines, at a cost that a gate pays for every
-call and every chunk. RFC 9112. A header that holds a line break never leaves: it would end the head where it stands.
+A library would build it from several objects and coroutines, at a cost that a gate pays for every call and every chunk.
+RFC 9112. A header that holds a line break never leaves: it would end the head where it stands.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp.helpers import rfc822_formatted_time
@@ -13,15 +14,14 @@ from aiohttp.helpers import rfc822_formatted_time
 Headers = list[tuple[str, str]]
 
 LAST_CHUNK = b"0\r\n\r\n"
-SERVER = "headgate"
+SERVER_LINE = "Server: headgate"
+END = b"\r\n\r\n"
 
 
 def head(status: int, headers: Headers, *, framing: str, keep_alive: bool, chunks: bool) -> bytes:
     """`framing` is the header line that says how the body ends, or "" when the connection's end does; `chunks`: the
     client speaks HTTP/1.1."""
-    lines = [f"HTTP/1.{1 if chunks else 0} {status} {_reason(status)}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    lines += (f"Date: {rfc822_formatted_time()}", f"Server: {SERVER}")
+    lines = [_status_line(status, chunks), *map(": ".join, headers), f"Date: {rfc822_formatted_time()}", SERVER_LINE]
     if framing:
         lines.append(framing)
     if keep_alive is not chunks:  # otherwise it goes without saying
@@ -29,7 +29,7 @@ def head(status: int, headers: Headers, *, framing: str, keep_alive: bool, chunk
     block = "\r\n".join(lines)
     if block.count("\n") != len(lines) - 1 or block.count("\r") != len(lines) - 1:
         raise ValueError("a header holds a line break")
-    return block.encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+    return block.encode("utf-8", "surrogateescape") + END
 
 
 def chunk(data: bytes) -> bytes:
@@ -37,8 +37,10 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
-def _reason(status: int) -> str:
+@lru_cache(maxsize=256)
+def _status_line(status: int, chunks: bool) -> str:
     try:
-        return HTTPStatus(status).phrase
+        phrase = HTTPStatus(status).phrase
     except ValueError:
-        return "Unknown"
+        phrase = "Unknown"
+    return f"HTTP/1.{1 if chunks else 0} {status} {phrase}"

@@ -23,6 +23,7 @@ UNATTRIBUTED = "unattributed"
 NANOS = 1_000_000_000
 
 Kind = Literal["counter", "gauge", "histogram"]
+Merge = Literal["sum", "max", "min", "owner"]
 
 
 class Label(Struct, frozen=True):
@@ -43,6 +44,7 @@ class Family(Struct, frozen=True):
     traced: bool = False  # its buckets carry exemplars
     per_unit: int = 1
     foreseen: tuple[tuple[str, ...], ...] = ()  # label values that can occur, where not every combination can
+    merge: Merge = "sum"  # of several processes; `owner`: only the one that owns the books has it
 
 
 ROUTE, TARGET, PROVIDER, MODEL, AGENT = map(Label, ("route", "target", "provider", "model", "agent"))
@@ -73,18 +75,24 @@ BOUND = Label(
     "bound",
     (
         *("request_body", "request_headers", "upstream_reply", "calls", "agents", "runs"),
-        *("log_queue", "ledger_queue", "accounts"),
+        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting"),
     ),
 )
-OBSERVER = Label("observer", ("ledger", "metrics", "log"))
+RATE_LIMIT = Label("limit", ("requests", "tokens", "concurrency"))
+UPSTREAM_LIMIT = Label("limit", ("requests", "tokens"))
+BUDGET = Label("budget")
+WINDOWS = ("minute", "hour", "day", "week", "month", "total")
+WINDOW = Label("window", WINDOWS)
+SHORT = Label("reason", ("spent", "held", "floor", "overrun", "lowered", "queue"))
+OBSERVER = Label("observer", ("ledger", "metrics", "log", "budgets"))
 
 
 def _counter(name: str, help: str, *labels: Label) -> Family:
     return Family(name=name, kind="counter", help=help, labels=labels)
 
 
-def _gauge(name: str, help: str, *labels: Label) -> Family:
-    return Family(name=name, kind="gauge", help=help, labels=labels)
+def _gauge(name: str, help: str, *labels: Label, merge: Merge = "owner") -> Family:
+    return Family(name=name, kind="gauge", help=help, labels=labels, merge=merge)
 
 
 def _histogram(name: str, ladder: Ladder, help: str, *labels: Label) -> Family:
@@ -93,6 +101,10 @@ def _histogram(name: str, ladder: Ladder, help: str, *labels: Label) -> Family:
 
 def _dollars(name: str, help: str, *labels: Label) -> Family:
     return Family(name=name, kind="counter", help=help, labels=labels, per_unit=NANOS)
+
+
+def _dollar_gauge(name: str, help: str, *labels: Label) -> Family:
+    return Family(name=name, kind="gauge", help=help, labels=labels, per_unit=NANOS, merge="owner")
 
 
 REQUESTS = (
@@ -106,7 +118,7 @@ REQUESTS = (
         foreseen=tuple((rule.source, code) for code, rule in CODES.items()),
     ),
     _counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
-    _gauge("in_flight_requests", "Calls begun and not ended.", ROUTE),
+    _gauge("in_flight_requests", "Calls begun and not ended.", ROUTE, merge="sum"),
     _counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
     _counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
     _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
@@ -133,7 +145,14 @@ UPSTREAM = (
     _counter("upstream_attempts_total", "Attempts by how they ended.", TARGET, ROLE, ATTEMPT_RESULT),
     _histogram("upstream_duration_seconds", ladders.E2E, "Attempts, cancelled ones left out.", TARGET, RESULT),
     _histogram("upstream_first_token_seconds", ladders.TTFT, "Streams: from sending to first content.", TARGET),
-    _gauge("upstream_in_flight", "Attempts begun and not ended.", TARGET),
+    _gauge("upstream_in_flight", "Attempts begun and not ended.", TARGET, merge="sum"),
+    _gauge(
+        "upstream_ratelimit_remaining_ratio",
+        "What is left of an upstream's tightest known limit; 1: no limit is known.",
+        TARGET,
+        UPSTREAM_LIMIT,
+        merge="min",
+    ),
     _gauge("target_info", "1 for each configured target, to join on.", TARGET, PROVIDER, MODEL),
 )
 
@@ -153,10 +172,21 @@ MONEY = (
     _counter("usage_unknown_fields_total", "Attempts whose usage held a field without a price.", PROVIDER),
     _counter("usage_clamped_total", "Attempts whose reported usage was beyond belief and was cut.", PROVIDER),
     _counter("unpriced_requests_total", "Attempts billed by the upstream that no price is known for.", PROVIDER),
+    _counter("rate_limited_total", "Calls refused by a rate limit of the gate or of a target.", AGENT, RATE_LIMIT),
     _gauge("ledger_lag_seconds", "Age of the oldest row not yet written."),
     _gauge("ledger_queue_entries", "Rows not yet written."),
     _gauge("ledger_drift_usd", "Spend by these metrics less spend by the ledger, since the start."),
     _counter("ledger_writes_total", "Group commits of the ledger.", WRITE),
+)
+
+BUDGETS = (
+    _dollar_gauge("budget_limit_usd", "Limits in money, top-ups included.", BUDGET, WINDOW),
+    _dollar_gauge("budget_spent_usd", "What was spent of them in the open window, overruns included.", BUDGET, WINDOW),
+    _dollar_gauge("budget_held_usd", "What running calls hold of them.", BUDGET, WINDOW),
+    _dollar_gauge("budget_unresolved_usd", "What a crash left unknown; it counts as spent.", BUDGET, WINDOW),
+    _gauge("budget_resets_timestamp_seconds", "When the open window ends; 0: never.", BUDGET, WINDOW),
+    _dollars("budget_overrun_usd_total", "Cost above the hold and all that was left.", PROVIDER),
+    _counter("budget_denied_total", "Limits that refused a call.", BUDGET, SHORT),
 )
 
 SELF = (
@@ -168,13 +198,14 @@ SELF = (
     _gauge("config_last_success_timestamp_seconds", "When the configuration in force was loaded."),
     _gauge("prices_timestamp_seconds", "Date of the price book."),
     _gauge("workers", "Processes that serve."),
+    _counter("worker_restarts_total", "Workers that died and were started again."),
     _gauge("metrics_series", "Series exposed by the families above and below."),
     _gauge("build_info", "1 for what runs.", Label("version"), Label("python"), Label("demo", ("true", "false"))),
 )
 
 CAPPED = tuple(
     family.name
-    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *MONEY)
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *MONEY, *BUDGETS)
     if any(label.values is None for label in family.labels)
 )
 
@@ -183,6 +214,7 @@ FAMILIES: tuple[Family, ...] = (
     *LATENCY,
     *UPSTREAM,
     *MONEY,
+    *BUDGETS,
     *SELF,
     _counter(
         "metrics_overflow_total", "Series folded into `other` because a family was full.", Label("metric", CAPPED)

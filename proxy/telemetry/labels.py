@@ -17,6 +17,7 @@ class Labels:
         self.routes: dict[str, None] = {}  # dictionaries for their order: the same configuration, the same text
         self.agents: dict[str, None] = {UNATTRIBUTED: None}
         self.targets: dict[str, Target] = {}
+        self.budgets: dict[str, None] = {"run": None, "key": None}  # accounts
         self.agents_refused = 0
         self._agents_max = agents_max
         self._models: dict[str, None] = {}
@@ -28,6 +29,7 @@ class Labels:
             "target": self.targets,
             "to": self.targets,
             "provider": self._providers,
+            "budget": self.budgets,
             "model": self._models,
             "version": self._build,
             "python": self._build,
@@ -50,6 +52,9 @@ class Labels:
                 self.agents.setdefault(agent)
             elif agent not in self.agents:
                 self.agents_refused += 1
+
+    def learn_budgets(self, accounts: Iterable[str]) -> None:
+        self.budgets.update(dict.fromkeys(accounts))
 
     def learn_build(self, version: str, python: str) -> None:
         self._build.update({version: None, python: None})

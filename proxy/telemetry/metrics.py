@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from proxy.errors import CODES, family
-from proxy.telemetry.catalog import CAPPED, FAMILIES, NANOS, OTHER, STATUSES, TOKEN_KINDS
+from proxy.telemetry.budget_metrics import BudgetMetrics
+from proxy.telemetry.catalog import CAPPED, FAMILIES, NANOS, OTHER, TOKEN_KINDS
 from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
-from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, token_seconds
+from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, status_label, token_seconds
 from proxy.telemetry.series import Table
 from proxy.telemetry.usual import UsualCalls, usual_attempt
 from proxy.types import Attempt, Call, Identity, Outcome, Target
@@ -42,9 +43,9 @@ class Metrics:
         models: Iterable[str] = (),
     ) -> None:
         self._labels = labels = Labels(agents_max)
-        self._table = table = Table(FAMILIES, labels)
+        self.table = table = Table(FAMILIES, labels)
         self._runs: dict[tuple[str, str], None] = {}
-        self._spent_usd_nanos = 0
+        self.spent_usd_nanos = 0
         self._usual = UsualCalls(table)
         self._bind()
         self._registry = CollectorRegistry()
@@ -60,7 +61,7 @@ class Metrics:
             self.watch("metrics_overflow_total", table.folds(name), name)
 
     def __repr__(self) -> str:
-        return f"Metrics({self._table!r}, {len(self._runs)} runs)"
+        return f"Metrics({self.table!r}, {len(self._runs)} runs)"
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The text and its content type. The client's own negotiation fails on versions that are no numbers, so it is
@@ -69,7 +70,7 @@ class Metrics:
         return encode(self._registry), content_type
 
     def _bind(self) -> None:
-        numbers, histograms = self._table.numbers, self._table.histograms
+        numbers, histograms = self.table.numbers, self.table.histograms
         self._calls_started = numbers["calls_started_total"]
         self._requests = numbers["requests_total"]
         self._errors = numbers["errors_total"]
@@ -99,6 +100,9 @@ class Metrics:
         self._cost = histograms["request_cost_usd"]
         self._loop_lag = histograms["event_loop_lag_seconds"]
 
+    def of_budgets(self) -> BudgetMetrics:
+        return BudgetMetrics(self.table.numbers, self._labels)
+
     # --- the configuration ---------------------------------------------------------------------------------------
 
     def reconfigure(
@@ -112,7 +116,7 @@ class Metrics:
         """Learns the names of a configuration that is about to come into force. Names that left it stay."""
         self._labels.learn(routes, targets, agents=agents, models=models)
         for declared in FAMILIES:
-            series = self._table.series(declared)
+            series = self.table.series(declared)
             for values in foreseen(declared, self._labels):
                 _ = series[values]  # born at its first look-up
         for target in self._labels.targets.values():
@@ -124,30 +128,33 @@ class Metrics:
         self.set("build_info", 1, version, python, demo)
 
     def reload_succeeded(self, wall: float) -> None:
-        self._table.numbers["config_reloads_total"]["ok",].value += 1
+        self.table.numbers["config_reloads_total"]["ok",].value += 1
         self.set("config_last_success_timestamp_seconds", wall)
 
     def reload_failed(self) -> None:
-        self._table.numbers["config_reloads_total"]["error",].value += 1
+        self.table.numbers["config_reloads_total"]["error",].value += 1
 
     # --- gauges and counters that others own ---------------------------------------------------------------------
 
     def set(self, name: str, value: float, *values: str) -> None:
-        self._table.numbers[name][values].value = value
+        self.table.numbers[name][values].value = value
 
     def watch(self, name: str, read: Callable[[], float], *values: str) -> None:
         """From now on each scrape asks `read`, on the scrape's thread."""
-        self._table.numbers[name][values].read = read
+        self.table.numbers[name][values].read = read
 
     def watch_drift(self, posted_usd_nanos: Callable[[], int]) -> None:
         """`posted_usd_nanos`: what the ledger has taken since this process began."""
-        self.watch("ledger_drift_usd", lambda: (self._spent_usd_nanos - posted_usd_nanos()) / NANOS)
+        self.watch("ledger_drift_usd", lambda: (self.spent_usd_nanos - posted_usd_nanos()) / NANOS)
 
     def bound_hit(self, bound: str) -> None:
         self._bounds[bound,].value += 1
 
+    def rate_limited(self, agent: str, limit: str) -> None:
+        self.table.numbers["rate_limited_total"][self._labels.agent(agent), limit].value += 1
+
     def observer_failed(self, observer: str) -> None:
-        self._table.numbers["observer_errors_total"][observer,].value += 1
+        self.table.numbers["observer_errors_total"][observer,].value += 1
 
     def loop_lag(self, seconds: float) -> None:
         self._loop_lag[()].observe(seconds)
@@ -171,11 +178,8 @@ class Metrics:
             self._observe_any(outcome)
             return
         call, labels = outcome.call, self._labels
-        route, agent, target = (
-            labels.route(call.route),
-            labels.agent(call.identity.agent),
-            labels.target(attempt.target),
-        )
+        route, agent = labels.route(call.route), labels.agent(call.identity.agent)
+        target = labels.target(attempt.target)
         recorders = self._usual.recorders(route, agent, target=target, endpoint=call.endpoint)
         recorders.observe(outcome, attempt, attempt.cost_usd_nanos or 0)
         self._count_run(call.identity, agent)
@@ -187,7 +191,7 @@ class Metrics:
         end = family(outcome.error_code, outcome.error_source, outcome.client_gone)
         self._in_flight[route,].value -= 1
         self._requests[route, agent, end].value += 1
-        self._responses[ENDPOINTS.get(call.endpoint, call.endpoint), _status(outcome.status)].value += 1
+        self._responses[ENDPOINTS.get(call.endpoint, call.endpoint), status_label(outcome.status)].value += 1
         if end != "ok":
             self._failed(outcome)
         if call.client_retry:
@@ -277,7 +281,7 @@ class Metrics:
         model = self._labels.model(attempt.target)
         if cost:
             self._spend[agent, route, provider, model].value += cost
-            self._spent_usd_nanos += cost
+            self.spent_usd_nanos += cost
         if usage is None:
             return
         for kind, count in zip(TOKEN_KINDS, _tokens(usage), strict=True):
@@ -292,8 +296,3 @@ class Metrics:
                 self._clamped[provider,].value += 1
             elif flag.startswith("unknown"):
                 self._unknown_fields[provider,].value += 1
-
-
-def _status(status: int) -> str:
-    text = str(status)
-    return text if text in STATUSES else f"{status // 100}xx"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from proxy.errors import CODES
+from proxy.telemetry.catalog import STATUSES
 from proxy.types import Attempt, Outcome
 
 ENDPOINTS = {"images": "media", "speech": "media", "transcriptions": "media", "moderations": "other", "rerank": "other"}
@@ -60,3 +61,8 @@ def token_seconds(outcome: Outcome) -> float | None:
     usage = outcome.attempts[-1].usage
     tokens = usage.output_total if usage is not None else 0
     return (last - first) / (tokens - 1) if tokens > 1 else None
+
+
+def status_label(status: int) -> str:
+    text = str(status)
+    return text if text in STATUSES else f"{status // 100}xx"

@@ -68,11 +68,15 @@ class Number:
         self.read: Callable[[], float] | None = None
 
     def __repr__(self) -> str:
-        return f"Number({self.value if self.read is None else self.read()})"
+        return f"Number({self.now})"
+
+    @property
+    def now(self) -> float:
+        """What its owner says, and what other processes have added."""
+        return self.value if self.read is None else self.value + self.read()
 
     def samples(self, shape: Shape, labels: dict[str, str]) -> Iterable[Sample]:
-        value = self.value if self.read is None else self.read()
-        return (Sample(shape.name, labels, value / shape.per_unit),)
+        return (Sample(shape.name, labels, self.now / shape.per_unit),)
 
 
 class Histogram:
@@ -201,10 +205,13 @@ class Series(dict[Values, R]):
             seen.add(value)
         return child
 
+    def children(self) -> list[tuple[Values, R]]:
+        with self._room.lock:
+            return list(self._children.items())
+
     def metric(self) -> Metric:
         family = self.family
-        with self._room.lock:
-            children = list(self._children.items())
+        children = self.children()
         metric = Metric(PREFIX + family.name.removesuffix("_total"), family.help, family.kind)
         names = [label.name for label in family.labels]
         for values, child in children:

@@ -6,7 +6,10 @@ import asyncio
 
 import msgspec
 
+from policies.accounts import Hold
 from policies.limits import Limit, LimitsByName
+from proxy.errors import ProxyError
+from proxy.types import Charge
 from tests.flow.world import DONE, FINISH, ROLE, USAGE, Peer, World, plain, streaming, token
 
 COST = 10 * 1_000 + 5 * 2_000  # what REPLY and USAGE report, at the price of the tests
@@ -101,3 +104,23 @@ async def test_a_stream_is_charged_what_it_reported_and_the_outcome_says_to_whom
         assert (await world.stream()).complete
         (outcome,) = world.outcomes
         assert [(charge.period.unit, charge.amount) for charge in outcome.charges] == [("usd", COST), ("tokens", 15)]
+
+
+class FullDisk:
+    """Stands beside the budgets where no hold can be written any more."""
+
+    def held(self, hold: Hold) -> ProxyError | None:
+        return ProxyError("ledger_unavailable", "Holds cannot be recorded: No space left on device.", retry_after_s=1.0)
+
+    def posted(self, id: str, charges: tuple[Charge, ...]) -> None:
+        raise AssertionError("nothing was held")
+
+
+async def test_what_cannot_be_recorded_is_not_sent() -> None:
+    async with World(plain, limits_of=limited(Limit("usd", 10**9))) as world:
+        world.store._witness = FullDisk()
+        reply = await world.request(BODY)
+        assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, "ledger_unavailable", "1")
+        assert world.upstreams[0].requests == []
+        world.store._witness = None
+        assert (await world.request(BODY)).status == 200

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.snapshot import AgentRules, Limits
-from proxy.surfaces.server import Edges
+from proxy.surfaces.connection import Edges
 from proxy.types import KeyRecord
 from tests.flow.world import KEY, World, head, plain, read_response
 

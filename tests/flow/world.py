@@ -15,22 +15,28 @@ from msgspec import structs
 
 from policies.limits import Rulebook
 from policies.plan import Planner, Route, Routes
+from policies.provider_limits import TargetRules
+from policies.rate_limit import RateRules
 from policies.retry import AttemptBudget, Retry
-from proxy.clock import SystemClock, loop_time
+from proxy.clock import Clock, SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.attempt import Bench
+from proxy.execution.line import Queueing
 from proxy.execution.race import Race
 from proxy.finish import Finish
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
-from proxy.providers.transport import AiohttpTransport
+from proxy.providers.transport import HttpTransport
+from proxy.runs import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
+from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
-from proxy.surfaces.server import Edges, Server
+from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
 from tests.build import PRICE
 from tests.money import WIDE, WatchedBudgets
+from tests.rates import permits, rate_limits
 
 KEY = "hg-test-key"
 PROVIDER_KEY = "sk-upstream-secret-credential"
@@ -168,6 +174,10 @@ class World:
         unpriced_allowed: bool = False,
         stream_usage: bool = True,
         limits_of: Rulebook | None = None,
+        rates: RateRules | None = None,
+        target_rates: TargetRules | None = None,
+        queueing: Queueing | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.upstreams = [Upstream(script) for script in scripts]
         self.outcomes: list[Outcome] = []
@@ -175,9 +185,12 @@ class World:
         self.keys = OneKey()
         self.accepting = True
         self.ready = True
-        self.clock = SystemClock(seed=7, now=loop_time)
+        self.clock: Clock = clock or SystemClock(seed=7, now=loop_time)
+        self.rates = rate_limits(self.clock, rates, queueing)
+        self.permits = permits(self.clock, target_rates, queueing)
         self.store = WatchedBudgets(self.clock, limits_of or WIDE)
-        self.transport = AiohttpTransport()
+        self.runs = Runs(self.clock)
+        self.transport = HttpTransport()
         self.port = 0
         self._rules = rules or AgentRules(retry=retry or Retry(attempts=3))
         self._limits = limits or Limits()
@@ -200,8 +213,10 @@ class World:
             Parts(
                 clock=self.clock,
                 dialect=dialect,
-                race=Race(bench, AttemptBudget()),
+                race=Race(bench, AttemptBudget(), self.permits),
                 store=self.store,
+                rates=self.rates,
+                runs=self.runs,
                 finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.accepting,
@@ -237,6 +252,9 @@ class World:
         assert self.pipeline.in_flight == 0, f"{self.pipeline.in_flight} calls without an outcome"
         assert len(self.outcomes) == self.pipeline.begun
         assert self.store.live == 0, "money still held"
+        assert (self.rates.running, self.rates.waiting) == (0, 0), "a limit still counts a call"
+        assert (self.permits.held, self.permits.waiting) == (0, 0), "a permit was not given back"
+        assert self.runs.in_flight == 0, "a run still counts a call"
         assert len({outcome.call.id for outcome in self.outcomes}) == len(self.outcomes)
 
     def observe(self, outcome: Outcome) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from policies.accounts import ENDED_MAX, Hold
+from policies.accounts import ENDED_MAX, Accounts, Hold
 from policies.limits import Limit, Posting, Refusal
+from proxy.pressure import Pressure
 from proxy.types import Amounts, Period
 from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, refusing, reserve, usd
 
@@ -202,3 +203,38 @@ def test_a_soft_limit_holds_less_and_is_raised_alone() -> None:
     assert figures(found, "key:k") == [(0, 0, 40)] and figures(found, "agent:a") == [(0, 0, 80)]
     found.post("c/1", Amounts(usd_nanos=50))
     assert figures(found, "key:k") == figures(found, "agent:a") == [(50, 0, 0)]
+
+
+def test_the_pressure_is_that_of_the_tightest_limit_in_money_or_tokens() -> None:
+    found = accounts()
+    reserve(found, "1", Amounts(usd_nanos=60, tokens=10, requests=3, steps=1))
+    pressure = found.pressure(PATH, at=at())
+    assert pressure.period is not None
+    assert (pressure.period.account, pressure.period.carrier, pressure.felt, pressure.taken) == (
+        "run:r",
+        "agent:a",
+        600,
+        600,
+    )
+    assert (pressure.limit, pressure.used, pressure.held, pressure.resets_wall) == (100, 0, 60, None)
+
+
+def test_nothing_presses_a_path_without_such_limits() -> None:
+    assert found_none(accounts({"key": (Limit("requests", 1),)})) == Pressure()
+    assert found_none(accounts({})) == Pressure()
+
+
+def found_none(found: Accounts) -> Pressure:
+    reserve(found, "1", Amounts(requests=1))
+    return found.pressure(PATH, at=at())
+
+
+def test_the_pace_of_any_limit_on_the_path_counts() -> None:
+    found = accounts()
+    reserve(found, "1", usd(60))
+    found.post("1", Amounts(usd_nanos=60))
+    for name in found.names:
+        found.pace(name, at=at(60))
+    assert found.pressure(PATH, at=at(60)).pace == 1
+    assert [standing.pace for standing in found.look("key:k", at=at(60))] == [1, 0]
+    assert found.look("key:never-seen", at=at()) == ()

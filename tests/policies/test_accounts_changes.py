@@ -64,6 +64,14 @@ def test_a_top_up_that_finds_no_limit_may_be_asked_again() -> None:
         found.topup("t2", "run:r", unit="usd", amount=0, at=at())
 
 
+def test_a_top_up_that_the_ledger_knows_is_not_given_again() -> None:
+    found = accounts({"key": (Limit("usd", 100),)})
+    known = Period("key:k", "usd", "total", 0, "key:k")
+    found.remember("t1", (known,))
+    assert found.topup("t1", "key:k", unit="usd", amount=60, at=at()) == (known,)
+    assert found.left(PATH, "usd", at=at()) == 100
+
+
 # --- what the ledger knows -------------------------------------------------------------------------------------------
 
 

@@ -142,3 +142,27 @@ def test_a_silent_client_never_holds_more_than_is_left(left: int, q95: int | Non
     if isinstance(found, Clamp):
         assert found.limit is not None
         assert hold_usd_nanos(PRICE, 50, found.limit) <= left
+
+
+def test_the_gates_own_word_is_told_to_the_upstream_whoever_was_silent() -> None:
+    """With a limit in money and without, with a price and without."""
+    for wish in (replace(WISH, stated=900), replace(WISH, model_max=900), WISH):
+        for left, price in ((None, PRICE), (10_000_000, PRICE), (10_000_000, None), (10_000_000, FREE)):
+            assert limit(replace(wish, allowed=450), left, price) == Clamp(450, clamped=True)
+
+
+def test_a_limit_that_only_holds_is_told_only_where_the_hold_must_be_true() -> None:
+    wish = replace(WISH, otherwise=200)
+    for left in (None, 10**9):
+        assert limit(wish, left) == Clamp(200, clamped=False)
+        assert limit(replace(wish, told=True), left) == Clamp(200, clamped=True)
+    assert limit(replace(wish, told=True, stated=50), 10**9) == Clamp(50, clamped=False)
+
+
+def test_thinking_beside_the_limit_is_paid_first() -> None:
+    assert limit(replace(WISH, stated=981, apart=100), 10_000) == Clamp(880, clamped=True)
+
+
+def test_the_dearest_input_that_may_occur_is_paid() -> None:
+    dear = replace(WISH, stated=981, may_occur=("input_uncached", "input_cache_write_1h"))
+    assert limit(dear, 10_000) == Clamp(960, clamped=True)

@@ -218,3 +218,43 @@ def test_no_posting_takes_what_is_spent_above_the_limit(calls: list[tuple[int, i
 def test_a_balance_and_a_meter_show_their_figures() -> None:
     assert "agent:a, usd per total 0: 60 + 0 + 0 + 40 of 100" in repr(balance(held=40, spent=60))
     assert "agent:a" in repr(meter())
+
+
+@pytest.mark.parametrize(
+    ("taken", "felt"),
+    [
+        ([700], [700]),
+        ([720, 690, 670, 640], [720, 720, 720, 690]),  # a rung at 70 % is left below 65 %
+        ([690, 680, 700], [690, 690, 700]),
+        ([720, 640, 660, 700], [720, 690, 690, 700]),  # and entered again at 70 % only
+        ([300, 0, 100], [300, 50, 100]),
+    ],
+)
+def test_the_pressure_that_is_felt_rises_at_once_and_falls_late(taken: list[int], felt: list[int]) -> None:
+    found = balance(1_000)
+    seen = []
+    for each in taken:
+        found.pending = each
+        seen.append(found.press())
+    assert seen == felt
+
+
+def test_a_new_window_and_a_topup_end_the_pressure_at_once() -> None:
+    found = meter(100, per="day")
+    found.balance.pending = 90
+    assert found.balance.press() == 900
+    found.balance.top_up(50)
+    assert found.balance.press() == 600
+    found.balance.pace = 7
+    fresh = found.at(START + DAY)
+    assert (fresh.press(), fresh.pace) == (0, 0)
+
+
+def test_the_pace_is_moved_by_what_was_used_of_the_open_window() -> None:
+    found = meter(100, per="day")
+    found.balance.post(0, 80)
+    for _ in range(12):
+        found.set_pace(START + DAY / 2)
+    assert found.balance.pace == 10
+    found.set_pace(START + DAY * 0.9)
+    assert found.balance.pace == 9

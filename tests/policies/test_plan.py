@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from policies.plan import Planner, Route, Routes
+import pytest
+from msgspec import Raw, structs
+
+from policies.plan import Planner, Route, Routes, Usual, never_seen
 from proxy.errors import ProxyError
-from proxy.types import Plan, Target
-from tests.build import call, target
+from proxy.pressure import Pressure
+from proxy.types import Call, Head, Period, Plan, Rung, Target
+from tests.build import PRICE, call, target
 
 FREE = target("local/qwen", price=None)
 
@@ -63,3 +67,83 @@ def test_an_unpriced_model_is_refused_before_anything_is_spent() -> None:
 
 def test_an_operator_may_allow_unpriced_models() -> None:
     assert first(Planner(ROUTES, unpriced_allowed=True).plan(call("qwen"))) == "local/qwen"
+
+
+# --- near the end of a budget ---------------------------------------------------------------------------------------
+
+DEAR = target("a/dear", price=structs.replace(PRICE, output=20_000_000, reasoning=20_000_000, output_audio=20_000_000))
+CHEAP, ALSO = target("b/cheap"), target("c/also")
+NEAR = Planner(
+    Routes(
+        (
+            Route("m", (DEAR, CHEAP, ALSO)),
+            Route("same", (CHEAP, ALSO)),
+            Route("big", (DEAR,), cheaper="small"),
+            Route("small", (CHEAP,)),
+            Route("odd", (DEAR, CHEAP), cheaper="local"),
+            Route("local", (FREE,)),
+        )
+    )
+)
+DAY = Period("agent:a", "usd", "day", 7, "agent:a")
+
+
+def pressed(felt: int, pace: int = 0) -> Pressure:
+    return Pressure(felt, pace, 1_000, felt, 0, period=DAY)
+
+
+def eased(
+    model: str,
+    felt: int,
+    *ladder: Rung,
+    output_tokens_max: int | None = 1_000,
+    pace: int = 0,
+    usual: Usual = never_seen,
+) -> Plan:
+    head = Head(model, output_tokens_max=output_tokens_max, fields={"model": Raw(b"0")})
+    plan = NEAR.plan(call(model, head=head), pressed(felt, pace), ladder=ladder, usual=usual)
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def test_the_rung_cheaper_leaves_only_the_cheapest_targets() -> None:
+    assert eased("m", 699, "cheaper").steps == ((DEAR, CHEAP, ALSO),)
+    plan = eased("m", 700, "cheaper")
+    assert (plan.steps, plan.degraded, plan.output_tokens_max) == (((CHEAP, ALSO),), ("cheaper",), None)
+    assert plan.reason.endswith("; cheaper, as the budget of agent:a in usd per day is used to 70 %")
+
+
+def test_a_route_that_has_nothing_cheaper_is_not_called_degraded() -> None:
+    plan = eased("same", 750, "cheaper", "shorter")
+    assert (plan.steps, plan.degraded) == (((CHEAP, ALSO),), ())
+    assert "used to" not in plan.reason
+
+
+def test_the_operators_cheaper_model_is_taken_unless_it_has_no_price() -> None:
+    assert eased("big", 700, "cheaper").steps == ((CHEAP,),)
+    assert eased("odd", 700, "cheaper").steps == ((CHEAP,),)
+
+
+def test_the_rung_shorter_limits_the_output_and_both_are_said() -> None:
+    plan = eased("m", 800, "cheaper", "shorter", "stop")
+    assert (plan.degraded, plan.output_tokens_max) == (("cheaper", "shorter"), 500)
+    assert "cheaper and shorter" in plan.reason
+    assert eased("m", 800, "shorter", output_tokens_max=64).degraded == ()
+
+
+def test_a_learnt_median_goes_before_the_half_of_what_was_asked_for() -> None:
+    def usual(call: Call, target: Target) -> int | None:
+        return {"a/dear": 300, "b/cheap": 220}.get(target.id)
+
+    assert eased("m", 800, "shorter", usual=usual).output_tokens_max == 300
+    assert eased("m", 800, "cheaper", "shorter", usual=usual).output_tokens_max == 220
+    assert eased("m", 800, "shorter", output_tokens_max=250, usual=usual).degraded == ()
+
+
+@pytest.mark.parametrize(("pace", "weight"), [(0, 1.0), (5, 0.55), (10, 0.1)])
+def test_the_pace_makes_dear_targets_lighter(pace: int, weight: float) -> None:
+    """With the held input the dear one costs 10 times as much, all but."""
+    dear, cheap, also = eased("m", 0, output_tokens_max=100_000, pace=pace).steps[0]
+    assert dear.weight == pytest.approx(weight, abs=0.01)
+    assert (cheap.weight, also.weight) == (1.0, 1.0)
+    assert [target.id for target in (dear, cheap, also)] == ["a/dear", "b/cheap", "c/also"]

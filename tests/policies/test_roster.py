@@ -64,8 +64,8 @@ def test_a_path_without_limits_makes_no_account() -> None:
 
 def test_one_strict_limit_makes_the_path_strict() -> None:
     found = roster(key=(DAILY,), agent=(Limit("usd", 1, "day", hold="strict"),))
-    assert not found.chart(("key:k",), at()).strict
-    assert found.chart(("key:k", "agent:a"), at()).strict
+    assert not found.chart(("key:k",), at()).demands.strict
+    assert found.chart(("key:k", "agent:a"), at()).demands.strict
 
 
 def test_a_reload_keeps_what_was_counted_and_drops_what_is_no_longer_limited() -> None:
@@ -181,3 +181,11 @@ def test_a_roster_shows_its_size() -> None:
     chart = found.chart(("agent:a",), at())
     assert repr(found) == "Roster(0 runs, 1 others, 1 paths)"
     assert "agent:a" in repr(chart.accounts[0])
+
+
+def test_it_is_known_how_often_a_count_was_lost() -> None:
+    found = roster(key=(DAILY, PER_RUN), agent=(DAILY,))
+    found.chart(("key:k", "agent:a", "run:r"), at())
+    assert found.forgotten == 0
+    found.replace(Rules({"key": (DAILY,)}))
+    assert found.forgotten == 2 + 2, "two limits, and the two accounts that have none left"

@@ -68,3 +68,38 @@ def test_missing_usage_is_flagged_as_missing() -> None:
     found = usage(SEEN)
     assert found is not None
     assert found.flags == ("missing",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # tokens are made until the upstream has noticed the close
+        ({"ending": "abandoned", "abort": "stops", "guard": 16}, (100, 56)),
+        # sent, nothing seen: the input as it was held
+        ({"ending": "cut", "output_seen": 0, "input_held": 214}, (214, 0)),
+        ({"ending": "cut", "input_held": 214}, (100, 40)),
+        # a figure that was still running is a lower bound of the output, and the truth about the input
+        ({"ending": "abandoned", "abort": "stops", "reported": REPORTED, "running": True, "guard": 16}, (90, 56)),
+        ({"ending": "abandoned", "abort": "unknown", "reported": REPORTED, "running": True}, (90, 1000)),
+        ({"ending": "cut", "reported": REPORTED, "running": True}, (90, 44)),
+    ],
+)
+def test_what_was_still_being_made_is_not_left_out(changes: dict[str, object], expected: tuple[int, int]) -> None:
+    assert billed(structs.replace(SEEN, **changes)) == (*expected, "estimated")
+
+
+def test_a_stream_that_was_cut_says_so_whatever_it_was_charged() -> None:
+    changes: dict[str, object]
+    for changes in ({"ending": "abandoned"}, {"reported": REPORTED}, {"ending": "abandoned", "abort": "stops"}):
+        found = usage(structs.replace(SEEN, cut=True, **changes))
+        assert found is not None
+        assert found.flags[-1] == "cut"
+    assert usage(structs.replace(SEEN, cut=True, ending="unsent")) is None
+
+
+def test_a_figure_is_bounded_by_the_context_and_the_longest_answers_together() -> None:
+    most = structs.replace(SEEN, context_tokens=1_000, output_tokens_max=100, choices=3)
+    assert usage(structs.replace(most, reported=Usage(input_uncached=1_000, output=300))) == Usage(1_000, output=300)
+    found = usage(structs.replace(most, reported=Usage(input_uncached=1_000, output=301)))
+    assert found is not None
+    assert (found.input_total + found.output_total, found.flags) == (1_300, ("clamped",))

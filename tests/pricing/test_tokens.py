@@ -10,7 +10,16 @@ import tiktoken.model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing.tokens import FILE_BYTES_PER_TOKEN, IMAGE_TOKENS, encoding_for, estimate, input_estimate, plausible
+from pricing.tokens import (
+    FILE_BYTES_PER_TOKEN,
+    IMAGE_TOKENS,
+    encoding_for,
+    estimate,
+    input_bound,
+    input_estimate,
+    plausible,
+)
+from proxy.dialects.json_body import top_level
 from proxy.types import Usage
 
 
@@ -152,3 +161,62 @@ def test_tiktoken_agrees_on_every_model_it_knows() -> None:
     packed = {model: name for model, name in theirs.items() if name in ("cl100k_base", "o200k_base")}
     assert len(packed) > 20
     assert {model: encoding_for(model) or encoding_for(f"{model}x") for model in packed} == packed
+
+
+# --- the most an input can count -------------------------------------------------------------------------------------
+
+
+def bound(raw: bytes, model: str = "m", *, context: int = 1_000_000) -> int:
+    return input_bound(raw, top_level(raw), model=model, context_tokens=context)
+
+
+@given(st.text(), st.booleans())
+def test_no_text_has_more_bytes_than_its_bound(text: str, ascii: bool) -> None:
+    spoken = text.encode("utf-8", "surrogatepass")
+    raw = json.dumps({"messages": [{"role": "user", "content": text}]}, ensure_ascii=ascii)
+    assert len(spoken) + 256 <= bound(raw.encode("utf-8", "surrogatepass"))
+
+
+def test_messages_and_tools_have_their_overhead() -> None:
+    none, two = body(TEXT), body(TEXT).replace(b"[{", b'[{"role":"system","content":""},{', 1)
+    assert bound(two) - bound(none) == len(two) - len(none) + 8
+    tool = body(TEXT)[:-1] + b',"tools":[{"type":"function","function":{"name":"f"}}]}'
+    assert bound(tool) > len(tool) + 256 + 512
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_image_counts_the_most_its_model_makes_of_one_however_large_it_is(count: int) -> None:
+    small, large = (body(TEXT, *[image(size)] * count) for size in (1_000, 500_000))
+    assert bound(small) == bound(large)
+    assert bound(small, "gpt-4o-mini") - bound(body(TEXT), "gpt-4o-mini") >= count * 48_169
+    by_url = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    assert bound(body(TEXT, *[by_url] * count)) >= count * 16_384
+
+
+def test_text_that_looks_like_an_image_counts_as_text() -> None:
+    fake = {"type": "text", "text": "data:image/png;base64," + "A" * 50_000}
+    assert bound(body(fake, image(1_000))) > 50_000
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"previous_response_id":"r"',
+        b'"conversation":"c"',
+        b'"input":[{"type":"input_file","file_url":"https://example.org/a.pdf"}]',
+        b'"input":[{"type":"input_image","file_id":"f"}]',
+        b'"tools":[{"type":"web_search_preview"}]',
+        b'"tools":[{"type":"mcp","server_url":"https://example.org"}]',
+        b'"input":[{"\\u0066ile_id":"f"}]',
+    ],
+)
+def test_what_the_text_does_not_show_may_fill_the_context(more: bytes) -> None:
+    assert bound(b'{"model":"m",' + more + b"}", context=77_000) == 77_000
+
+
+def test_escapes_of_other_signs_hide_nothing() -> None:
+    assert bound(b'{"model":"m","input":"caf\\u00e9 \\u003cb\\u003e"}') < 1_000
+
+
+def test_the_context_bounds_everything() -> None:
+    assert bound(body({"type": "text", "text": "x" * 10_000}), context=5_000) == 5_000

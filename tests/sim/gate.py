@@ -17,11 +17,13 @@ from proxy.finish import Finish
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.base import Transport, UpstreamRequest
 from proxy.providers.openai_compatible import Account
+from proxy.runs import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, Call, Identity, Outcome, Target, Traits
 from tests.build import PRICE
 from tests.money import WatchedBudgets
+from tests.rates import permits, rate_limits
 from tests.sim.client import Wire
 from tests.sim.scenes import DONE, EVENTS, JSON, Asked, Generation
 from tests.sim.vendor import Numbered, Script, ScriptedVendor, Step, Tagged
@@ -80,6 +82,7 @@ class SmallGate:
         transport: Transport | None = None,
     ) -> None:
         self.clock = SeededClock(1)
+        self.rates, self.permits = rate_limits(self.clock), permits(self.clock)
         self.store = store or WatchedBudgets(self.clock)
         self.outcomes: list[Outcome] = []
         self.defects: list[BaseException] = []
@@ -92,8 +95,10 @@ class SmallGate:
             Parts(
                 clock=self.clock,
                 dialect=self._dialect,
-                race=Race(bench, AttemptBudget()),
+                race=Race(bench, AttemptBudget(), self.permits),
                 store=self.store,
+                rates=self.rates,
+                runs=Runs(self.clock),
                 finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: True,

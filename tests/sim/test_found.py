@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohappyeyeballs import AddrInfoType
 from msgspec import structs
 
 from proxy.providers.base import UpstreamRequest
-from proxy.providers.transport import AiohttpTransport
+from proxy.providers.transport import HttpTransport
 from proxy.snapshot import AgentRules, Limits
-from proxy.surfaces.server import Edges
+from proxy.surfaces.connection import Edges
 from proxy.types import AbortRule, Outcome
 from tests.flow.world import REPLY, Peer, World, head, read_response
 from tests.sim.client import Wire
@@ -87,20 +87,15 @@ def test_a_client_that_leaves_after_its_last_event_does_not_change_the_bill() ->
     assert run(once(leaves=True)).cost_usd_nanos == run(once(leaves=False)).cost_usd_nanos
 
 
-class NoAddress(AbstractResolver):
+async def no_address(host: str, port: int) -> list[AddrInfoType]:
     """A name server that never answers."""
-
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        await asyncio.sleep(1e6)
-        return []
-
-    async def close(self) -> None:
-        """Holds nothing."""
+    await asyncio.sleep(1e6)
+    return []
 
 
 @pytest.mark.parametrize("how", ["deadline", "client"])
 async def test_nothing_sent_is_nothing_billed(how: str) -> None:
-    transport = AiohttpTransport(resolver=NoAddress(), connect_s=30.0)
+    transport = HttpTransport(resolve=no_address, connect_s=30.0)
     gate = SmallGate(abort="unknown", transport=transport)
     serving = asyncio.get_running_loop().create_task(
         gate.pipeline.serve(gate.call(STREAM, allowed_s=2.0), gate.wire, gate.snapshot)

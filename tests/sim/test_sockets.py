@@ -1,4 +1,4 @@
-"""The same scenes over real loopback sockets: surface, server and transport are aiohttp's as in production.
+"""The same scenes over real loopback sockets: surface, server and transport are those of production.
 
 Here clients can leave where memory has no place for it: in the middle of their upload, between head and body, with
 half a connection closed. Time is virtual still.

@@ -22,12 +22,14 @@ from proxy.finish import Finish, Observer, Recorder
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account
 from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
+from proxy.runs import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
 from tests.build import PRICE
 from tests.money import WatchedBudgets
+from tests.rates import permits, rate_limits
 from tests.sim.client import Asking, Habits, Sdk
 from tests.sim.scenes import SCENES, Scenes
 from tests.sim.vendor import Numbered, Sale, ScriptedVendor, SimulatedVendor, Tagged
@@ -78,6 +80,7 @@ class World:
         rng = self._rng = Random(seed)
         self.seed = seed
         self.clock = SeededClock(seed)
+        self.rates, self.permits = rate_limits(self.clock), permits(self.clock)
         self.dialect = OpenAI()
         self.store = WatchedBudgets(self.clock)
         self.outcomes: list[Outcome] = []
@@ -144,8 +147,10 @@ class World:
             Parts(
                 clock=self.clock,
                 dialect=self.dialect,
-                race=Race(bench, AttemptBudget(*self.budget)),
+                race=Race(bench, AttemptBudget(*self.budget), self.permits),
                 store=self.store,
+                rates=self.rates,
+                runs=Runs(self.clock),
                 finish=Finish(self.clock, observers, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.ledger is None or self.ledger.accepting,

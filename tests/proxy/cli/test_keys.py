@@ -32,7 +32,7 @@ def test_a_created_key_is_shown_once_and_works(folder: Path, capsys: pytest.Capt
     assert record.id in said.err
     main(["keys", "list"])
     listed = capsys.readouterr().out
-    assert listed.startswith(f"{record.id}\tplanner\tcore\tall\tlive\tmade ")
+    assert listed.startswith(f"{record.id}\tplanner\tcore\tall\t-\tlive\tmade ")
     assert "ends in 29d" in listed
     assert said.out.strip()[12:] not in listed
 
@@ -90,7 +90,7 @@ def test_a_model_that_is_not_configured_is_wrong_usage(folder: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--agent", "a", "--budget", "5/day"], "not available in this version"),
+        (["--agent", "a", "--budget", "5/fortnight"], "window of a budget is minute, hour"),
         (["--agent", "a b"], "a name has up to 64"),
         (["--agent", "a", "--expires", "soon"], "no length of time"),
         ([], "--agent"),
@@ -112,3 +112,11 @@ def test_a_broken_store_fails_and_says_so(folder: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main(["keys", "list"]) == 1
     assert "broken" in capsys.readouterr().err
+
+
+def test_a_key_brings_its_budgets_in_their_canonical_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "--agent", "a", "--budget", "5/day", "--budget", "400000tokens/minute"]) == 0
+    (stored,) = opened(folder / "headgate-data").list()
+    assert stored.budget == ("5.00/day", "400000tokens/minute")
+    main(["keys", "list"])
+    assert "\t5.00/day 400000tokens/minute\tlive" in capsys.readouterr().out

@@ -3,23 +3,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pricing.book import Bill, explain
 from proxy.cli import reports
 from proxy.secret import Secret
+from proxy.state.budget_report import BudgetList
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import AdminServices, admin_app
 from proxy.types import Outcome, Usage
 from tests import build
+from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome, refused
 
 
@@ -51,6 +51,9 @@ class Gate:
             ledger.append(one)
         services = AdminServices(
             reports=LedgerReports(ledger, bill),
+            runs=Desk(ledger).services,
+            budgets=lambda query: BudgetList((), truncated=False),
+            ledger=Desk(ledger).ledger_services,
             keys=NoKeys(),  # type: ignore[arg-type]  # never called
             metrics=lambda accept: (b"", "text/plain"),
             config=dict,
@@ -73,15 +76,8 @@ async def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     reports.register(parser.add_subparsers(dest="command"))
     chosen = parser.parse_args(arguments)
-    command = {"spend": reports.spend, "runs": reports.runs, "explain": reports.explain}[chosen.command]
+    command = {"spend": reports.spend, "explain": reports.explain}[chosen.command]
     return await asyncio.get_running_loop().run_in_executor(None, command, chosen)
-
-
-TREE = (
-    outcome(call("plan", run="top"), duration_s=1.0),
-    outcome(call("slow", run="child", parent="top", at_s=1.0), attempt(cost=123_000), duration_s=4.0),
-    outcome(call("aside", run="child", parent="top", at_s=1.5), duration_s=1.0),
-)
 
 
 async def test_spend_is_a_table_with_a_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,31 +96,6 @@ async def test_json_is_the_answer_as_it_came(tmp_path: Path, capsys: pytest.Capt
     assert await Gate(tmp_path, outcome()).run("spend", "--by", "model", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["by"], answer["rows"][0]["key"], answer["rows"][0]["cost_usd_nanos"]) == ("model", "smart", 1_000)
-
-
-async def test_runs_are_listed_latest_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await Gate(tmp_path, *TREE).run("runs", "--agent", "a") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["run", "child", "top"]
-
-
-async def test_a_run_is_a_tree_with_cost_critical_path_and_longest_step(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert await Gate(tmp_path, *TREE).run("runs", "top") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "run top (a): 1 calls, $0.000125"
-    assert "    run child (a): 2 calls, $0.000124" in lines
-    assert [line.split()[-1] for line in lines if line.lstrip().startswith("* ") and "request" not in line] == [
-        "plan",
-        "slow",
-    ]
-    assert lines[-4:] == [
-        "cost           $0.000125",
-        "wall time      5.00s",
-        "critical path  5.00s in 2 calls, one after the other",
-        "longest step   4.00s, smart, request slow",
-    ]
 
 
 async def test_explain_tells_decisions_and_the_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,35 +119,11 @@ async def test_names_of_clients_cannot_steer_the_terminal(tmp_path: Path, capsys
     assert out.isascii() and "\x1b" not in out and "\\x1b[2J\\xfc" in out
 
 
-async def test_when_nothing_listens_the_way_out_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        assert await run("spend", "--admin", f"http://127.0.0.1:{unused.getsockname()[1]}") == 1
-    assert "start it with `headgate up`" in capsys.readouterr().err
-
-
-async def test_the_token_comes_from_the_environment_or_a_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = Gate(tmp_path, outcome(), token="operator-token")
-    monkeypatch.delenv("HEADGATE_ADMIN_TOKEN", raising=False)
-    assert await gate.run("spend") == 1
-    assert "HEADGATE_ADMIN_TOKEN" in capsys.readouterr().err
-    (tmp_path / "token").write_text("operator-token\n")
-    gate = Gate(tmp_path / "2", outcome(), token="operator-token")
-    assert await gate.run("spend", "--token-file", str(tmp_path / "token")) == 0
-    monkeypatch.setenv("HEADGATE_ADMIN_TOKEN", "operator-token")
-    assert await Gate(tmp_path / "3", outcome(), token="operator-token").run("spend") == 0
-    assert "operator-token" not in "".join(capsys.readouterr())
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("explain", "unknown"), 1, "no request of this id"),
-        (("runs", "unknown/run"), 1, "no run of this id"),
         (("spend", "--since", "soon"), 2, "since must be like"),
-        (("spend", "--token-file", "/nowhere/at/all"), 2, "token file"),
     ],
 )
 async def test_what_cannot_be_answered_says_why_and_sets_the_exit_code(
@@ -185,31 +132,6 @@ async def test_what_cannot_be_answered_says_why_and_sets_the_exit_code(
     assert await Gate(tmp_path).run(*arguments) == code
     captured = capsys.readouterr()
     assert words in captured.err and captured.out == ""
-
-
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8081", "http://", "http://[::1", "http://h:port"])
-async def test_an_address_that_is_none_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await run("spend", "--admin", url) == 2
-    assert "--admin" in capsys.readouterr().err
-
-
-async def test_a_redirect_is_not_followed_with_the_token(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    async def elsewhere(request: web.Request) -> web.Response:
-        asked.append(request.path)
-        return web.Response(status=302, headers={"Location": "/taken"})
-
-    app = web.Application()
-    app.router.add_get("/{path}", elsewhere)
-    monkeypatch.setenv("HEADGATE_ADMIN_TOKEN", "operator-token")
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    async with TestServer(app) as server:
-        assert await run("spend", "--admin", f"http://127.0.0.1:{server.port}") == 1
-    assert asked == ["/spend"]
-    assert "not the admin listener" in capsys.readouterr().err
 
 
 def test_the_command_starts_without_the_server_it_asks() -> None:

@@ -52,10 +52,10 @@ def test_no_check_minds_a_wrong_type(odd: dict[str, Value]) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("defaults", "rpm"), 60),
+        (("defaults", "breaker"), {"window_s": 60}),
         (("defaults", "hedge"), {"quantile": 0.98}),
         (("defaults", "cache"), {"exact": "off"}),
-        (("agents", "a", "rpm"), 120),
+        (("agents", "a", "output_tokens_max"), 120),
         (("agents", "a", "priority"), "batch"),
         (("agents", "a", "retry", "budget"), 0.2),
         (("models", "m", "gate"), {"share": 0.9}),

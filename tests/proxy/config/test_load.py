@@ -122,7 +122,7 @@ def test_the_line_is_that_of_the_value_itself(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(tmp_path: Path) -> None:
-    text = GOOD.replace("sim/small", "sin/small") + "zzz: 1\nserver: {port: x}\nserver: {}\ndefaults: {rpm: 60}\n"
+    text = GOOD.replace("sim/small", "sin/small") + "zzz: 1\nserver: {port: x}\nserver: {}\ndefaults: {hedge: {}}\n"
     told = refusal(tmp_path, text.replace("${KEY:-}", "${KEY}"))
     assert [message.split(":")[1].split(" ")[0] for message in told] == ["3", "5", "10", "11", "12", "13"]
 

@@ -7,7 +7,7 @@ from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.state.store import Ask
-from proxy.types import Amounts
+from proxy.types import Amounts, Left
 from tests.money import WatchedBudgets
 
 PATH = ("key:k",)
@@ -100,8 +100,8 @@ async def test_a_later_attempt_may_use_all_that_is_left_and_its_own_leftovers() 
     one.give_back(await taken(one, 80), Amounts(10), sent=True)
     told: list[int | None] = []
 
-    def ask(left: int | None) -> Amounts:
-        told.append(left)
+    def ask(left: Left) -> Amounts:
+        told.append(left.usd_nanos)
         return part(90)
 
     assert await one.take(ask) == part(90)

@@ -6,13 +6,14 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from msgspec import structs
 from multidict import CIMultiDict
 
 from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.providers.openai_compatible import USER_AGENT, Account, OpenAICompatible
-from proxy.providers.transport import AiohttpTransport
-from proxy.types import Endpoint
+from proxy.providers.transport import HttpTransport
+from proxy.types import Endpoint, Traits
 from tests.proxy.providers.calls import StillClock, call, target
 
 KEY = "sk-canary-0123456789abcdef"
@@ -26,7 +27,7 @@ FORM = (
 
 def provider(account: Account | None = None) -> OpenAICompatible:
     return OpenAICompatible(
-        "p", account or Account(api_key=KEY), dialect=OpenAI(), transport=AiohttpTransport(), clock=StillClock()
+        "p", account or Account(api_key=KEY), dialect=OpenAI(), transport=HttpTransport(), clock=StillClock()
     )
 
 
@@ -34,7 +35,7 @@ def provider(account: Account | None = None) -> OpenAICompatible:
 
 
 def test_a_plain_call_becomes_the_clients_bytes_under_the_gates_own_headers() -> None:
-    request = provider().request(call(CHAT), target(), 60)
+    request = provider().request(call(CHAT), target())
     assert (request.method, request.url) == ("POST", "https://api.openai.com/v1/chat/completions")
     assert request.headers == {
         "Authorization": f"Bearer {KEY}",
@@ -48,13 +49,11 @@ def test_a_plain_call_becomes_the_clients_bytes_under_the_gates_own_headers() ->
 
 
 def test_a_stream_asks_for_events() -> None:
-    assert provider().request(call(STREAM), target(), 60).headers["Accept"] == "text/event-stream"
+    assert provider().request(call(STREAM), target()).headers["Accept"] == "text/event-stream"
 
 
 def test_a_form_keeps_its_boundary_and_its_bytes_but_for_the_model() -> None:
-    request = provider().request(
-        call(FORM, "transcriptions", "multipart/form-data; boundary=B42"), target("whisper-2"), 60
-    )
+    request = provider().request(call(FORM, "transcriptions", "multipart/form-data; boundary=B42"), target("whisper-2"))
     assert request.headers["Content-Type"] == "multipart/form-data; boundary=B42"
     assert request.headers["Accept"] == "*/*"
     assert request.body == FORM.replace(b"whisper-1", b"whisper-2")
@@ -62,20 +61,20 @@ def test_a_form_keeps_its_boundary_and_its_bytes_but_for_the_model() -> None:
 
 def test_calls_of_one_kind_share_their_headers() -> None:
     made = provider()
-    assert made.request(call(CHAT), target(), 60).headers is made.request(call(CHAT), target(), 60).headers
+    assert made.request(call(CHAT), target()).headers is made.request(call(CHAT), target()).headers
 
 
 def test_further_headers_go_along_and_the_trace_only_if_it_was_wanted() -> None:
     account = Account(api_key=KEY, headers=(("OpenAI-Organization", "org-1"),), traceparent=True)
-    headers = provider(account).request(call(CHAT), target(), 60).headers
+    headers = provider(account).request(call(CHAT), target()).headers
     assert headers["OpenAI-Organization"] == "org-1"
     assert headers["traceparent"] == f"00-{'a' * 32}-{'5' * 16}-01"
-    assert "traceparent" not in provider().request(call(CHAT), target(), 60).headers
+    assert "traceparent" not in provider().request(call(CHAT), target()).headers
 
 
 def test_an_engine_without_a_key_is_asked_without_one() -> None:
     account = Account(engine="vllm", base_url="http://10.0.0.1:8000/v1/")
-    request = provider(account).request(call(CHAT), target(), 60)
+    request = provider(account).request(call(CHAT), target())
     assert request.url == "http://10.0.0.1:8000/v1/chat/completions"
     assert "Authorization" not in request.headers
 
@@ -99,7 +98,7 @@ def test_azure_is_addressed_in_either_form_with_its_own_header(
 ) -> None:
     account = Account(engine="azure", base_url=base_url, api_key=KEY, api_version=version)
     body = b'{"model":"gpt","input":"x","messages":[]}'
-    request = provider(account).request(call(body, endpoint), target("my/gpt:4"), 60)
+    request = provider(account).request(call(body, endpoint), target("my/gpt:4"))
     assert request.url == "https://x.openai.azure.com" + url
     assert request.headers["api-key"] == KEY
     assert "Authorization" not in request.headers
@@ -107,7 +106,7 @@ def test_azure_is_addressed_in_either_form_with_its_own_header(
 
 def test_an_endpoint_the_engine_does_not_have_is_said_before_anything_is_sent() -> None:
     with pytest.raises(ProxyError) as caught:
-        provider().request(call(b'{"model":"gpt","query":"q","documents":[]}', "rerank"), target(), 60)
+        provider().request(call(b'{"model":"gpt","query":"q","documents":[]}', "rerank"), target())
     assert (caught.value.code, caught.value.sent) == ("unknown_path", False)
     assert "/rerank" in caught.value.message
 
@@ -188,3 +187,21 @@ def test_a_refusal_for_load_says_how_long() -> None:
     assert (error.code, error.retry_after_s) == ("upstream_overloaded", 9.0)
     assert provider().failure(503, {"x-ratelimit-reset-tokens": "20ms"}, b"").retry_after_s == pytest.approx(0.02)
     assert provider().failure(500, {}, b"").retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("given", "limit", "sent"),
+    [
+        (b'"max_tokens":900', 100, {"max_tokens": 100}),
+        (b'"max_completion_tokens":900', 100, {"max_completion_tokens": 100}),
+        (b'"max_tokens":50', 100, {"max_tokens": 50}),
+        (b'"max_tokens":null', 100, {"max_tokens": None, "max_completion_tokens": 100}),
+        (b'"top_p":1', 100, {"max_completion_tokens": 100}),
+    ],
+)
+def test_a_limit_of_the_gate_is_put_where_the_upstream_reads_it(given: bytes, limit: int, sent: dict[str, int]) -> None:
+    asked = call(b'{"model":"gpt","messages":[],' + given + b"}")
+    of = structs.replace(target(), traits=Traits(output_limit_field="max_completion_tokens"))
+    body = msgspec.json.decode(provider().request(asked, of, limit).body)
+    names = ("max_tokens", "max_completion_tokens")
+    assert {name: body[name] for name in names if name in body} == sent

@@ -4,26 +4,32 @@ import asyncio
 import gzip
 import socket
 import ssl
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohappyeyeballs import AddrInfoType
 
+import proxy.providers
 from loadtests.upstream import Bill, Settings, start
 from proxy.errors import ProxyError
 from proxy.providers.base import UpstreamRequest, UpstreamResponse
-from proxy.providers.transport import AiohttpTransport
+from proxy.providers.transport import HttpTransport
 from tests.proxy.providers.misbehaving import OK, Line, Upstream, always, once, upstream
 
+OURS = str(Path(proxy.providers.__file__).parent)
+CALLS_MAX = 34
 PEM = Path(__file__).with_name("localhost.pem")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @asynccontextmanager
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = AiohttpTransport()
+async def transport() -> AsyncIterator[HttpTransport]:
+    made = HttpTransport()
     try:
         yield made
     finally:
@@ -38,7 +44,7 @@ async def whole(response: UpstreamResponse) -> bytes:
     return b"".join(pieces)
 
 
-async def fails(gate: AiohttpTransport, request: UpstreamRequest) -> ProxyError:
+async def fails(gate: HttpTransport, request: UpstreamRequest) -> ProxyError:
     with pytest.raises(ProxyError) as caught:
         await whole(await gate.send(request))
     assert "canary" not in str(caught.value) and "canary" not in repr(caught.value)
@@ -321,7 +327,7 @@ async def test_a_second_reply_behind_the_first_spoils_the_connection() -> None:
 
 
 async def test_replies_meet_their_requests_while_others_are_cancelled() -> None:
-    async def ask(gate: AiohttpTransport, url: str, number: int) -> None:
+    async def ask(gate: HttpTransport, url: str, number: int) -> None:
         body = b'{"model":"m","stream":true,"user":"n%d"}' % number
         response = await gate.send(UpstreamRequest("POST", url, {}, body))
         if number % 3 == 0:
@@ -340,6 +346,52 @@ async def test_replies_meet_their_requests_while_others_are_cancelled() -> None:
         assert (bill.streams, bill.streams_cancelled, bill.streams_open) == (120, 40, 0)
         assert bill.connections < 120
     server.close()
+
+
+async def test_a_close_that_was_announced_and_an_old_version_are_taken_at_their_word() -> None:
+    for head in (b"HTTP/1.1 200 OK\r\nConnection: close", b"HTTP/1.0 200 OK"):
+        async with upstream(always(head + b"\r\nContent-Length: 2\r\n\r\nok")) as peer, transport() as gate:
+            for _ in range(2):
+                assert await whole(await gate.send(peer.ask())) == b"ok"
+            assert (peer.connections, len(peer.requests)) == (2, 2)
+
+
+async def test_a_connection_is_not_used_beyond_its_time() -> None:
+    async with upstream(always(OK)) as peer:
+        gate = HttpTransport(keep_alive_s=60.0)
+        for pause_s in (59, 61):
+            assert await whole(await gate.send(peer.ask())) == b"ok"
+            await asyncio.sleep(pause_s)
+        assert (peer.connections, gate.open_connections) == (1, 0)
+        await gate.close()
+
+
+async def test_what_is_read_after_the_end_is_the_end() -> None:
+    async with upstream(always(OK)) as peer, transport() as gate:
+        first = await gate.send(peer.ask())
+        assert await whole(first) == b"ok"
+        second = await gate.send(peer.ask())
+        assert (await first.read(), await second.read()) == (b"", b"ok")
+        second.close()
+        with pytest.raises(ProxyError):
+            await second.read()
+
+
+async def test_an_exchange_on_a_kept_connection_costs_a_few_calls_of_ours() -> None:
+    counted: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(OURS):
+            counted[frame.f_code.co_qualname] += 1
+
+    async with upstream(always(OK)) as peer, transport() as gate:
+        await whole(await gate.send(peer.ask()))
+        sys.setprofile(count)
+        try:
+            await whole(await gate.send(peer.ask()))
+        finally:
+            sys.setprofile(None)
+    assert 10 < counted.total() <= CALLS_MAX, counted
 
 
 # --- no reply at all
@@ -428,6 +480,18 @@ async def test_the_second_sending_skips_every_idle_connection_and_is_the_last() 
         error = await fails(gate, peer.ask())
         assert (error.code, error.sent) == ("upstream_unreachable", True)
         assert (peer.connections - before[0], len(peer.requests) - before[1]) == (1, 2)
+        await asyncio.sleep(0.1)
+        assert gate.open_connections == 0
+
+
+async def test_the_caller_is_told_before_the_first_byte_leaves_and_only_then() -> None:
+    async with upstream(always(OK)) as peer, transport() as gate:
+        seen = []
+        await whole(await gate.send(peer.ask(), lambda: seen.append((peer.connections, len(peer.requests)))))
+        assert seen == [(1, 0)] or seen == [(0, 0)]  # the upstream may not have been told of its connection yet
+        with pytest.raises(ProxyError):
+            await gate.send(UpstreamRequest("POST", "http://127.0.0.1:1/v1", {}, b""), lambda: seen.append((9, 9)))
+        assert len(seen) == 1
 
 
 async def test_a_refused_connection_was_never_billed() -> None:
@@ -455,21 +519,13 @@ async def test_a_connection_that_is_never_accepted_is_a_timeout_and_was_never_bi
     assert (error.code, error.sent, error.status) == ("upstream_timeout", False, 504)
 
 
-class Resolver(AbstractResolver):
-    """Knows no name at all."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        raise OSError(None, "name unknown: canary")
-
-    async def close(self) -> None:
-        """Holds nothing."""
+async def no_such_name(host: str, port: int) -> list[AddrInfoType]:
+    raise OSError(None, "name unknown: canary")
 
 
 @pytest.mark.parametrize("host", ["nowhere.test", "a" * 70 + ".test"])
 async def test_a_name_that_does_not_resolve_was_never_billed(host: str) -> None:
-    gate = AiohttpTransport(resolver=Resolver())
+    gate = HttpTransport(resolve=no_such_name)
     error = await fails(gate, UpstreamRequest("POST", f"http://{host}/v1", {}, b""))
     assert (error.code, error.sent) == ("upstream_unreachable", False)
     assert host in error.message
@@ -478,12 +534,26 @@ async def test_a_name_that_does_not_resolve_was_never_billed(host: str) -> None:
 
 async def test_a_closed_transport_sends_nothing() -> None:
     async with upstream(always(OK)) as peer:
-        gate = AiohttpTransport()
+        gate = HttpTransport()
         await whole(await gate.send(peer.ask()))
         await gate.close()
         error = await fails(gate, peer.ask())
         await asyncio.sleep(0.1)
     assert (error.code, error.sent, gate.open_connections, len(peer.requests)) == ("shutting_down", False, 0, 1)
+
+
+async def test_a_transport_closed_while_it_connects_sends_nothing() -> None:
+    async def slowly(host: str, port: int) -> list[AddrInfoType]:
+        await asyncio.sleep(1)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    async with upstream(always(OK)) as peer:
+        gate = HttpTransport(resolve=slowly)
+        asyncio.get_running_loop().call_later(0.5, gate._pool.close)
+        url = peer.url().replace("127.0.0.1", "up.test")
+        error = await fails(gate, UpstreamRequest("POST", url, {}, b""))
+        await asyncio.sleep(0.1)
+    assert (error.sent, gate.open_connections, peer.requests) == (False, 0, [])
 
 
 # --- TLS
@@ -503,7 +573,7 @@ async def test_an_unknown_authority_ends_the_attempt_before_the_request() -> Non
 
 
 async def test_an_added_authority_is_trusted_for_the_names_it_certified() -> None:
-    gate = AiohttpTransport(tls=ssl.create_default_context(cafile=str(PEM)))
+    gate = HttpTransport(tls=ssl.create_default_context(cafile=str(PEM)))
     async with upstream(always(OK), tls=certified()) as peer:
         for _ in range(2):
             assert await whole(await gate.send(peer.ask())) == b"ok"
@@ -525,4 +595,4 @@ def test_a_context_that_does_not_verify_is_refused() -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     with pytest.raises(ValueError, match="verify"):
-        AiohttpTransport(tls=context)
+        HttpTransport(tls=context)

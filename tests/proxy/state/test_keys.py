@@ -283,3 +283,20 @@ def test_the_file_is_readable_json_with_digests(tmp_path: Path) -> None:
     record, text = store.create("a")
     (key,) = json.loads((tmp_path / "keys.json").read_bytes())["keys"]
     assert key == {"id": record.id, "digest": PEPPER.digest(text.encode()).hex(), "created_wall": 1e6, "agent": "a"}
+
+
+def test_a_key_brings_its_budget_which_another_process_has_at_its_first_question(tmp_path: Path) -> None:
+    elsewhere = store_in(tmp_path)
+    elsewhere.create("before")
+    store = store_in(tmp_path)
+    record, _ = elsewhere.create("planner", budget=("5.00/day",))
+    assert ring_of(store).budget(record.id) == ("5.00/day",)
+    assert [stored.budget for stored in store.list()] == [(), ("5.00/day",)]
+    assert ring_of(store).budget("cfg-0000") == ()
+
+
+def test_a_key_without_a_budget_is_kept_as_it_always_was(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create("planner")
+    (kept,) = json.loads((tmp_path / "keys.json").read_text())["keys"]
+    assert "budget" not in kept

@@ -7,13 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from proxy.errors import ProxyError
-from proxy.state import ledger as module
+from proxy.state.chain import GENESIS, link
 from proxy.state.ledger import GROUP_ROWS, READS_WAITING_MAX, ROWS_WAITING_MAX, Ledger
+from proxy.state.ledger_rows import entry
 from tests import loop
 from tests.proxy.state.samples import attempt, call, outcome, refused
 
@@ -67,6 +69,91 @@ async def test_numbering_goes_on_after_a_restart(tmp_path: Path) -> None:
     assert rows == [(1, 1), (2, 2)]
 
 
+async def test_one_counter_runs_over_calls_and_events_also_after_a_restart(tmp_path: Path) -> None:
+    for start in (0, 4):
+        ledger = Ledger.open(tmp_path / "ledger.db", wall=lambda: 1_700_000_000.5)
+        assert ledger.appended_seq == ledger.head.seq == start
+        ledger.append(outcome(call("own")))
+        ledger.append_event("run", "r", {"kind": "pause"})
+        ledger.append_entry(entry(outcome(call("sent"), attempt(cost=7))))
+        ledger.append_event("limit", "key:k", [1])
+        assert (ledger.waiting, ledger.appended_seq) == (6, start + 4)
+        assert ledger.step() == 6
+        assert (ledger.head.seq, ledger.posted_usd_nanos) == (start + 4, 1_007)
+        events = await ledger.query(
+            lambda file: file.execute("SELECT seq, at_ms, kind, subject, body FROM event").fetchall()
+        )
+        head = ledger.head
+        ledger.close()
+    assert events[:2] == [
+        (2, 1_700_000_000_500, "run", "r", '{"kind":"pause"}'),
+        (4, 1_700_000_000_500, "limit", "key:k", "[1]"),
+    ]
+    assert [row[0] for row in events] == [2, 4, 6, 8]
+    again = Ledger.open(tmp_path / "ledger.db")
+    assert again.head == head
+
+
+async def test_the_hash_of_each_row_follows_from_the_one_before(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    ledger.append_event("run", "r", {})
+    ledger.step()
+    ledger.close()
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    ledger.append_event("run", "r", {})
+    ledger.step()
+    rows = await ledger.query(lambda file: file.execute("SELECT * FROM event ORDER BY seq").fetchall())
+    previous = GENESIS
+    for *row, digest in rows:
+        assert digest == link(previous, row)
+        previous = digest
+    assert ledger.head.hash == previous
+
+
+async def test_what_lies_beside_is_synced_before_each_commit_and_when_it_is_asked_for(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    written: list[int] = []
+    ledger.sync_beside(lambda: written.append(ledger.written))
+    ledger.append(outcome())
+    ledger.step()
+    assert written == [0]
+    ledger.step()
+    assert written == [0, 2]
+    synced = threading.Event()
+    ledger.sync_beside(synced.set)
+    ledger.start()
+    ledger.wake()
+    assert synced.wait(10)
+    ledger.close()
+
+
+async def test_a_sync_beside_that_fails_stops_new_calls(tmp_path: Path) -> None:
+    said: list[str] = []
+    ledger = Ledger.open(tmp_path / "ledger.db", said.append)
+
+    def fail() -> None:
+        raise OSError("Input/output error")
+
+    ledger.sync_beside(fail)
+    ledger.append(outcome())
+    ledger.step()
+    assert (ledger.accepting, ledger.waiting) == (False, 2)
+    assert "Input/output error" in said[0]
+    with pytest.raises(ProxyError, match="cannot be written"):
+        ledger.write_now()
+
+
+def test_before_the_start_a_damaged_file_is_told_in_words(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    assert ledger.read_now(count) == 0
+
+    def damaged(file: sqlite3.Connection) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with pytest.raises(ProxyError, match="is damaged"):
+        ledger.read_now(damaged)
+
+
 async def test_closing_writes_what_waits_with_the_thread_too(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.db")
     ledger.start()
@@ -97,6 +184,11 @@ def test_lag_is_the_age_of_the_oldest_call_that_is_not_written(tmp_path: Path) -
     assert ledger.lag_s(1_010.0) == 8.0
     ledger.step()
     assert ledger.lag_s(1_010.0) == 0.0
+    ledger.append_entry(entry(outcome(call(at_s=5.0), duration_s=2.0)))
+    assert ledger.lag_s(1_010.0) == 3.0
+    ledger.step()
+    ledger.append_event("run", "r", {})
+    assert ledger.lag_s(1_010.0) == 0.0
 
 
 async def test_a_failed_question_fails_for_its_asker_only(tmp_path: Path) -> None:
@@ -110,7 +202,7 @@ async def test_a_failed_question_fails_for_its_asker_only(tmp_path: Path) -> Non
 
 async def test_questions_waiting_are_bounded(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.db")
-    ledger._thread = module.threading.Thread()  # a writer that never comes
+    ledger._thread = threading.Thread()  # a writer that never comes
     asked = asyncio.gather(*(ledger.query(count) for _ in range(READS_WAITING_MAX)))
     await asyncio.sleep(0)
     with pytest.raises(ProxyError) as refusal:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,11 @@ from msgspec.structs import replace
 from pricing.book import Bill, explain
 from proxy.errors import ProxyError
 from proxy.state.ledger import Ledger
-from proxy.state.ledger_queries import FILTERS, LedgerReports, run, spend
-from proxy.state.ledger_rows import SCHEMA, TOKEN_CLASSES, insert
-from proxy.state.report import SpendRow
-from proxy.types import Attempt, Identity, Outcome, Usage
+from proxy.state.ledger_insert import insert
+from proxy.state.ledger_queries import FILTERS, LedgerReports, spend
+from proxy.state.ledger_schema import SCHEMA, TOKEN_CLASSES
+from proxy.state.report import Charged, SpendRow
+from proxy.types import Attempt, Charge, Identity, Outcome, Period, Usage
 from tests import build
 from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
 
@@ -129,88 +129,6 @@ async def test_agents_are_listed_with_their_runs_errors_and_cost(tmp_path: Path)
     assert (row.summary.input_tokens, row.summary.output_tokens, row.summary.cost_usd_nanos) == (20, 10, 2_000)
 
 
-async def test_runs_come_latest_first_in_pages_that_neither_skip_nor_repeat(tmp_path: Path) -> None:
-    order = ["r1", "r2", "r1", "r3", "r4", "r2", "r5"]
-    asked = reports(tmp_path, *(outcome(call(str(n), run=name, at_s=n)) for n, name in enumerate(order)), outcome())
-    pages: list[list[str]] = []
-    before: int | None = None
-    while True:
-        page = await asked.runs(2, before=before)
-        pages.append([row.run for row in page.rows])
-        if page.before is None:
-            break
-        before = page.before
-    assert pages == [["r5", "r2"], ["r4", "r3"], ["r1"]]
-
-
-async def test_a_run_in_the_list_sums_all_its_calls(tmp_path: Path) -> None:
-    done = [
-        outcome(call("1", run="r", parent="p")),
-        outcome(call("2", run="r", at_s=60.5, agent="b"), attempt(cost=None)),
-    ]
-    (row,) = (await reports(tmp_path, *done).runs(10)).rows
-    assert (row.run, row.parent, row.agents) == ("r", "p", ["a", "b"])
-    summary = row.summary
-    assert (summary.calls, summary.wall_s, summary.cost_usd_nanos, summary.unpriced_calls) == (2, 62.5, 1_000, 1)
-    assert (summary.first_at, summary.last_at) == ("2023-11-14T22:13:20.000Z", "2023-11-14T22:14:22.500Z")
-
-
-async def test_runs_of_one_agent_hold_only_its_own_calls(tmp_path: Path) -> None:
-    done = [outcome(call("1", run="shared", agent="a")), outcome(call("2", run="shared", agent="b"))]
-    page = await reports(tmp_path, *done, outcome(call("3", run="other", agent="b"))).runs(10, agent="a")
-    assert [(row.run, row.agents, row.summary.calls) for row in page.rows] == [("shared", ["a"], 1)]
-
-
-async def test_a_run_is_a_tree_with_the_cost_of_its_children(tmp_path: Path) -> None:
-    done = [
-        outcome(call("plan", run="top"), duration_s=1.0),
-        outcome(call("left", run="l", parent="top", at_s=1.0), duration_s=2.0),
-        outcome(call("right", run="r", parent="top", at_s=1.0), duration_s=4.0),
-        outcome(call("deep", run="rr", parent="r", at_s=5.0), attempt(cost=7), duration_s=1.0),
-        outcome(call("sum", run="top", at_s=6.0), duration_s=1.0),
-    ]
-    tree = await reports(tmp_path, *done).run("top")
-    assert tree is not None
-    assert [child.run.run for child in tree.children] == ["l", "r"]
-    assert [child.run.run for child in tree.children[1].children] == ["rr"]
-    assert (tree.run.summary.cost_usd_nanos, tree.total_usd_nanos) == (2_000, 4_007)
-    assert [one.request_id for one in tree.calls] == ["plan", "sum"]
-    assert (tree.critical_path.seconds, tree.critical_path.request_ids) == (7.0, ["plan", "right", "deep", "sum"])
-    assert tree.longest_step is not None and tree.longest_step.request_id == "right"
-    assert not tree.truncated
-
-
-async def test_a_run_known_only_as_a_parent_is_found_and_an_unknown_one_is_not(tmp_path: Path) -> None:
-    asked = reports(tmp_path, outcome(call(run="child", parent="silent")))
-    tree = await asked.run("silent")
-    assert tree is not None and [child.run.run for child in tree.children] == ["child"]
-    assert await asked.run("nobody") is None
-
-
-def test_runs_that_name_each_other_as_parents_do_not_go_in_circles() -> None:
-    file = file_of(
-        outcome(call(run="x", parent="y")), outcome(call(run="y", parent="x")), outcome(call(run="x", parent="x"))
-    )
-    tree = run(file, "x")
-    assert tree is not None and [child.run.run for child in tree.children] == ["y"]
-    assert tree.children[0].children == []
-    assert tree.truncated
-
-
-def chain() -> Iterator[Outcome]:
-    for depth in range(20):
-        yield outcome(call(run=str(depth), parent=str(depth - 1) if depth else None))
-
-
-def test_a_tree_is_cut_where_no_run_may_be() -> None:
-    tree = run(file_of(*chain()), "0")
-    depth = 0
-    while tree is not None and tree.children:
-        assert tree.truncated
-        tree, depth = tree.children[0], depth + 1
-    assert depth == 8
-
-
 # --- requests
 
 
@@ -277,6 +195,15 @@ async def test_one_request_tells_attempts_price_and_decision(tmp_path: Path) -> 
     assert detail.attempts[1].price is None
     assert detail.decision[0] == "planned: single over up/model | other/model (as configured)"
     assert await LedgerReports(ledger, bill).request("unknown") is None
+
+
+async def test_a_request_tells_what_it_took_from_limits_and_its_hash_in_digits(tmp_path: Path) -> None:
+    charge = Charge(Period("run:r", "usd", "run", 0, "agent:a"), 1_000, 7)
+    detail = await reports(tmp_path, replace(outcome(call("r")), charges=(charge,))).request("r")
+    assert detail is not None
+    assert detail.charges == [Charged("run:r", "usd", "run", 0, "agent:a", 1_000, 7)]
+    assert len(bytes.fromhex(str(detail.fields["hash"]))) == 32
+    assert "charges" not in detail.fields
 
 
 async def test_a_request_is_found_by_the_id_that_its_upstream_gave_it(tmp_path: Path) -> None:

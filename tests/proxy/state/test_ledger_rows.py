@@ -1,178 +1,49 @@
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from msgspec import json
+from msgspec import DecodeError
 from msgspec.structs import replace
 
-from proxy.state import ledger_rows
-from proxy.state.ledger_rows import ROWS_PER_STATEMENT, SCHEMA, insert
+from proxy.state.ledger_rows import Entry, entry, pack, storable, unpack
+from proxy.state.ledger_schema import ATTEMPT_COLUMNS, OUTCOME_COLUMNS
 from proxy.types import Identity, Outcome, Usage
 from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
 
 
-def opened() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    connection.executescript(SCHEMA)
-    return connection
+def test_an_entry_has_a_value_for_every_column_but_the_number_and_the_hash() -> None:
+    done = entry(outcome(None, attempt(), attempt(number=2)))
+    assert len(done.outcome) == len(OUTCOME_COLUMNS) - 2
+    assert [len(row) for row in done.attempts] == [len(ATTEMPT_COLUMNS) - 1] * 2
+    assert [row[0] for row in done.attempts] == [0, 1]
 
 
-@pytest.fixture
-def file() -> sqlite3.Connection:
-    return opened()
+def test_an_entry_knows_its_call_its_cost_and_its_end() -> None:
+    done = entry(outcome(call("r1"), attempt(cost=5), attempt(cost=None, number=2), attempt(cost=7, number=3)))
+    assert (done.request_id, done.cost_usd_nanos, done.ended_at) == ("r1", 12, 1_002.0)
+    assert entry(refused()).cost_usd_nanos == 0
 
 
-def written(file: sqlite3.Connection, *outcomes: Outcome) -> list[sqlite3.Row]:
-    insert(file, 1, outcomes)
-    return file.execute("SELECT * FROM outcome ORDER BY seq").fetchall()
+@given(outcomes())
+def test_an_entry_comes_out_of_its_packing_as_it_went_in(done: Outcome) -> None:
+    made = entry(done)
+    assert unpack(pack(made)) in (made, storable(made))
 
 
-def test_every_field_of_a_call_stands_in_its_own_column(file: sqlite3.Connection) -> None:
-    who = Identity(
-        key_id="key7",
-        agent="planner",
-        team="blue",
-        agent_source="path",
-        run="r9",
-        run_source="header",
-        parent_run="r8",
-        step=3,
-        depth=2,
-        tags=(("env", "prod"),),
-    )
-    (row,) = written(file, replace(outcome(replace(call(), identity=who, client_retry=4)), config_version="v5"))
-    assert dict(row) == {
-        "seq": 1,
-        "request_id": "req-1",
-        "at_ms": 1_700_000_000_000,
-        "key_id": "key7",
-        "team": "blue",
-        "agent": "planner",
-        "agent_source": "path",
-        "run": "r9",
-        "run_source": "header",
-        "parent_run": "r8",
-        "step": 3,
-        "depth": 2,
-        "tags": '[["env", "prod"]]',
-        "endpoint": "chat",
-        "dialect": "openai",
-        "model": "smart",
-        "route": "smart",
-        "stream": 1,
-        "output_tokens_max": None,
-        "input_tokens_estimate": 100,
-        "deadline_s": 600.0,
-        "client_retry": 4,
-        "trace_id": "c0ffee",
-        "plan_mode": "single",
-        "plan_targets": "up/model | other/model",
-        "plan_reason": "as configured",
-        "target": "up/model",
-        "served_by": "primary",
-        "status": 200,
-        "error_code": None,
-        "error_source": None,
-        "attempts": 1,
-        "cost_usd_nanos": 1_000,
-        "first_event_s": None,
-        "duration_s": 2.0,
-        "upstream_s": 1.5,
-        "bytes_in": len(call().raw),
-        "bytes_out": 77,
-        "client_gone": 0,
-        "config_version": "v5",
-    }
+def test_what_cannot_be_packed_is_packed_as_near_as_can_be() -> None:
+    odd = Identity(key_id="k", agent="caf\udce9", step=2**80)
+    made = unpack(pack(entry(outcome(replace(call(), identity=odd), attempt(usage=Usage(input_uncached=2**64))))))
+    assert "caf?" in made.outcome
+    assert 2**63 - 1 in made.outcome
+    assert 2**63 - 1 in made.attempts[0]
 
 
-def test_every_field_of_an_attempt_stands_in_its_own_column(file: sqlite3.Connection) -> None:
-    usage = Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, source="counted", flags=("clamped", "raised"))
-    insert(file, 5, [outcome(None, attempt("other/model", usage=usage))])
-    (row,) = file.execute("SELECT * FROM attempt").fetchall()
-    assert dict(row) == {
-        "call": 5,
-        "position": 0,
-        "number": 1,
-        "role": "first",
-        "target": "other/model",
-        "provider": "other",
-        "upstream_model": "model",
-        "started_s": 0.25,
-        "first_event_s": 0.5,
-        "duration_s": 1.5,
-        "lesson": "success",
-        "status": 200,
-        "error_code": None,
-        "upstream_request_id": None,
-        **dict(zip(ledger_rows.TOKEN_CLASSES, range(1, 10), strict=True)),
-        "usage_source": "counted",
-        "usage_flags": "clamped raised",
-        "price_id": "test",
-        "held_usd_nanos": 5_000,
-        "cost_usd_nanos": 1_000,
-    }
+@pytest.mark.parametrize("data", [b"", b"\x00", pack(entry(outcome()))[:-1]])
+def test_what_is_no_entry_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        unpack(data)
 
 
-def test_the_token_classes_are_those_of_usage_in_its_order() -> None:
-    assert Usage.__struct_fields__[: len(ledger_rows.TOKEN_CLASSES)] == ledger_rows.TOKEN_CLASSES
-
-
-def test_zero_missing_and_unpriced_stay_three_things(file: sqlite3.Connection) -> None:
-    free, unpriced = attempt(cost=0, usage=Usage()), attempt(cost=None)
-    unbilled = replace(attempt(), usage=None, cost_usd_nanos=0)
-    insert(file, 1, [outcome(None, free, unpriced, unbilled)])
-    rows = file.execute("SELECT input_uncached, cost_usd_nanos FROM attempt ORDER BY position").fetchall()
-    assert [tuple(row) for row in rows] == [(0, 0), (10, None), (None, 0)]
-    assert file.execute("SELECT cost_usd_nanos FROM outcome").fetchone()[0] is None
-
-
-@pytest.mark.parametrize("count", [1, ROWS_PER_STATEMENT - 1, ROWS_PER_STATEMENT, ROWS_PER_STATEMENT + 1, 50])
-def test_any_number_of_calls_and_attempts_is_written_once(file: sqlite3.Connection, count: int) -> None:
-    done = [outcome(call(f"r{n}"), *[attempt(number=m + 1) for m in range(n % 3 + 1)]) for n in range(count)]
-    rows = written(file, *done, refused())
-    assert [row["request_id"] for row in rows] == [f"r{n}" for n in range(count)] + ["req-1"]
-    assert [row["seq"] for row in rows] == list(range(1, count + 2))
-    counts = dict(file.execute("SELECT call, count(*) FROM attempt GROUP BY 1").fetchall())
-    assert counts == {n + 1: n % 3 + 1 for n in range(count)}
-
-
-@given(st.lists(outcomes(), max_size=20))
-def test_the_short_form_and_the_full_one_leave_the_same_rows(done: list[Outcome]) -> None:
-    short, full = opened(), opened()
-    insert(short, 1, done)
-    for table, rows in (
-        (ledger_rows.OUTCOME, [ledger_rows.outcome_row(n, one) for n, one in enumerate(done, 1)]),
-        (ledger_rows.ATTEMPT, [row for n, one in enumerate(done, 1) for row in ledger_rows.attempt_rows(n, one)]),
-    ):
-        ledger_rows._execute_all(full, table.full, rows)
-    for query in ("SELECT * FROM outcome ORDER BY seq", "SELECT * FROM attempt ORDER BY call, position"):
-        assert list(map(tuple, short.execute(query))) == list(map(tuple, full.execute(query)))
-
-
-def test_a_usual_call_takes_the_short_form(file: sqlite3.Connection) -> None:
-    statements: list[str] = []
-    file.set_trace_callback(statements.append)
-    insert(file, 1, [outcome(), outcome(replace(call(), client_retry=1))])
-    assert ["client_retry" in text for text in statements if "INTO outcome" in text] == [False, True]
-    assert ["input_audio" in text for text in statements if "INTO attempt" in text] == [False]
-
-
-def test_text_and_numbers_that_sqlite_cannot_hold_are_kept_as_near_as_it_can(file: sqlite3.Connection) -> None:
-    odd = Identity(key_id="k", agent="caf\udce9", run="a\0b", step=2**80, tags=(("\ud800", "x"),))
-    huge = attempt(cost=2**90, usage=Usage(input_uncached=2**64))
-    rows = written(file, outcome(call("before")), outcome(replace(call("odd"), identity=odd), huge))
-    assert [row["request_id"] for row in rows] == ["before", "odd"]
-    assert (rows[1]["agent"], rows[1]["run"], rows[1]["step"]) == ("caf?", "a\0b", 2**63 - 1)
-    assert json.decode(rows[1]["tags"]) == [["?", "x"]]
-
-
-@pytest.mark.parametrize("table", ["outcome", "attempt"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET status = 1", "DELETE FROM {}"])
-def test_a_row_once_written_cannot_be_changed_or_removed(file: sqlite3.Connection, table: str, change: str) -> None:
-    insert(file, 1, [outcome()])
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        file.execute(change.format(table))
+def test_whole_seconds_stay_floating_point_on_the_way() -> None:
+    made = unpack(pack(Entry(("r", 2.0, 2), (), 0, 1.0)))
+    assert [type(value) for value in made.outcome] == [str, float, int]

@@ -10,11 +10,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Struct
 
 from proxy.secret import Secret
+from proxy.state.budget_report import BudgetList
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import BODY_BYTES_MAX, AdminServices, admin_app
 from proxy.surfaces.admin_guard import Audit
 from proxy.types import KeyRecord
+from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome
 
 WALL = 1_700_000_000.0  # when the sample calls arrive
@@ -26,6 +28,7 @@ class Stored(Struct):
     digest: str = "never-shown"
     created_wall: float = WALL
     revoked_wall: float | None = None
+    budget: tuple[str, ...] = ()
 
 
 class Keys:
@@ -40,8 +43,9 @@ class Keys:
         team: str | None = None,
         models: tuple[str, ...] | None = None,
         lasts_s: float | None = None,
+        budget: tuple[str, ...] = (),
     ) -> tuple[KeyRecord, str]:
-        self.asked.append((agent, team, models, lasts_s))
+        self.asked.append((agent, team, models, lasts_s, *budget))
         return KeyRecord("new", agent, team, models), "hg-new-plaintext"
 
     def revoke(self, id: str) -> bool:
@@ -56,6 +60,7 @@ class Gate:
 
     def __init__(self, folder: Path) -> None:
         self.ledger = Ledger.open(folder / "ledger.db")
+        self.desk = Desk(self.ledger)
         self.keys = Keys()
         self.audit: list[Audit] = []
         self.accepts: list[str] = []
@@ -73,6 +78,9 @@ class Gate:
     async def client(self) -> AsyncIterator[TestClient[Any, Any]]:
         services = AdminServices(
             reports=LedgerReports(self.ledger),
+            runs=self.desk.services,
+            budgets=lambda query: BudgetList((), truncated=False),
+            ledger=self.desk.ledger_services,
             keys=self.keys,
             metrics=self.metrics,
             config=lambda: {"server": {"port": 8080}},
@@ -159,10 +167,11 @@ async def test_metrics_are_given_in_the_form_that_was_asked_for(gate: Gate) -> N
 
 async def test_a_key_is_made_shown_once_and_never_listed(gate: Gate) -> None:
     async with gate.client() as client:
-        reply = await client.post("/keys", json={"agent": "a", "models": ["m"], "lasts_s": 60})
+        budget = [{"usd": 0.1, "per": "day"}, {"concurrency": 8}]
+        reply = await client.post("/keys", json={"agent": "a", "models": ["m"], "lasts_s": 60, "budget": budget})
         assert (reply.status, (await reply.json())["key"]) == (201, "hg-new-plaintext")
         listed = await (await client.get("/keys")).text()
-    assert gate.keys.asked == [("a", None, ("m",), 60.0)]
+    assert gate.keys.asked == [("a", None, ("m",), 60.0, "0.10/day", "8concurrency")]
     assert "old" in listed and "plaintext" not in listed and "never-shown" not in listed
     assert gate.audit == [Audit("POST", "/keys", "127.0.0.1", 201, "new")]
 
@@ -174,6 +183,9 @@ async def test_a_key_is_made_shown_once_and_never_listed(gate: Gate) -> None:
         ('{"agent": 7}', "application/json", 400),
         ('{"agent": ""}', "application/json", 400),
         ('{"lasts_s": -1}', "application/json", 400),
+        ('{"budget": [{"usd": 5, "per": "fortnight"}]}', "application/json", 400),
+        ('{"budget": [{"usd": 5, "tokens": 5}]}', "application/json", 400),
+        ('{"budget": {"usd": 5}}', "application/json", 400),
         ("{", "application/json", 400),
         ("", "application/json", 400),
         ('{"agent": "a"}', "text/plain", 415),
@@ -225,6 +237,7 @@ ROUTES = [
     ("GET", "/metrics"),
     ("GET", "/spend"),
     ("GET", "/agents"),
+    ("GET", "/budgets"),
     ("GET", "/runs"),
     ("GET", "/runs/x"),
     ("GET", "/requests"),

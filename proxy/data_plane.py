@@ -1,0 +1,143 @@
+"""What answers calls: the pipeline, the surfaces before it and the data listener; one in each process that serves.
+
+It is handed everything it shares with its process (clock, log, metrics, the store of accounts, where outcomes are
+written) and owns nothing that must outlive a call.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from policies.limits import Refusal
+from policies.retry import AttemptBudget
+from proxy.assembly import Assembly
+from proxy.config.load import Config
+from proxy.counting import Counting
+from proxy.execution.attempt import Bench
+from proxy.execution.easing import unheard
+from proxy.execution.race import Race
+from proxy.finish import Appendable, Finish, Observer, Recorder
+from proxy.listeners import DataListener
+from proxy.pacing import Pacing
+from proxy.pipeline import Parts, Pipeline
+from proxy.runs import Runs
+from proxy.state.store import Store
+from proxy.surfaces.connection import Edges
+from proxy.surfaces.llm import Services, Surface
+from proxy.surfaces.server import Server
+from proxy.tasks import Tasks
+from proxy.telemetry.log import RequestLog
+from proxy.telemetry.metrics import Metrics
+from proxy.watching import measure_lag
+
+
+class Surroundings(Struct, frozen=True):
+    """What a data plane shares with its process."""
+
+    assembly: Assembly
+    log: RequestLog
+    metrics: Metrics
+    tasks: Tasks
+    store: Store
+    runs: Runs
+    ledger: Appendable
+    accepting: Callable[[], bool]  # outcomes can be written
+    ready: Callable[[], bool]
+    denied: Callable[[Refusal], None] = unheard  # a call has waited for its budget in vain
+
+
+class DataPlane:
+    def __init__(self, sock: socket.socket, around: Surroundings) -> None:
+        self._around = around
+        self._counting = Counting(self._count_failed)
+        self._pacing = Pacing(around.assembly, around.metrics)
+        self.pipeline = self._new_pipeline(around.assembly.config)
+        surface = Surface(
+            Services(
+                clock=around.assembly.tools.clock,
+                dialect=around.assembly.tools.dialect,
+                pipeline=self.pipeline,
+                snapshot=self._pacing.snapshot,
+                ready=lambda: around.ready() and around.accepting(),
+            )
+        )
+        edges = _edges(around.assembly.config)
+        self._listener = DataListener(sock, Server(surface.handle, edges, around.assembly.tools.clock.id))
+
+    def __repr__(self) -> str:
+        return f"DataPlane({self.in_flight} calls)"
+
+    @property
+    def in_flight(self) -> int:
+        return self.pipeline.in_flight
+
+    async def start(self) -> None:
+        await self._listener.start()
+        self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
+
+    async def stop(self) -> None:
+        """No new connections; calls that run may end within `limits.drain_s`."""
+        self._listener.close()
+        await self.pipeline.drain(self._around.assembly.snapshot.limits.drain_s)
+        await self._listener.stop()
+
+    async def prepare(self, config: Config) -> str | None:
+        """The snapshot is the process's own: nothing is to be prepared, or swapped."""
+        return None
+
+    def swap(self, config: Config) -> None: ...
+    def kill(self) -> None: ...
+
+    def _new_pipeline(self, config: Config) -> Pipeline:
+        around, tools = self._around, self._around.assembly.tools
+        bench = Bench(
+            clock=tools.clock,
+            count_text=self._counting.count,
+            started=around.metrics.attempt_started,
+            ended=around.metrics.attempt_ended,
+        )
+        observers: dict[str, Observer] = {
+            "ledger": Recorder(around.ledger),
+            "metrics": around.metrics,
+            "log": around.log,
+            "budgets": around.metrics.of_budgets(),
+        }
+        return Pipeline(
+            Parts(
+                clock=tools.clock,
+                dialect=tools.dialect,
+                race=Race(bench, AttemptBudget(config.defaults.retry.budget), self._pacing.permits),
+                store=around.store,
+                rates=self._pacing.rates,
+                runs=around.runs,
+                finish=Finish(tools.clock, observers, self._observer_failed),
+                tasks=around.tasks,
+                ledger_accepting=around.accepting,
+                started=around.metrics.started,
+                on_defect=self._defect,
+                denied=around.denied,
+            )
+        )
+
+    def _observer_failed(self, name: str, error: Exception) -> None:
+        self._around.metrics.observer_failed(name)
+        self._around.log.event("observer failed", "error", {"observer": name, "error": type(error).__name__})
+
+    def _count_failed(self, error: Exception) -> None:
+        self._around.log.event("count failed", "warning", {"error": type(error).__name__})
+
+    def _defect(self, error: BaseException) -> None:
+        logging.getLogger("proxy").error("a call met a defect of the gate", exc_info=error)
+
+
+def _edges(config: Config) -> Edges:
+    limits = config.limits
+    return Edges(
+        head_timeout_s=limits.head_timeout_s,
+        keepalive_s=limits.keepalive_s,
+        connections_max=limits.connections_max,
+    )

@@ -1,0 +1,117 @@
+"""From what is known of an attempt at its end to what it is charged, and to what is learnt from it.
+
+Gathers; what an ending costs is decided by `policies.settle`. Limits in tokens and limits in money can have held
+different amounts for the same attempt, so a charge for "all that was held" is found for each of them.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from policies import budget
+from policies.budget import Allowance
+from policies.estimate import Expected, Sample
+from policies.settle import Ending, Evidence
+from pricing.book import cost_usd_nanos
+from proxy.execution.reading import Reading
+from proxy.types import Amounts, Call, Target, Usage
+
+
+class Facts(Struct, frozen=True):
+    """One attempt at its end. `output_seen`: tokens relayed, by the meter."""
+
+    call: Call
+    target: Target
+    expected: Expected
+    held: Allowance | None
+    reading: Reading | None
+    output_seen: int
+
+    @property
+    def reported(self) -> Usage | None:
+        if self.reading is None:
+            return None
+        source = self.reading.passage or self.reading.reply
+        return None if source is None else source.usage
+
+    @property
+    def says_once(self) -> bool:
+        """Its streams do not repeat their text in closing events."""
+        return self.call.endpoint in ("chat", "completions")
+
+
+def output_seen(reading: Reading | None, expected: Expected) -> int:
+    """Output tokens that were relayed, by what is known of the target's bytes."""
+    if reading is None:
+        return 0
+    passage, reply = reading.passage, reading.reply
+    if passage is None:
+        return 0 if reply is None else (reply.text_bytes + 3) // 4
+    rate = expected.tokens_per_byte
+    return passage.output_tokens_seen() if rate is None else round(passage.relayed * rate)
+
+
+def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
+    reading, held, traits = facts.reading, facts.held, facts.target.traits
+    passage = reading.passage if reading is not None else None
+    guard = 0
+    if reading is not None and held is not None:
+        guard = min(facts.expected.guard_tokens, max(0, held.output_max - facts.output_seen))
+    return Evidence(
+        ending=ending,
+        reported=facts.reported,
+        running=ending != "complete" and passage is not None and not passage.finished,
+        input_estimate=facts.expected.input_tokens,
+        input_held=held.input_tokens if held is not None else 0,
+        output_seen=facts.output_seen,
+        seen_once=facts.says_once,
+        counted_output=counted,
+        watched=passage is not None or reading is None or facts.call.head.stream,
+        held_output=held.output_charged if held is not None else 0,
+        guard=guard,
+        choices=facts.call.head.choices,
+        context_tokens=traits.context_tokens,
+        output_tokens_max=traits.output_tokens_max,
+        abort=traits.abort,
+        cut=reading is not None and reading.cut_short,
+    )
+
+
+def cost(facts: Facts, billed: Usage | None) -> int | None:
+    """Nano-dollars; None: the target has no price."""
+    if billed is None:
+        return 0
+    if facts.target.price is None:
+        return None
+    found = cost_usd_nanos(billed, facts.target.price)
+    return max(found, facts.held.amounts.usd_nanos) if "held" in billed.flags and facts.held is not None else found
+
+
+def spent(facts: Facts, billed: Usage | None, usd_nanos: int | None) -> Amounts:
+    if billed is None:
+        return Amounts()
+    tokens = billed.input_total + billed.output_total
+    if "held" in billed.flags and facts.held is not None:
+        tokens = min(tokens, max(facts.held.amounts.tokens, billed.input_total + facts.output_seen))
+    return Amounts(usd_nanos or 0, tokens)
+
+
+def exposure_usd_nanos(facts: Facts, billed: Usage | None) -> int:
+    """Where nobody knows what a provider did after the close, it may have gone on to the limit it was told."""
+    if billed is None or facts.held is None or "held" not in billed.flags:
+        return 0
+    return budget.exposure_usd_nanos(facts.held, facts.target)
+
+
+def sample(facts: Facts, ending: Ending, billed: Usage | None, *, stream_s: float) -> Sample | None:
+    """What is to be learnt. Estimates and odd figures teach nothing. `stream_s` 0: it was no stream."""
+    if billed is None or billed.source == "estimated" or billed.flags:
+        return None
+    passage = facts.reading.passage if facts.reading is not None else None
+    return Sample(
+        usage=billed,
+        whole=ending == "complete",
+        stream_bytes=passage.relayed if passage is not None and stream_s and facts.says_once else 0,
+        seen=facts.output_seen,
+        stream_s=stream_s,
+    )

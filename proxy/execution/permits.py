@@ -1,0 +1,272 @@
+"""Leave to ask a target: one permit an attempt, by the target's concurrency and rates, and the line of those that wait.
+
+A permit is taken before an attempt is made and given back when the attempt ends, with what it really used. Where a
+target has no room, calls wait in its line, whose order is `line`'s business. One timer a target looks at the line again
+when its next call fits, so a herd leaves one by one at the target's own pace. What fits is `policies.provider_limits`'
+word. Nothing in here awaits but the waiting itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from policies.provider_limits import TargetLimits, TargetRules, Told, ToldKind
+from policies.rate_limit import Shortage
+from policies.rate_refusal import rate_limited
+from policies.rooms import Rooms
+from policies.usual_output import UsualOutput
+from proxy.clock import Clock
+from proxy.errors import ProxyError
+from proxy.execution.line import Claim, Fifo, Line, Queueing, Ticket
+from proxy.providers.hints import wait_s
+from proxy.providers.limit_headers import said
+from proxy.types import Call, Target, Usage
+
+GLANCE_S: Final = 0.001  # timers are no finer
+
+OnRefused = Callable[[str, str], None]  # (agent, kind of limit)
+
+
+class Permit:
+    """Held by one attempt, from before it is sent until it has ended."""
+
+    __slots__ = ("_asked_requests", "_asked_tokens", "_claim", "_held", "_permits", "_room", "_taken_at", "_target")
+
+    def __init__(self, permits: Permits, room: TargetLimits, target: Target, *, claim: Claim, now: float) -> None:
+        room.take(claim.tokens, now)
+        self._asked_requests, self._asked_tokens = room.asked_requests, room.asked_tokens
+        self._permits = permits
+        self._room = room
+        self._target = target
+        self._claim = claim
+        self._taken_at = now
+        self._held = True
+
+    def __repr__(self) -> str:
+        return f"Permit({self._target.id}, {self._claim.tokens} tokens, held={self._held})"
+
+    def release(self, billed: Usage | None) -> None:
+        """The second time: nothing."""
+        if not self._held:
+            return
+        self._held = False
+        room, claim, permits = self._room, self._claim, self._permits
+        room.release()
+        if claim.tokens:
+            used = 0 if billed is None else billed.input_total + billed.output_total
+            if used != claim.tokens:
+                room.correct(used - claim.tokens, self._taken_at, permits.clock.now())
+            if billed is not None:
+                permits.usual.learn(claim.call, billed)
+        if permits.waiting:
+            permits.released(self._target.provider)
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """What the head of the reply said of the target's limits."""
+        permits, room = self._permits, self._room
+        now = permits.clock.now()
+        for each in said(headers):
+            reset_s = None
+            if each.reset and room.wants_reset(each.kind, each.remaining, each.limit):
+                reset_s = wait_s(each.reset, permits.clock.wall())
+            if each.kind == "requests":
+                since = room.asked_requests - self._asked_requests
+            else:
+                since = room.asked_tokens - self._asked_tokens
+            room.told(Told(each.kind, each.remaining, each.limit, reset_s), now, asked_since=since)
+        permits.learned(room, self._target.provider)
+
+    def refused(self, alone_s: float) -> None:
+        """The upstream answered 429: nothing is asked of it for so long."""
+        self._room.refused(alone_s, self._permits.clock.now())
+        self._permits.learned(self._room, self._target.provider)
+
+
+class Waiter(Ticket):
+    """`turn` gets the permit that was taken for it, or is cancelled with its call."""
+
+    __slots__ = ("turn",)
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(claim)
+        self.turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+
+    @property
+    def permit(self) -> Permit | None:
+        return self.turn.result() if self.turn.done() and not self.turn.cancelled() else None
+
+
+class Queue:
+    """Those that wait for one target, and the timer that looks at them again. There is one while somebody waits."""
+
+    __slots__ = ("line", "room", "target", "timer")
+
+    def __init__(self, target: Target, room: TargetLimits, line: Line[Waiter]) -> None:
+        self.target = target
+        self.room = room
+        self.line = line
+        self.timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"Queue({self.target.id}, {self.line}, {self.room})"
+
+
+class Permits:
+    def __init__(
+        self,
+        rules: TargetRules,
+        clock: Clock,
+        *,
+        usual: UsualOutput,
+        on_refused: OnRefused,
+        queueing: Queueing | None = None,
+        new_line: Callable[[], Line[Waiter]] = Fifo,
+        share: float = 1.0,
+    ) -> None:
+        """`share`: this process's part of every limit, where several serve."""
+        self.clock = clock
+        self.usual = usual
+        self.on_refused = on_refused
+        self.waiting = 0  # calls
+        self.turned_away = 0  # because too many waited
+        self._quiet = not rules.any  # nothing is known to limit any target
+        self._rooms = Rooms(rules, share=share)
+        self._queueing = queueing or Queueing()
+        self._new_line = new_line
+        self._queues: dict[str, dict[str, Queue]] = {}  # by provider and target: what one gives back, others may take
+
+    def __repr__(self) -> str:
+        return f"Permits({self._rooms}, {self.waiting} waiting)"
+
+    @property
+    def held(self) -> int:
+        return self._rooms.running
+
+    def claim(self, call: Call) -> Claim:
+        return Claim(call) if self._quiet else Claim(call, self.usual.tokens(call))
+
+    def prefer(self, targets: tuple[Target, ...], tried: tuple[Target, ...], claim: Claim) -> tuple[Target, ...]:
+        """Those that have room now and were not tried; else those that have room; else the one that will have it
+        first."""
+        if self._quiet or len(targets) == 1:
+            return targets
+        now = self.clock.now()
+        ready = tuple([target for target in targets if self._has_room(target, claim, now)])
+        if not ready:
+            return (min(targets, key=lambda target: self._rooms.of(target, now).wait_s(claim.tokens, now)),)
+        return tuple([target for target in ready if target not in tried]) or ready
+
+    def at_once(self, target: Target, claim: Claim) -> Permit | None:
+        """Without waiting, where nobody else waits. The caller owns the permit and releases it."""
+        now = self.clock.now()
+        if not self._quiet and not self._has_room(target, claim, now):
+            return None
+        return Permit(self, self._rooms.of(target, now), target, claim=claim, now=now)
+
+    async def acquire(self, target: Target, claim: Claim) -> Permit | ProxyError:
+        """Waits in line for as long as may be. The error says when there will be room."""
+        permit = self.at_once(target, claim)
+        return await self._in_line(target, claim) if permit is None else permit
+
+    def ratio(self, target: str, kind: ToldKind) -> float:
+        """What is left of the target's tightest limit, for the metrics; it may be asked from any thread."""
+        return self._rooms.ratio(target, kind, self.clock.now())
+
+    def replace(self, rules: TargetRules, queueing: Queueing) -> None:
+        """Other limits, from now on; what was taken stays taken."""
+        self._queueing = queueing
+        self._quiet = self._quiet and not rules.any
+        self._rooms.replace(rules, self.clock.now())
+        for provider in tuple(self._queues):
+            self.released(provider)
+
+    # --- what permits tell ---------------------------------------------------------------------------------------
+
+    def released(self, provider: str) -> None:
+        queues = self._queues.get(provider)
+        if queues:
+            first = next(iter(queues))
+            queues[first] = queues.pop(first)  # none of them is always the first
+            for queue in tuple(queues.values()):
+                self._serve(queue)
+
+    def learned(self, room: TargetLimits, provider: str) -> None:
+        self._quiet = self._quiet and not room.limited
+        if self.waiting:
+            self.released(provider)
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    def _has_room(self, target: Target, claim: Claim, now: float) -> bool:
+        if self.waiting and target.id in self._queues.get(target.provider, {}):
+            return False
+        return self._rooms.of(target, now).fits(claim.tokens, now)
+
+    async def _in_line(self, target: Target, claim: Claim) -> Permit | ProxyError:
+        now, queueing = self.clock.now(), self._queueing
+        room = self._rooms.of(target, now)
+        patience = min(queueing.wait_s, claim.call.deadline - now)
+        crowded = self.waiting >= queueing.calls_max
+        self.turned_away += crowded
+        if crowded or patience <= 0.0 or room.wait_s(claim.tokens, now) > patience:
+            return self._refusal(room, claim)
+        waiter = Waiter(claim)
+        queue = self._queued(target, room, waiter)
+        try:
+            async with asyncio.timeout(patience):
+                return await waiter.turn
+        except TimeoutError:
+            return waiter.permit or self._refusal(room, claim)
+        except asyncio.CancelledError:
+            if waiter.permit is not None:
+                waiter.permit.release(None)  # its turn had come just then
+            raise
+        finally:
+            self.waiting -= 1
+            if waiter.permit is None:
+                queue.line.remove(waiter)
+                self._serve(queue)
+
+    def _queued(self, target: Target, room: TargetLimits, waiter: Waiter) -> Queue:
+        queues = self._queues.setdefault(target.provider, {})
+        queue = queues.get(target.id)
+        if queue is None:
+            queue = queues[target.id] = Queue(target, room, self._new_line())
+        self.waiting += 1
+        queue.line.add(waiter)
+        self._serve(queue)
+        return queue
+
+    def _serve(self, queue: Queue) -> None:
+        """Lets go whoever fits by now; bounded by the length of the line."""
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        line, room = queue.line, queue.room
+        while len(line):
+            waiter, now = line.first(), self.clock.now()
+            if waiter.turn.done() or room.full:  # its call was cancelled and takes it out; or a permit must come back
+                return
+            wait = room.wait_s(waiter.claim.tokens, now)
+            if wait > 0.0:
+                queue.timer = asyncio.get_running_loop().call_later(max(wait, GLANCE_S), self._serve, queue)
+                return
+            line.remove(waiter)
+            waiter.turn.set_result(Permit(self, room, queue.target, claim=waiter.claim, now=now))
+        self._forget(queue)
+
+    def _forget(self, queue: Queue) -> None:
+        queues = self._queues.get(queue.target.provider)
+        if queues is not None:
+            queues.pop(queue.target.id, None)
+            if not queues:
+                del self._queues[queue.target.provider]
+
+    def _refusal(self, room: TargetLimits, claim: Claim) -> ProxyError:
+        found = room.shortages(claim.tokens, self.clock.now())
+        if not found:  # there is room, and others that came before wait for it
+            found = (Shortage(room.own.name, "concurrency", 0, 0, 1, 1.0),)
+        self.on_refused(claim.call.identity.agent, found[0].kind)
+        return rate_limited(found)

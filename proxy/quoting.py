@@ -1,0 +1,197 @@
+"""What a call would do and cost, were it sent now: the plan, each target's hold and likely cost, and who would refuse.
+
+It goes the way of a call up to the hold, and takes nothing: no limit is debited, nothing is sent, no run is begun. Not
+asked are what lasts for moments only: rates, places at targets, calls in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
+
+from policies import budget, gates
+from policies.budget import Allowance, allowance
+from policies.estimate import Experience, Sample
+from policies.run_refusal import run_stopped
+from policies.runs import Stop
+from pricing.book import cost_usd_nanos
+from pricing.tokens import input_estimate
+from proxy.budgets import Budgets
+from proxy.clock import Clock
+from proxy.dialects.base import Dialect
+from proxy.errors import ProxyError
+from proxy.runs import Runs
+from proxy.snapshot import Snapshot
+from proxy.state.export import Seen
+from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote
+from proxy.types import Call, Identity, KeyRecord, Plan, Target, Usage
+
+ANCESTORS_MAX: Final = 8
+UNATTRIBUTED: Final = "unattributed"
+OPEN_KEY: Final = "open"
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Answers = Callable[[str, str], Awaitable[list[Seen]]]  # of an agent, to what it calls a model
+
+
+class QuoteRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /quote: a request as it would be sent, and by whom."""
+
+    body: Raw
+    endpoint: Literal["chat", "completions", "embeddings", "responses", "moderations", "rerank"] = "chat"
+    agent: Name | None = None
+    team: Name | None = None
+    key_id: Name | None = None
+    run: Name | None = None
+
+
+class Present(Struct, frozen=True):
+    """What a quote goes by."""
+
+    snapshot: Callable[[], Snapshot]
+    key: Callable[[str], KeyRecord | None]  # a stored key by its id
+    budgets: Budgets
+    runs: Runs
+    clock: Clock
+    dialect: Dialect
+    answers: Answers
+
+
+class Quoter:
+    def __init__(self, present: Present) -> None:
+        self._present = present
+
+    def __repr__(self) -> str:
+        return f"Quoter({self._present.budgets!r})"
+
+    async def quote(self, asked: QuoteRequest) -> Quote:
+        """Raises ProxyError for a request that cannot be read, or a key that is not known."""
+        present, call = self._present, self._call(asked)
+        usual = _experience(call, await present.answers(call.identity.agent, call.model))
+        path = budget.path(call, self._runs(call.identity.run))
+        plan = self._plan(call, path, usual)
+        made = plan if isinstance(plan, Plan) else None
+        targets = [self._target(call, target, made, path=path, usual=usual) for target in made.steps[0]] if made else []
+        return Quote(
+            model=call.model,
+            agent=call.identity.agent,
+            accounts=path,
+            input_tokens_estimate=call.input_tokens_estimate,
+            choices=call.head.choices,
+            admitted=any(target.refused is None for target in targets),
+            refused=_refused(plan) if isinstance(plan, ProxyError) else None,
+            plan=made.reason if made else None,
+            degraded=made.degraded if made else (),
+            targets=targets,
+        )
+
+    def _call(self, asked: QuoteRequest) -> Call:
+        present, raw = self._present, bytes(asked.body)
+        head = present.dialect.read(asked.endpoint, raw, "application/json")
+        who, snapshot = self._identity(asked), present.snapshot()
+        route = snapshot.planner.routes.find(head.model)
+        id, now = present.clock.id(), present.clock.now()
+        return Call(
+            id=id,
+            endpoint=asked.endpoint,
+            dialect="openai",
+            route="" if route is None else route.name,
+            head=head,
+            raw=raw,
+            identity=who,
+            arrived_at=now,
+            arrived_wall=present.clock.wall(),
+            deadline=now + snapshot.rules(who.agent).deadline_s,
+            input_tokens_estimate=input_estimate(raw),
+            trace_id=id,
+        )
+
+    def _identity(self, asked: QuoteRequest) -> Identity:
+        """What a key says of its agent and team goes before what is asked for, as with a call."""
+        key = KeyRecord(OPEN_KEY) if asked.key_id is None else self._present.key(asked.key_id)
+        if key is None:
+            raise ProxyError("invalid_request", "no key of this id is stored and live", status=404, param="key_id")
+        agent = key.agent or asked.agent or UNATTRIBUTED
+        return Identity(key.id, agent, team=key.team or asked.team, run=asked.run, models=key.models)
+
+    def _runs(self, run: str | None) -> tuple[str, ...]:
+        """Of the run and of all above it, the topmost first."""
+        accounts: list[str] = []
+        while run is not None and len(accounts) < ANCESTORS_MAX:
+            accounts.append(f"run:{run}")
+            run = self._present.runs.state(run).parent
+        return tuple(reversed(accounts))
+
+    def _plan(self, call: Call, path: tuple[str, ...], usual: Experience) -> Plan | ProxyError:
+        """In the order of the pipeline."""
+        snapshot, run = self._present.snapshot(), call.identity.run
+        rules = snapshot.rules(call.identity.agent)
+        refusal = self._stopped(run) if run is not None else None
+        if refusal is None and call.route:
+            refusal = gates.allowed(call, rules.models)
+        pressure = self._present.budgets.pressure(path)
+        return refusal or snapshot.planner.plan(call, pressure, ladder=rules.on_budget, usual=partial(_usual, usual))
+
+    def _stopped(self, run: str) -> ProxyError | None:
+        state = self._present.runs.state(run)
+        if state.state == "killed" or state.state == "paused":
+            return run_stopped(Stop(state.stopped_by or run, state.state))
+        return None
+
+    def _target(
+        self, call: Call, target: Target, plan: Plan | None, *, path: tuple[str, ...], usual: Experience
+    ) -> TargetQuote:
+        budgets = self._present.budgets
+        likely = usual.expected(call, target)
+        most = plan.output_tokens_max if plan else None
+        held = allowance(call, target, likely, budgets.left(path), output_max=most)
+        expected = None
+        if likely.q50 is not None and likely.q95 is not None:
+            expected = _expected(call, target, held, usual=(likely.input_tokens, likely.q50, likely.q95))
+        refusal = budgets.refusal(path, held.amounts)
+        return TargetQuote(
+            target=target.id,
+            output_tokens_max=held.output_limit,
+            clamped=held.clamped,
+            hold_usd_nanos=held.amounts.usd_nanos,
+            price_id=target.price.id if target.price else None,
+            price=target.price,
+            expected=expected,
+            refused=None if refusal is None else _refused(refusal),
+        )
+
+
+def _experience(call: Call, seen: list[Seen]) -> Experience:
+    """What a process that has served these calls would have learnt."""
+    learnt = Experience()
+    for each in seen:
+        before = replace(call, input_tokens_estimate=each.input_tokens_estimate)
+        target = Target(id=each.target, provider="", model="", price=None)  # goes by its id alone
+        learnt.ended(before, target, Sample(each.usage, whole=True))
+    return learnt
+
+
+def _usual(learnt: Experience, call: Call, target: Target) -> int | None:
+    return learnt.expected(call, target).q50
+
+
+def _expected(call: Call, target: Target, held: Allowance, *, usual: tuple[int, int, int]) -> Expected:
+    input_tokens, *quantiles = usual
+    q50, q95 = (min(tokens, held.output_limit) for tokens in quantiles)
+    costs = [_cost(target, input_tokens, tokens * call.head.choices) for tokens in (q50, q95)]
+    return Expected(input_tokens, q50, q95, usd_nanos_q50=costs[0], usd_nanos_q95=costs[1])
+
+
+def _cost(target: Target, input_tokens: int, output_tokens: int) -> int | None:
+    usage = Usage(input_uncached=input_tokens, output=output_tokens)
+    return None if target.price is None else cost_usd_nanos(usage, target.price)
+
+
+def _refused(error: ProxyError) -> Refused:
+    limits = error.details.get("limits", ())
+    shown = tuple(limits) if isinstance(limits, list) else ()
+    return Refused(error.code, error.status, error.message, error.retry_after_s, shown)

@@ -1,0 +1,127 @@
+"""What supervisor and worker say to each other. Each direction is one closed union, in the order it was sent.
+
+A message is a msgpack array that begins with its tag. The channel itself is the fence: it belongs to one process of one
+slot, what a dead process wrote is read to its end before its successor's first word, and nobody else can write to it.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from policies.leases import Returned, Terms, Used, Wanted
+from proxy.leases import Asking, Granted, Refused, Withdrawn
+from proxy.runs import Applied, RunCommand
+from proxy.state.ledger_rows import Entry
+from proxy.telemetry.merging import Change
+
+# --- from a worker
+
+
+class Ready(Struct, frozen=True, array_like=True, tag="ready"):
+    """It accepts connections."""
+
+
+class Failed(Struct, frozen=True, array_like=True, tag="failed"):
+    """It cannot serve this configuration."""
+
+    why: str
+
+
+class GaveBack(Struct, frozen=True, array_like=True, tag="return"):
+    returned: tuple[Returned, ...]
+
+
+class Renewing(Struct, frozen=True, array_like=True, tag="renew"):
+    wanted: tuple[Wanted, ...]
+
+
+class Settled(Struct, frozen=True, array_like=True, tag="settled"):
+    """One call, ended: its rows, and what it used of which leases. It is in the slot's journal first."""
+
+    seq: int
+    entry: Entry
+    used: tuple[Used, ...]
+
+
+class Beat(Struct, frozen=True, array_like=True, tag="beat"):
+    """Each second, and at the end. `sent_at` is by the worker's clock; the metrics are what has changed since."""
+
+    sent_at: float
+    in_flight: int
+    drift_usd_nanos: int  # spend by its metrics less the cost of the calls it has handed over
+    metrics: tuple[Change, ...]
+
+
+class Prepared(Struct, frozen=True, array_like=True, tag="prepared"):
+    """The next configuration stands ready; or why it cannot."""
+
+    version: str
+    why: str | None = None
+
+
+class Done(Struct, frozen=True, array_like=True, tag="done"):
+    """What a command on a run has done here."""
+
+    number: int
+    applied: Applied
+
+
+class Drained(Struct, frozen=True, array_like=True, tag="drained"):
+    """No call runs any more, and all that ended was sent."""
+
+
+# --- from the supervisor
+
+
+class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
+    """The first word."""
+
+    config: bytes  # as `config.carried` made it
+    journal: str  # path
+    terminal: bool  # the form of the log
+    commands: tuple[RunCommand, ...] = ()  # on runs, that still hold
+
+
+class Renewed(Struct, frozen=True, array_like=True, tag="renewed"):
+    lent: tuple[Terms, ...]
+
+
+class Recalled(Struct, frozen=True, array_like=True, tag="recall"):
+    numbers: tuple[int, ...]
+
+
+class Acknowledged(Struct, frozen=True, array_like=True, tag="ack"):
+    """All settlements up to this one are in the ledger."""
+
+    seq: int
+
+
+class Heard(Struct, frozen=True, array_like=True, tag="heard"):
+    """The answer to a beat, with its own `sent_at`."""
+
+    sent_at: float
+    accepting: bool  # the ledger takes new calls
+
+
+class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
+    version: str
+    config: bytes  # as `config.carried` made it
+
+
+class Swap(Struct, frozen=True, array_like=True, tag="swap"):
+    """All are ready: this configuration is in force from here on."""
+
+    version: str
+
+
+class Command(Struct, frozen=True, array_like=True, tag="command"):
+    number: int
+    command: RunCommand
+
+
+class Stop(Struct, frozen=True, array_like=True, tag="stop"):
+    """Accept nothing more, let what runs end, and exit."""
+
+
+Upward = Ready | Failed | Asking | Withdrawn | GaveBack | Renewing | Settled | Beat | Prepared | Done | Drained
+Downward = Welcome | Granted | Refused | Renewed | Recalled | Acknowledged | Heard | Prepare | Swap | Command | Stop

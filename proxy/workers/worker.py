@@ -1,0 +1,307 @@
+"""One process that serves calls: it has connections, upstreams and leases, and owns nothing that must outlive it.
+
+Its first word from the supervisor says what to serve; the end of the channel says that the supervisor is gone. Then,
+as after `Stop`, nothing new is accepted, what runs may end, and everything that ended is in the slot's journal. Signals
+are the supervisor's: a terminal or a service manager sends them to the whole group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+from msgspec import Raw, msgpack
+
+from policies.leases import Hold, Leases, Wanted
+from proxy.assemble import Assembled
+from proxy.assembly import Assembly
+from proxy.clock import SystemClock
+from proxy.config.carried import carried
+from proxy.config.load import Config, ConfigError
+from proxy.data_plane import DataPlane, Surroundings
+from proxy.errors import ProxyError
+from proxy.instruments import learn_names, metrics_of
+from proxy.leases import Asking, Granted, LeasedStore, Refused, Withdrawn
+from proxy.runs import RunCommand, Runs
+from proxy.state.journal import Journal
+from proxy.state.keys import KeyStoreError
+from proxy.tasks import Tasks
+from proxy.telemetry.log import LibraryHandler, RequestLog
+from proxy.telemetry.merging import Sender
+from proxy.watching import watch_keys
+from proxy.workers.channel import Channel
+from proxy.workers.lines import WholeLines
+from proxy.workers.messages import (
+    Acknowledged,
+    Beat,
+    Command,
+    Done,
+    Downward,
+    Drained,
+    Failed,
+    GaveBack,
+    Heard,
+    Prepare,
+    Prepared,
+    Ready,
+    Recalled,
+    Renewed,
+    Renewing,
+    Stop,
+    Swap,
+    Welcome,
+)
+from proxy.workers.orphans import Lock
+from proxy.workers.settlements import Settlements
+
+LOOK_S: Final = 0.5
+BEAT_EACH: Final = 2  # looks
+LAST_WORDS_S: Final = 5.0  # for the supervisor to confirm what was settled last
+BROKEN: Final = (ConfigError, KeyStoreError, ValueError, OSError)
+
+
+class Worker:
+    """Made by the welcome. Also the store's `Owner`: it passes on what the leases have to say."""
+
+    def __init__(self, welcome: Welcome, channel: Channel[Downward], listening: socket.socket) -> None:
+        """Raises what `BROKEN` names."""
+        self._lock = Lock(Path(welcome.journal))
+        self._lock.acquire()
+        config, self.clock = carried(welcome.config), SystemClock()
+        self.channel = channel
+        self.ending = asyncio.Event()
+        self._next: tuple[Config, Assembled] | None = None
+        self._accepting = True
+        self._ready = False
+        self.assembly = Assembly(config, self.clock)
+        self.log = RequestLog(WholeLines(2), self.clock.wall, terminal=welcome.terminal)
+        logging.getLogger().addHandler(LibraryHandler(self.log))
+        self.tasks = Tasks(self._task_failed)
+        self.metrics = metrics_of(self.assembly)
+        self.metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
+        self._sender = Sender(self.metrics.table)
+        self.runs = Runs(self.clock)
+        self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self._note)
+        self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
+        self.plane = DataPlane(listening, self._surroundings())
+        self._commands = welcome.commands
+
+    def __repr__(self) -> str:
+        return f"Worker({self.plane!r}, {self.store!r}, {self.settlements!r})"
+
+    async def serve(self) -> None:
+        """Until it is told to stop, or is alone."""
+        for command in self._commands:
+            await self.runs.apply(command)
+        await self.plane.start()
+        self._ready = True
+        self.tasks.start("beat", self._beat())
+        self.tasks.start("keys", watch_keys(self._look_at_keys))
+        self.channel.send(Ready())
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        await self.ending.wait()
+        self._ready = False
+        await self.plane.stop()
+        self._tell(self.clock.now())
+        self.store.look(LOOK_S)
+        await self._confirmed()
+        self.channel.send(Drained())
+        self.channel.close()
+        await self.tasks.close()
+        await self.assembly.tools.transports.close()
+        self.log.close()
+
+    def orphaned(self) -> None:
+        self.store.close(ProxyError("shutting_down", "The gate is stopping."))
+        self.settlements.confirmed.set()  # nobody will say so any more
+        self.ending.set()
+
+    # --- the store's owner -------------------------------------------------------------------------------------------
+
+    def ask(self, asking: Asking) -> None:
+        self.channel.send(asking)
+
+    def withdraw(self, request: int) -> None:
+        self.channel.send(Withdrawn(request))
+
+    def give_back(self, leases: Leases) -> None:
+        self.channel.send(GaveBack(tuple(leases.returns)))
+        leases.returns.clear()
+
+    def renew(self, wanted: tuple[Wanted, ...]) -> None:
+        self.channel.send(Renewing(wanted))
+
+    # --- what the supervisor says ------------------------------------------------------------------------------------
+
+    def hear(self, message: Downward) -> None:
+        match message:
+            case Granted():
+                self.store.granted(message)
+            case Acknowledged():
+                self.settlements.acknowledged(message.seq)
+            case Renewed():
+                self.store.renewed(message.lent)
+            case Recalled():
+                self.store.recalled(message.numbers)
+            case Refused():
+                self.store.refused(message)
+            case Heard():
+                self._accepting = message.accepting
+                self.store.heard(message.sent_at)
+            case _:
+                self._obey(message)
+
+    def _obey(self, message: Downward) -> None:
+        match message:
+            case Prepare():
+                self._prepare(message)
+            case Swap():
+                self._swap(message.version)
+            case Command():
+                self.tasks.start("command", self._apply(message.number, message.command))
+            case Stop():
+                self.ending.set()
+
+    def _prepare(self, message: Prepare) -> None:
+        self._next, why = None, None
+        try:
+            config = carried(message.config)
+            self._next = config, self.assembly.made(config)
+        except BROKEN as error:
+            why = str(error)
+        self.channel.send(Prepared(message.version, why))
+
+    def _swap(self, version: str) -> None:
+        if self._next is None or self._next[0].version != version:
+            return  # it was made with that configuration, after the others had prepared it
+        config, assembled = self._next
+        self._next = None
+        self.assembly.use(config, assembled)
+        learn_names(self.metrics, self.assembly, self.assembly.config, self.assembly.present)
+        self.store.replace(assembled.rulebook)
+
+    def _look_at_keys(self) -> None:
+        try:
+            if self.assembly.keys.reload_if_changed():
+                learn_names(self.metrics, self.assembly, self.assembly.config, self.assembly.present)
+                self.store.replace(self.assembly.present.rulebook)
+        except KeyStoreError as error:
+            self.log.event("keys", "error", {"why": str(error)})
+
+    async def _apply(self, number: int, command: RunCommand) -> None:
+        self.channel.send(Done(number, await self.runs.apply(command)))
+
+    # --- what is told without being asked ----------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Until it is cancelled."""
+        self._tell(self.clock.now())
+        looks, last = 0, self.clock.now()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            looks, now = looks + 1, self.clock.now()
+            self.store.look(now - last)
+            last = now
+            if looks % BEAT_EACH == 0:
+                self._tell(now)
+                await self._sync()
+
+    def _tell(self, now: float) -> None:
+        drift = self.metrics.spent_usd_nanos - self.settlements.cost_usd_nanos
+        self.channel.send(Beat(now, self.plane.in_flight, drift, self._sender.changes()))
+
+    async def _sync(self) -> None:
+        """So that a power loss costs a second at most, and a journal that was rotated lets go of its old file."""
+        if self.settlements.journal.unsynced:
+            await asyncio.get_running_loop().run_in_executor(None, self.settlements.journal.sync)
+
+    async def _confirmed(self) -> None:
+        """What is not confirmed stands in the journal, whoever reads it then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S if self.channel.open else 0):
+                await self.settlements.confirmed.wait()
+
+    # --- construction ------------------------------------------------------------------------------------------------
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            assembly=self.assembly,
+            log=self.log,
+            metrics=self.metrics,
+            tasks=self.tasks,
+            store=self.store,
+            runs=self.runs,
+            ledger=self.settlements,
+            accepting=lambda: self._accepting and self.settlements.accepting,
+            ready=lambda: self._ready and self.channel.open,
+        )
+
+    def _note(self, hold: Hold) -> bool:
+        return self.settlements.note(hold)
+
+    def _send_raw(self, data: Raw) -> None:
+        self.channel.send(data)
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        self.log.event("task failed", "error", {"task": name, "error": type(error).__name__})
+
+
+class Process:
+    """The worker's whole life: connected, welcomed, serving, gone."""
+
+    def __init__(self) -> None:
+        self._welcome: asyncio.Future[Welcome | None] = asyncio.get_running_loop().create_future()
+        self._worker: Worker | None = None
+        self._alone = False
+
+    def __repr__(self) -> str:
+        return f"Process({self._worker!r})"
+
+    async def run(self, channel_socket: socket.socket, listening: socket.socket) -> None:
+        channel = Channel(msgpack.Decoder(list[Downward]), self._hear, self._lost)
+        await channel.connect(channel_socket)
+        welcome = await self._welcome
+        if welcome is None or self._alone:
+            return
+        try:
+            self._worker = Worker(welcome, channel, listening)
+        except (*BROKEN, msgspec.DecodeError) as error:
+            channel.send(Failed(str(error)))
+            channel.close()
+            return
+        await self._worker.serve()
+
+    def _hear(self, message: Downward) -> None:
+        if self._worker is not None:
+            self._worker.hear(message)
+        elif isinstance(message, Welcome):
+            self._welcome.set_result(message)
+
+    def _lost(self) -> None:
+        self._alone = True
+        if self._worker is not None:
+            self._worker.orphaned()
+        elif not self._welcome.done():
+            self._welcome.set_result(None)
+
+
+def main(channel_fd: int, listening_fd: int) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    channel, listening = socket.socket(fileno=channel_fd), socket.socket(fileno=listening_fd)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(channel, listening))
+
+
+async def _run(channel: socket.socket, listening: socket.socket) -> None:
+    await Process().run(channel, listening)

@@ -1,0 +1,48 @@
+"""The operator's desk over a real ledger, for tests: what the composition root connects, without a gate around it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from policies.limits import Rulebook
+from proxy.clock import SystemClock
+from proxy.correcting import LedgerTools
+from proxy.errors import ProxyError
+from proxy.governing import Governor, recall
+from proxy.quoting import QuoteRequest
+from proxy.run_views import RunViews
+from proxy.runs import Runs
+from proxy.secret import Secret
+from proxy.state.ledger import Ledger
+from proxy.state.quote_report import Quote
+from proxy.state.run_queries import RunReports
+from proxy.surfaces.admin_guard import Audit, Guard, Rules
+from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
+from proxy.surfaces.admin_runs import RunRoutes, RunServices
+from tests.money import WIDE, WatchedBudgets
+
+
+class Desk:
+    def __init__(self, ledger: Ledger, rules: Rulebook = WIDE) -> None:
+        self.clock = SystemClock(seed=1)
+        self.ledger = ledger
+        self.runs = Runs(self.clock)
+        self.budgets = WatchedBudgets(self.clock, rules)
+        self.views = RunViews(RunReports(ledger), self.budgets, self.runs.look)
+        self.governor = Governor(self.runs, self.budgets, ledger, self.views.seen, apply=self.runs.apply)
+        self.governor.restore(ledger.read_now(lambda connection: recall(connection, self.clock.wall())))
+        self.services = RunServices(self.views, self.governor, self.clock.wall, self.clock.id)
+        self.ledger_services = LedgerServices(LedgerTools(ledger, self.budgets), _no_quotes, self.clock.wall)
+        self.audit: list[Audit] = []
+
+    def app(self, token: str | None = None) -> web.Application:
+        """An admin listener that knows of nothing else."""
+        rules = Rules(self.audit.append, Secret(token) if token else None, frozenset(), ())
+        app = web.Application(middlewares=[Guard(rules).serve])
+        app.add_routes(RunRoutes(self.services).routes())
+        app.add_routes(LedgerRoutes(self.ledger_services).routes())
+        return app
+
+
+async def _no_quotes(asked: QuoteRequest) -> Quote:
+    raise ProxyError("internal", "this desk has no models")

@@ -1,0 +1,286 @@
+"""Permits: never more than there is room for, nobody waits for nothing, and every one comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from policies.provider_limits import TargetRules
+from policies.rate_limit import Rates
+from proxy.clock import SystemClock, loop_time
+from proxy.errors import ProxyError
+from proxy.execution.line import Claim, Queueing
+from proxy.execution.permits import Permit, Permits, Waiter
+from proxy.tasks import Tasks
+from proxy.types import Usage
+from tests.build import call, target
+from tests.rates import permits as new_permits
+
+A, B = target("p/a"), target("p/b")
+
+
+def claim(tokens: int = 0, deadline: float = 10_000.0) -> Claim:
+    return Claim(call(deadline=deadline), tokens)
+
+
+def made(own: Rates | None = None, provider: Rates | None = None, queueing: Queueing | None = None) -> Permits:
+    targets = {} if own is None else {"p/a": own}
+    providers = {} if provider is None else {"p": provider}
+    clock = SystemClock(seed=1, now=loop_time)
+    return new_permits(clock, TargetRules(targets, providers), queueing or Queueing(wait_s=100))
+
+
+def got(permit: Permit | ProxyError | None) -> Permit:
+    assert isinstance(permit, Permit)
+    return permit
+
+
+async def test_nothing_is_counted_where_nothing_is_limited() -> None:
+    permits = made()
+    assert permits.claim(call()).tokens == 0
+    for _ in range(1_000):
+        got(permits.at_once(A, permits.claim(call())))
+    assert permits.prefer((A, B), (), claim()) == (A, B)
+    assert permits.held == 1_000
+
+
+async def test_a_permit_comes_back_once() -> None:
+    permits = made(Rates(concurrency=1))
+    permit = got(permits.at_once(A, claim()))
+    assert permits.at_once(A, claim()) is None
+    permit.release(None)
+    permit.release(None)
+    assert permits.held == 0
+    got(permits.at_once(A, claim()))
+    assert permits.at_once(A, claim()) is None
+    assert "held=False" in repr(permit)
+
+
+async def test_those_that_wait_go_in_order_and_newcomers_stand_behind_them() -> None:
+    permits, order = made(Rates(concurrency=1)), list[int]()
+
+    async def ask(number: int) -> None:
+        permit = got(await permits.acquire(A, claim()))
+        order.append(number)
+        await asyncio.sleep(1)
+        permit.release(None)
+
+    tasks = Tasks(lambda name, error: pytest.fail(f"{name}: {error}"))
+    for number in range(5):
+        tasks.start(f"{number}", ask(number))
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.5)
+    assert permits.waiting == 4
+    await asyncio.sleep(10)
+    assert order == [0, 1, 2, 3, 4]
+    assert (permits.held, permits.waiting) == (0, 0)
+
+
+async def test_a_rate_lets_calls_go_at_its_pace() -> None:
+    permits, began = made(Rates(rpm=60)), loop_time()
+    for _ in range(60):
+        got(permits.at_once(A, claim())).release(None)
+    gone = list[float]()
+
+    async def ask() -> None:
+        got(await permits.acquire(A, claim())).release(None)
+        gone.append(round(loop_time() - began, 2))
+
+    await asyncio.gather(*[ask() for _ in range(5)])
+    assert gone == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+async def test_a_permit_of_one_target_makes_room_at_another_of_the_same_provider() -> None:
+    permits = made(provider=Rates(concurrency=1))
+    first = got(permits.at_once(A, claim()))
+
+    async def ask() -> float:
+        got(await permits.acquire(B, claim())).release(None)
+        return loop_time()
+
+    waiting = asyncio.gather(ask())
+    await asyncio.sleep(3)
+    freed_at = loop_time()
+    first.release(None)
+    assert await waiting == [freed_at]
+
+
+@pytest.mark.parametrize(
+    ("queueing", "deadline_in", "waits"),
+    [(Queueing(wait_s=5), 100, 5), (Queueing(wait_s=50), 3, 3), (Queueing(wait_s=0), 100, 0), (Queueing(), -1, 0)],
+)
+async def test_waiting_ends_with_the_queue_or_the_deadline(
+    queueing: Queueing, deadline_in: float, waits: float
+) -> None:
+    permits, began = made(Rates(concurrency=1), queueing=queueing), loop_time()
+    permit = got(permits.at_once(A, claim()))
+    error = await permits.acquire(A, claim(deadline=began + deadline_in))
+    assert isinstance(error, ProxyError)
+    assert (error.code, error.retry_after_s, loop_time() - began) == ("rate_limit_exceeded", 1.0, waits)
+    permit.release(None)
+    assert (permits.held, permits.waiting) == (0, 0)
+    got(permits.at_once(A, claim()))
+
+
+async def test_a_wait_that_is_known_to_be_too_long_is_not_begun() -> None:
+    permits, began = made(Rates(rpm=1), queueing=Queueing(wait_s=59)), loop_time()
+    got(permits.at_once(A, claim())).release(None)
+    error = await permits.acquire(A, claim())
+    assert isinstance(error, ProxyError)
+    assert (error.retry_after_s, loop_time()) == (60.0, began)
+
+
+async def test_too_many_may_not_wait() -> None:
+    permits = made(Rates(concurrency=1), queueing=Queueing(wait_s=5, calls_max=1))
+    got(permits.at_once(A, claim()))
+    answers = await asyncio.gather(*[permits.acquire(A, claim()) for _ in range(3)])
+    assert all(isinstance(answer, ProxyError) for answer in answers)
+    assert permits.turned_away == 2
+
+
+async def test_a_target_with_room_is_preferred_to_one_without() -> None:
+    permits = made(Rates(rpm=1))
+    got(permits.at_once(A, claim())).release(None)
+    assert permits.prefer((A, B), (), claim()) == (B,)
+    assert permits.prefer((A, B), (B,), claim()) == (B,), "a target that was tried is better than one without room"
+    got(permits.at_once(B, claim())).refused(600.0)
+    assert permits.prefer((A, B), (), claim()) == (A,), "the one that will have room first"
+
+
+async def test_a_refusal_of_the_upstream_is_learned_and_ends() -> None:
+    permits = made()
+    permit = got(permits.at_once(A, claim()))
+    permit.refused(7.0)
+    permit.release(None)
+    assert permits.ratio("p/a", "requests") == 0.0
+    began = loop_time()
+    got(await permits.acquire(A, claim())).release(None)
+    assert loop_time() - began == pytest.approx(7.0)
+    await asyncio.sleep(20)
+    assert permits.ratio("p/a", "requests") == 1.0
+
+
+async def test_a_reply_that_leaves_more_room_wakes_those_that_wait() -> None:
+    permits = made()
+    first, second = got(permits.at_once(A, claim())), got(permits.at_once(A, claim()))
+    none_left = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-limit-requests": "60"}
+    first.learn({**none_left, "x-ratelimit-reset-requests": "60s"})
+
+    async def ask() -> float:
+        await permits.acquire(A, claim())
+        return loop_time()
+
+    waiting = asyncio.gather(ask())
+    await asyncio.sleep(0.2)
+    told_at = loop_time()
+    second.learn({"x-ratelimit-remaining-requests": "30", "x-ratelimit-limit-requests": "60"})
+    assert await waiting == [told_at]
+
+
+async def test_tokens_are_corrected_by_what_was_billed() -> None:
+    permits = made(Rates(tpm=1_000))
+    asked = permits.claim(call())
+    assert asked.tokens > 1_000, "nothing is known of such answers yet"
+    got(permits.at_once(A, asked)).release(Usage(input_uncached=100, output=100))
+    assert permits.ratio("p/a", "tokens") == pytest.approx(0.8)
+    assert permits.claim(call()).tokens == 201, "and now it is"
+
+
+async def test_new_rules_let_those_go_that_fit_by_now() -> None:
+    permits = made(Rates(concurrency=1))
+    got(permits.at_once(A, claim()))
+    waiting = asyncio.gather(*[permits.acquire(A, claim()) for _ in range(2)])
+    await asyncio.sleep(1)
+    permits.replace(TargetRules({"p/a": Rates(concurrency=2)}), Queueing())
+    await asyncio.sleep(0)
+    assert (permits.held, permits.waiting) == (2, 1)
+    permits.replace(TargetRules(), Queueing())
+    for permit in await waiting:
+        got(permit).release(None)
+
+
+async def test_a_call_that_is_cancelled_as_its_turn_comes_gives_its_permit_to_the_next() -> None:
+    permits = made(Rates(concurrency=1))
+    first, served = got(permits.at_once(A, claim())), list[str]()
+
+    async def ask(name: str) -> None:
+        got(await permits.acquire(A, claim())).release(None)
+        served.append(name)
+
+    tasks = Tasks(lambda name, error: pytest.fail(f"{name}: {error}"))
+    unlucky, lucky = (tasks.start(name, ask(name)) for name in ("unlucky", "lucky"))
+    await asyncio.sleep(0)
+    first.release(None)  # the turn of the unlucky one
+    unlucky.cancel()
+    await asyncio.wait([unlucky, lucky])
+    assert (served, permits.held, permits.waiting) == (["lucky"], 0, 0)
+
+
+class Youngest:
+    """Another order: the last that came is the first that goes."""
+
+    def __init__(self) -> None:
+        self._waiters: list[Waiter] = []
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def add(self, ticket: Waiter) -> None:
+        self._waiters.append(ticket)
+
+    def first(self) -> Waiter:
+        return self._waiters[-1]
+
+    def remove(self, ticket: Waiter) -> None:
+        self._waiters.remove(ticket)
+
+
+async def test_the_order_of_a_line_can_be_another() -> None:
+    permits = made(Rates(concurrency=1))
+    permits._new_line = Youngest
+    first, order = got(permits.at_once(A, claim())), list[int]()
+
+    async def ask(number: int) -> None:
+        got(await permits.acquire(A, claim())).release(None)
+        order.append(number)
+
+    waiting = asyncio.gather(*[ask(number) for number in range(3)])
+    await asyncio.sleep(0)
+    first.release(None)
+    await waiting
+    assert order == [2, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> None:
+    rng = Random(seed)
+    permits = made(Rates(rpm=600, concurrency=2), Rates(concurrency=3), Queueing(wait_s=30, calls_max=20))
+    running = 0
+
+    async def ask(number: int) -> None:
+        nonlocal running
+        await asyncio.sleep(rng.random() * 5)
+        permit = await permits.acquire(rng.choice((A, B)), claim(rng.randint(0, 5)))
+        if isinstance(permit, ProxyError):
+            return
+        try:
+            running += 1
+            assert running <= 3
+            await asyncio.sleep(rng.random() * rng.choice((0, 1)))
+            if rng.random() < 0.1:
+                permit.refused(rng.random())
+        finally:
+            running -= 1
+            permit.release(None)
+
+    tasks = Tasks(lambda name, error: pytest.fail(f"{name}: {error!r}"))
+    started = [tasks.start(f"{number}", ask(number)) for number in range(60)]
+    for _ in range(30):
+        await asyncio.sleep(rng.random() / 3)
+        rng.choice(started).cancel()
+    await asyncio.wait(started)
+    assert (permits.held, permits.waiting, permits._queues) == (0, 0, {})
+    await asyncio.sleep(1)  # the last refusal is over
+    got(permits.at_once(A, claim()))

@@ -1,0 +1,108 @@
+"""The runs of one process: who is in flight, what is restored, and that answers of several processes add up."""
+
+from __future__ import annotations
+
+from policies.run_refusal import RETRY_PAUSED_S
+from policies.runs import NO_LIMITS, RunLimits
+from proxy.errors import ProxyError
+from proxy.execution.purse import Purse
+from proxy.execution.record import Record
+from proxy.execution.running import Running
+from proxy.runs import Applied, Kind, RunCommand, Runs, RunState, Seen
+from proxy.types import Identity
+from tests import build
+from tests.sim.gate import SmallGate
+
+
+class Place:
+    """Runs, and calls of theirs that never end by themselves."""
+
+    def __init__(self) -> None:
+        self.gate = SmallGate()
+        self.runs = Runs(self.gate.clock)
+
+    def call(self, run: str | None, parent: str | None = None, limits: RunLimits = NO_LIMITS) -> Running | ProxyError:
+        who = Identity(key_id="k", agent="planner", run=run, parent_run=parent)
+        record = Record(build.call(identity=who), Purse(self.gate.store, "c", (), 60.0))
+        running = Running(record, self.runs.of(who))
+        return self.runs.admit(running, limits) or running
+
+    def begun(self, run: str, parent: str | None = None) -> Running:
+        running = self.call(run, parent)
+        assert isinstance(running, Running)
+        return running
+
+
+def order(kind: Kind, run: str) -> RunCommand:
+    return RunCommand(kind, run, "id", "me", 0.0)
+
+
+async def test_a_call_without_a_run_of_its_own_belongs_to_its_parent() -> None:
+    place = Place()
+    assert place.runs.of(Identity(key_id="k", agent="a")) is None
+    run = place.runs.of(Identity(key_id="k", agent="a", parent_run="p"))
+    assert run is not None
+    assert run.accounts == ("run:p",)
+
+
+async def test_the_state_of_a_run_is_that_of_its_calls_and_of_those_above_it() -> None:
+    place = Place()
+    top, low = place.begun("top"), place.begun("low", "top")
+    assert place.runs.state("top") == RunState("top", "running", None, None, ("planner",), 1, ("low",))
+    place.runs.leave(low)
+    assert place.runs.state("low") == RunState("low", "idle", None, "top")
+    await place.runs.apply(order("pause", "top"))
+    assert (place.runs.state("top").state, place.runs.state("top").in_flight) == ("paused", 1)
+    assert (place.runs.state("low").state, place.runs.state("low").stopped_by) == ("paused", "top")
+    place.runs.leave(top)
+    place.runs.leave(top)  # a second time: nothing
+    assert place.runs.in_flight == 0
+
+
+async def test_a_refused_call_was_never_in() -> None:
+    place = Place()
+    await place.runs.apply(order("pause", "top"))
+    refused = place.call("top")
+    assert isinstance(refused, ProxyError)
+    assert (refused.code, refused.retry_after_s) == ("run_paused", RETRY_PAUSED_S)
+    assert place.runs.in_flight == 0
+
+
+async def test_limits_are_those_of_the_agent_that_calls() -> None:
+    place = Place()
+    first = place.call("top", limits=RunLimits(width=1))
+    assert isinstance(first, Running)
+    refused = place.call("top", limits=RunLimits(width=1))
+    assert isinstance(refused, ProxyError)
+    assert refused.code == "run_width_exceeded"
+    assert isinstance(place.call("top", limits=RunLimits(width=2)), Running)
+
+
+async def test_what_was_known_before_a_restart_is_known_after_it() -> None:
+    place = Place()
+    now, wall = place.gate.clock.now(), place.gate.clock.wall()
+    seen = [Seen("top", None, wall - 100, wall - 50), Seen("low", "top", wall - 90, wall - 40)]
+    place.runs.restore([("top", "killed")], seen)
+    run = place.runs.of(Identity(key_id="k", agent="a", run="low"))
+    assert run is not None
+    assert run.accounts == ("run:top", "run:low")
+    assert abs(run.first_at - (now - 90)) < 1e-3
+    assert run.stop() is not None
+
+
+async def test_who_is_looked_at_comes_first_and_whoever_is_busy_too() -> None:
+    place = Place()
+    place.begun("busy")
+    states = await place.runs.look(["asked", "busy"])
+    assert [(state.run, state.state) for state in states] == [("asked", "idle"), ("busy", "running")]
+
+
+def test_answers_of_several_processes_add_up() -> None:
+    assert Applied(1, 2, 3, 4).plus(Applied(10, 20, 30, 40)) == Applied(11, 22, 33, 44)
+
+
+async def test_a_command_on_money_is_not_the_runs_business() -> None:
+    place = Place()
+    place.begun("top")
+    assert await place.runs.apply(order("topup", "run:top")) == Applied()
+    assert place.runs.state("top").state == "running"

@@ -1,0 +1,65 @@
+"""An upstream in a process of its own, with random replies and its own true bill; run as `python vendor.py PORT`.
+
+It honours `max_tokens`, takes a moment for each answer, and bills a call in the moment it is asked: whoever hangs up
+pays all the same. `GET /bill` tells the sum and how many calls it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+
+PRICE_IN, PRICE_OUT = 1_000, 2_000  # nano-dollars a token
+
+
+class Vendor:
+    def __init__(self) -> None:
+        self.usd_nanos = 0
+        self.calls = 0
+        self._random = random.Random(7)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._answer(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET /bill"):
+            await self._write(writer, {"usd_nanos": self.usd_nanos, "calls": self.calls})
+            return True
+        length = next(
+            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-le")
+        )
+        asked = json.loads(await reader.readexactly(length))
+        tokens = self._random.randint(1, asked["max_tokens"])
+        prompt = 10
+        self.calls += 1
+        self.usd_nanos += prompt * PRICE_IN + tokens * PRICE_OUT
+        await asyncio.sleep(self._random.uniform(0.005, 0.1))
+        usage = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}
+        message = {"role": "assistant", "content": "x"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        await self._write(writer, {"id": "c", "object": "chat.completion", "choices": [choice], "usage": usage})
+        return True
+
+    async def _write(self, writer: asyncio.StreamWriter, content: object) -> None:
+        body = json.dumps(content).encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        writer.write(head + body)
+        await writer.drain()
+
+
+async def main(port: int) -> None:
+    server = await asyncio.start_server(Vendor().serve, "127.0.0.1", port, backlog=2048)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))
