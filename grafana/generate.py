@@ -173,7 +173,7 @@ def budgets_causes() -> list[Json]:
         ),
         table(
             "Limits by what is left",
-            "In US dollars, in the open windows. `run` is all runs, `key` all keys, `other` agents that only defaults limit",
+            "In US dollars, in the open windows. `run`: all runs, `key`: all keys, `other`: agents of the defaults.",
             f"{gauge(of_budget('budget_limit_usd'), *by)} - ({used})",
             unit="currencyUSD",
         ),

@@ -33,7 +33,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": ("model", "model_name", "model_id", "upstream_model", "model_permaslug", "snapshot_id"),
     "cost": (
         *("cost_usd", "cost", "total_cost", "total_cost_usd", "amount_usd", "amount", "amount_value", "usd"),
-        *("spend_usd", "spend", "price_usd", "price", "charge", "total", "usage"),
+        *("spend_usd", "spend", "price_usd", "charge"),
     ),
     "provider": ("provider", "provider_name", "vendor"),
     "currency": ("currency", "amount_currency"),
@@ -92,6 +92,10 @@ def _table(lines: Iterable[str], skipped: int) -> Iterator[Line | str]:
         for cells in reader:
             if header is None:
                 header = [_plain(name) for name in cells]
+                missing = _missing(header)
+                if missing is not None:
+                    yield f"line {skipped + reader.line_num}: {missing}"
+                    return
             elif any(cell.strip() for cell in cells):
                 number = skipped + reader.line_num
                 if len(cells) > len(header):
@@ -153,9 +157,9 @@ def _bill(table: Iterable[Line | str]) -> Bill:
 def _row(number: int, cells: Mapping[str, str]) -> BillRow | str:
     cost, at = _first(cells, "cost"), _first(cells, "time")
     if cost is None:
-        return f"line {number}: no column holds the cost; it may be called {', '.join(COLUMNS['cost'][:4])}"
+        return f"line {number}: {_missing_one('cost')}"
     if at is None:
-        return f"line {number}: no column holds the time; it may be called {', '.join(COLUMNS['time'][:4])}"
+        return f"line {number}: {_missing_one('time')}"
     usd_nanos, at_wall = _usd_nanos(cost), _wall(at)
     if usd_nanos is None:
         return f"line {number}: {cost!r} is no amount in USD"
@@ -171,6 +175,15 @@ def _row(number: int, cells: Mapping[str, str]) -> BillRow | str:
         usd_nanos=usd_nanos,
         request_id=_first(cells, "request"),
     )
+
+
+def _missing(header: Iterable[str]) -> str | None:
+    """A bill of tokens alone is none: they are not priced here."""
+    return next((_missing_one(kind) for kind in ("cost", "time") if not {*header} & {*COLUMNS[kind]}), None)
+
+
+def _missing_one(kind: str) -> str:
+    return f"no column holds the {kind}; it may be called {', '.join(COLUMNS[kind])}"
 
 
 def _first(cells: Mapping[str, str], kind: str) -> str | None:

@@ -3,24 +3,27 @@
 Rows that carry the provider's request id are matched one by one. What is left is matched in groups of the same
 provider, model and stretch of time (the hour or the day, as fine as the bill is), because many exports know no single
 requests. A difference is explained when the ledger had marked the row as estimated, or when it is no more than
-rounding; what is not explained should stay below a ten-thousandth of the bill. Money is integer nano-dollars, instants
+rounding, or when it is a call whose end a crash had swallowed; what is not explained should stay below a ten-thousandth of the bill. Money is integer nano-dollars, instants
 are seconds since 1970.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
 ROUNDING_USD_NANOS: Final = 5_000  # a row: bills are given to the hundred-thousandth of a dollar at best
 TARGET_SHARE: Final = 0.0001
 
-Kind = Literal["matched", "estimated", "different", "ledger_only", "bill_only"]
+LOST_S: Final = 3_600  # a line of the bill may be so much later than the hold of its call
+
+Kind = Literal["matched", "estimated", "different", "ledger_only", "bill_only", "unresolved"]
 
 
 class BillRow(Struct, frozen=True):
@@ -101,6 +104,40 @@ def reconcile(ledger: Iterable[LedgerRow], bill: Iterable[BillRow]) -> Reconcili
     return Reconciliation((*findings, *_in_groups(ours, theirs)))
 
 
+def with_lost(done: Reconciliation, holds: Iterable[LedgerRow]) -> Reconciliation:
+    """Gives lines that only the bill has to calls whose end is unknown, where time and size allow: the hold was taken
+    before, not long before, and covers it. A hold is given one line at most; which one of several is a guess."""
+    findings = list(done.findings)
+    for hold in sorted(holds, key=lambda row: row.at_wall):
+        fits = (place for place, found in enumerate(findings) if _may_be(found, hold))
+        place = min(fits, key=lambda place: findings[place].from_wall or 0.0, default=None)
+        if place is not None:
+            findings[place] = replace(findings[place], kind="unresolved", ids=(hold.id,))
+    return Reconciliation(tuple(findings))
+
+
+def _may_be(found: Finding, hold: LedgerRow) -> bool:
+    if found.kind != "bill_only" or found.from_wall is None or found.request_id is None:
+        return False
+    return 0 <= found.from_wall - hold.at_wall <= LOST_S and found.bill_usd_nanos <= hold.usd_nanos
+
+
+def by_bill(found: Finding, ledger: Mapping[str, int]) -> list[tuple[str, int]]:
+    """What each row of a match cost by the bill, where that is one figure for all: in proportion to the ledger's own
+    amounts, to the nano-dollar."""
+    weights = [max(0, ledger[id]) for id in found.ids]
+    if not sum(weights):
+        weights = [1] * len(found.ids)
+    whole, given, weight = sum(weights), 0, 0
+    shares = []
+    for id, each in zip(found.ids, weights, strict=True):
+        weight += each
+        until = found.bill_usd_nanos * weight // whole
+        shares.append((id, until - given))
+        given = until
+    return shares
+
+
 def _one_by_one(ours: list[LedgerRow], theirs: list[BillRow]) -> list[Finding]:
     """By request id; what was matched is taken out of both lists."""
     by_id: dict[tuple[str, str], list[LedgerRow]] = defaultdict(list)
@@ -120,7 +157,7 @@ def _one_by_one(ours: list[LedgerRow], theirs: list[BillRow]) -> list[Finding]:
 def _in_groups(ours: list[LedgerRow], theirs: list[BillRow]) -> list[Finding]:
     """By provider, model and stretch. A line that names a request the ledger does not know is the bill's alone."""
     named = [line for line in theirs if line.request_id is not None]
-    findings = [_finding([], [line], request_id=line.request_id) for line in named]
+    findings = [_finding([], [line], request_id=line.request_id, from_wall=line.at_wall) for line in named]
     lines: dict[tuple[str, str, int, int], list[BillRow]] = defaultdict(list)
     for line in theirs:
         if line.request_id is None:
@@ -134,7 +171,7 @@ def _in_groups(ours: list[LedgerRow], theirs: list[BillRow]) -> list[Finding]:
         told = {key: found for key, found in lines.items() if key[2] == span_s}
         findings += [_finding(groups.get(key, []), found, from_wall=key[2] * key[3]) for key, found in told.items()]
         left = [row for key, rows in groups.items() if key not in told for row in rows]
-    return [*findings, *[_finding([row], []) for row in left]]
+    return [*findings, *[_finding([row], [], from_wall=row.at_wall) for row in left]]
 
 
 def _finding(

@@ -104,6 +104,7 @@ class Governor:
 
     async def _carry_out(self, command: RunCommand) -> Governed:
         self._notebook.append_event("run", command.run, command)
+        self._runs.mark(command)  # also where the calls are in other processes
         done = await self._apply(command)
         await self._notebook.flush()
         return self._governed(command.run, done, repeated=False)

@@ -9,7 +9,7 @@ settles itself, by its provider's abort rule. Which limits a run has is the pipe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -24,8 +24,9 @@ from proxy.types import Identity, Unit
 
 BUSY_SHOWN_MAX = 500
 SETTLED_S = 1.0  # so long a command waits for the calls that it has interrupted
-STATES: dict[str, Mark | None] = {"kill": "killed", "pause": "paused", "resume": None}
+STATES: dict[str, Mark | None] = {"kill": "killed", "pause": "paused", "resume": None}  # what each command leads to
 
+Linked = Callable[[str, str], None]  # (run, its parent)
 Kind = Literal["kill", "pause", "resume", "topup"]
 State = Literal["idle", "running", "paused", "killed"]
 
@@ -81,9 +82,15 @@ class RunState(Struct, frozen=True):
     children: tuple[str, ...] = ()
 
 
+def _nobody(run: str, parent: str) -> None:
+    """Where there is no other process that would have to know."""
+
+
 class Runs:
-    def __init__(self, clock: Clock, bounds: Bounds | None = None) -> None:
+    def __init__(self, clock: Clock, bounds: Bounds | None = None, *, linked: Linked = _nobody) -> None:
+        """`linked` is told of each run that has named its parent, once: other processes `learn` it."""
         self._clock = clock
+        self._linked = linked
         self._tree = Tree(bounds)
         self._calls: dict[str, set[Running]] = {}  # in flight, by the id of their run
 
@@ -101,7 +108,19 @@ class Runs:
         id = identity.run or identity.parent_run
         if id is None:
             return None
-        return self._tree.place(id, identity.parent_run, self._clock.now())
+        parent, now = identity.parent_run, self._clock.now()
+        if parent is None:
+            return self._tree.place(id, None, now)
+        known = self._tree.find(id)
+        before = None if known is None else known.parent
+        run = self._tree.place(id, parent, now)
+        if before is None and run.parent is not None and self._tree.find(id) is run:
+            self._linked(id, run.parent.id)
+        return run
+
+    def learn(self, run: str, parent: str) -> None:
+        """What another process was told by a call."""
+        self._tree.place(run, parent, self._clock.now())
 
     def admit(self, running: Running, limits: RunLimits) -> ProxyError | None:
         """Counts the call in until `leave`, or says why it may not go on. `limits`: of the agent that calls."""
@@ -136,7 +155,7 @@ class Runs:
         New calls are refused from its first moment on."""
         if command.kind == "topup":
             return Applied()
-        self._tree.mark(command.run, STATES[command.kind])
+        self.mark(command)
         calls = self._below(command.run)
         if command.kind == "resume" or (command.kind == "pause" and not command.cancel):
             return Applied(running=len(calls))
@@ -149,6 +168,10 @@ class Runs:
         drain = [call for call in ended if call.record.open or not call.ending]
         costs = [attempt.cost_usd_nanos or 0 for call in ended if call not in drain for attempt in call.record.attempts]
         return Applied(len(ended), len(drain), sum(costs), running=0)
+
+    def mark(self, command: RunCommand) -> None:
+        """New calls are treated by it from here on; those in flight are not touched."""
+        self._tree.mark(command.run, STATES[command.kind])
 
     def restore(self, stops: Iterable[tuple[str, Mark]], seen: Iterable[Seen]) -> None:
         """What the ledger knows from before the start: marks, and who stands below whom since when."""

@@ -146,3 +146,16 @@ async def test_the_queue_is_bounded() -> None:
         replies = [await world.request(BODY) for _ in range(11)]
         assert replies[-1].status == 429
         assert loop_time() < 1_000 + 5
+
+
+async def test_a_topup_lets_a_queued_call_go_and_ends_the_ladder() -> None:
+    rules = AgentRules(on_budget=("shorter", "queue"))
+    async with World(talkative, rules=rules, limits_of=limited(Limit("usd", 10_000_000))) as world:
+        while world.store.pressure(("key:key-1",)).felt < 950:
+            assert (await world.request(BODY)).status == 200
+        waiting = asyncio.ensure_future(world.request(BODY))  # noqa: TID251
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        assert world.store.top_up("t", "key:key-1", unit="usd", amount=10_000_000)
+        reply = await waiting
+        assert (reply.status, told(reply)) == (200, "")

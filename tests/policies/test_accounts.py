@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from policies.accounts import ENDED_MAX, Accounts, Hold
-from policies.limits import Limit, Posting, Refusal
+from policies.limits import Limit, LimitsByName, Posting, Refusal
 from proxy.pressure import Pressure
-from proxy.types import Amounts, Period
+from proxy.types import Amounts, Left, Period
 from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, refusing, reserve, usd
 
 # --- reserve ---------------------------------------------------------------------------------------------------------
@@ -238,3 +238,13 @@ def test_the_pace_of_any_limit_on_the_path_counts() -> None:
     assert found.pressure(PATH, at=at(60)).pace == 1
     assert [standing.pace for standing in found.look("key:k", at=at(60))] == [1, 0]
     assert found.look("key:never-seen", at=at()) == ()
+
+
+def test_the_room_of_a_path_is_the_least_that_a_limit_in_money_has_free() -> None:
+    found = accounts()
+    assert found.room(PATH, at=at()) == Left(100, hard=True, tokens=True)
+    reserve(found, "c/1", usd(60))
+    assert found.room(PATH, at=at()).usd_nanos == 40
+    assert found.room(("nobody:knows",), at=at()) == Left()
+    rules = LimitsByName({"key:k": (Limit("usd", 5, soft=True, hold="strict"),)})
+    assert Accounts(rules).room(("key:k",), at=at()) == Left(5, strict=True, soft=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from policies.limits import Limit, Reason, Refusal, Shortfall, index, tightest
-from proxy.types import Amounts, Period
+from policies.limits import NO_DEMANDS, Limit, Reason, Refusal, Shortfall, demands, index, tightest
+from proxy.types import Amounts, Left, Period
 
 
 def shortfall(reason: Reason, resets_wall: float | None) -> Shortfall:
@@ -68,3 +68,12 @@ def test_a_soft_limit_looks_at_what_a_call_usually_costs() -> None:
 def test_of_two_limits_for_the_same_the_smaller_counts() -> None:
     limits = (Limit("usd", 5, "day"), Limit("usd", 3, "day"), Limit("usd", 4, "day"), Limit("usd", 9))
     assert tightest(limits) == {("usd", "day"): Limit("usd", 3, "day"), ("usd", "total"): Limit("usd", 9)}
+
+
+def test_the_limits_of_a_path_say_together_how_a_call_is_held() -> None:
+    hard, soft, strict = Limit("usd", 1), Limit("usd", 1, "day", soft=True), Limit("requests", 1, hold="strict")
+    assert demands(()) == NO_DEMANDS
+    assert demands((hard, Limit("steps", 1))) == Left(hard=True)
+    assert demands((soft, Limit("tokens", 1))) == Left(soft=True, tokens=True)
+    assert demands((hard, soft, strict)) == Left(strict=True, hard=True, soft=True)
+    assert not demands((strict,)).metered

@@ -48,6 +48,20 @@ def upstream() -> Iterator[Upstream]:
     made.process.wait(20)
 
 
+@pytest.fixture
+def gate(tmp_path: Path, upstream: Upstream) -> Iterator[Process]:
+    made = Process(tmp_path)
+    made.config["providers"] = {
+        "up": {"kind": "openai", "engine": "vllm", "base_url": upstream.base_url, "api_key": "none"}
+    }
+    made.config["models"] = {"m": "up/bench"}
+    made.config["pricing"] = {"overrides": {"up/bench": PRICE}}
+    made.config["defaults"] = {"budget": [{"usd": 1_000}, {"requests": 100_000}, {"concurrency": 8}]}
+    made.write()
+    yield made
+    made.stop()
+
+
 def budgets(gate: Process) -> dict[str, dict[str, object]]:
     rows = json.loads(gate.get("/budgets", admin=True)[1])["rows"]
     return {row["unit"]: row for row in rows if row["account"].startswith("agent:")}
@@ -80,16 +94,8 @@ def killed_under_load(gate: Process) -> list[int]:
 
 
 def test_after_a_kill_the_budget_has_at_least_the_true_bill_and_no_hold_is_stuck(
-    tmp_path: Path, upstream: Upstream
+    gate: Process, upstream: Upstream
 ) -> None:
-    gate = Process(tmp_path)
-    gate.config["providers"] = {
-        "up": {"kind": "openai", "engine": "vllm", "base_url": upstream.base_url, "api_key": "none"}
-    }
-    gate.config["models"] = {"m": "up/bench"}
-    gate.config["pricing"] = {"overrides": {"up/bench": PRICE}}
-    gate.config["defaults"] = {"budget": [{"usd": 1_000}, {"requests": 100_000}, {"concurrency": 8}]}
-    gate.write()
     served = 0
     for _ in range(3):
         gate.start()

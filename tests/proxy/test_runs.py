@@ -97,6 +97,20 @@ async def test_who_is_looked_at_comes_first_and_whoever_is_busy_too() -> None:
     assert [(state.run, state.state) for state in states] == [("asked", "idle"), ("busy", "running")]
 
 
+async def test_another_process_is_told_of_each_link_once_and_learns_it() -> None:
+    told: list[tuple[str, str]] = []
+    gate = SmallGate()
+    one, other = Runs(gate.clock, linked=lambda run, parent: told.append((run, parent))), Runs(gate.clock)
+    for parent in (None, "top", "top", None, "elsewhere"):
+        one.of(Identity(key_id="k", agent="a", run="low", parent_run=parent))
+    one.of(Identity(key_id="k", agent="a", run="top", parent_run="low"))  # a circle: not heard, not told
+    assert told == [("low", "top")]
+    for run, parent in told:
+        other.learn(run, parent)
+    await other.apply(order("kill", "top"))
+    assert (other.state("low").state, other.state("low").stopped_by) == ("killed", "top")
+
+
 def test_answers_of_several_processes_add_up() -> None:
     assert Applied(1, 2, 3, 4).plus(Applied(10, 20, 30, 40)) == Applied(11, 22, 33, 44)
 
