@@ -38,6 +38,7 @@ class Allowance(Struct, frozen=True):
     left: Left = NO_LIMITS
     may_occur: tuple[InputClass, ...] = MAY_OCCUR
     open: bool = False  # nobody named a limit and none is told: what is more than `output_max` is held as it comes
+    time_usd_nanos: int = 0  # for the time of an engine of one's own
 
     @property
     def output_charged(self) -> int:
@@ -76,6 +77,7 @@ def allowance(
         left=left,
         may_occur=may_occur,
         open=silent and not fits.clamped and limit > 0,
+        time_usd_nanos=_time_usd_nanos(expected, left, most),
     )
     return structs.replace(sized, amounts=_amounts(sized, target.price))
 
@@ -100,9 +102,19 @@ def exposure_usd_nanos(held: Allowance, target: Target) -> int:
     return most - held.amounts.usd_nanos
 
 
+def _time_usd_nanos(expected: Expected, left: Left, output_tokens: int) -> int:
+    """Who wants no overrun holds the engine until the deadline, as if nobody else were there."""
+    time = expected.time
+    if time is None:
+        return 0
+    return time.most_usd_nanos if left.strict else time.likely_usd_nanos(output_tokens)
+
+
 def _amounts(of: Allowance, price: Price | None) -> Amounts:
     usd_nanos, soft = 0, None
-    if price is not None:
+    if price is not None and price.per_second:
+        usd_nanos = of.time_usd_nanos
+    elif price is not None:
         usd_nanos = hold_usd_nanos(price, of.input_tokens, of.output_charged, may_occur=of.may_occur)
         if of.left.soft and of.left.hard:
             soft = hold_usd_nanos(price, of.input_tokens, of.output_held, may_occur=of.may_occur)

@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
+from pricing.gpu import GpuForecast
 from proxy.types import Call, Target, Usage
 
 KEPT_MAX: Final = 4_096  # keys and agents come and go; the longest unused are forgotten first
@@ -40,6 +41,7 @@ class Expected(Struct, frozen=True):
     watched: bool = False  # its output can be counted while it is made
     guard_tokens: int = 16  # made between the decision to stop a stream and its stop, by all choices together
     tokens_per_byte: float | None = None  # of a stream of this target; None: its first event has to do
+    time: GpuForecast | None = None  # where not its tokens cost, but the time of an engine of one's own
 
 
 class Histogram:
@@ -140,6 +142,15 @@ class _Pace:
             self.tokens_per_s = _mean(self.tokens_per_s or None, tokens / sample.stream_s)
 
 
+class _Seconds:
+    """How long the answers of one target take, from sending to end."""
+
+    __slots__ = ("mean",)
+
+    def __init__(self) -> None:
+        self.mean: float | None = None
+
+
 class _Recent(Generic[_V]):
     """The last KEPT_MAX that were asked for."""
 
@@ -181,6 +192,7 @@ class Experience:
         self._inputs: _Recent[_Inputs] = _Recent()
         self._outputs: _Recent[_Outputs] = _Recent()
         self._paces: _Recent[_Pace] = _Recent()
+        self._seconds: _Recent[_Seconds] = _Recent()
 
     def __repr__(self) -> str:
         return f"Experience({len(self._inputs)} inputs, {len(self._outputs)} outputs, {len(self._paces)} paces)"
@@ -216,6 +228,15 @@ class Experience:
             outputs.add(usage.output_total // call.head.choices)
             if sample.stream_s and usage.source == "reported":
                 self._paces.get((target.id,), _Pace).add(sample)
+
+    def took(self, target: Target, seconds: float) -> None:
+        """A whole answer of an engine whose time is what costs."""
+        learnt = self._seconds.get((target.id,), _Seconds)
+        learnt.mean = _mean(learnt.mean, seconds)
+
+    def seconds(self, target: Target) -> float | None:
+        learnt = self._seconds.find((target.id,))
+        return None if learnt is None else learnt.mean
 
 
 def _is_watched(call: Call, pace: _Pace | None) -> bool:

@@ -45,8 +45,8 @@ class Wanted(Struct, frozen=True, array_like=True):
 
 class Lease:
     __slots__ = (
-        *("amount", "average", "drawn", "exact", "held", "index", "number"),
-        *("period", "rate", "renewing", "resets_wall", "used", "used_at"),
+        *("amount", "average", "drawn", "exact", "held", "index", "low", "number"),
+        *("period", "rate", "renewing", "resets_wall", "step", "used", "used_at"),
     )
 
     def __init__(self, terms: Terms, now: float) -> None:
@@ -57,7 +57,11 @@ class Lease:
         self.exact = terms.exact
         self.amount = self.held = self.used = 0
         self.average = 0  # of the holds
+        self.low = 0  # with less than this free it should be renewed
         self.drawn = 0  # since the last look
+        self.step = (
+            0  # doubles when a call had to ask, so that a burst asks a few times only; halves with every look
+        )
         self.rate = 0.0  # drawn a second
         self.used_at = now
         self.renewing = False
@@ -71,12 +75,21 @@ class Lease:
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(self.number, self.average, max(2 * self.average, int(self.rate * AHEAD_S)))
+        return Wanted(self.number, self.average, max(2 * self.average, int(self.rate * AHEAD_S), self.step))
 
     def draw(self, need: int) -> None:
         self.held += need
         self.drawn += need
         self.average = self.average + (need - self.average) // SMOOTHING if self.average else need
+
+    def aim(self) -> None:
+        """Half of what it should have free, as its use was lately."""
+        self.low = 0 if self.exact or self.renewing else self.wanted.ahead // 2
+
+    def await_more(self) -> Wanted:
+        """Asked for once."""
+        self.renewing, self.low = True, 0
+        return self.wanted
 
     def give_back(self) -> int:
         """Everything that is free."""
@@ -200,6 +213,11 @@ class Leases:
                 lease.exact = True
                 self._return(lease)
 
+    def grow(self, leases: tuple[Lease, ...]) -> None:
+        """A call had to ask for these: they were too small."""
+        for lease in leases:
+            lease.step = 2 * max(lease.step, lease.average)
+
     def trim(self, leases: tuple[Lease, ...]) -> None:
         """The call that these were lent for has taken its part: of exact ones the rest goes back."""
         for lease in leases:
@@ -212,19 +230,21 @@ class Leases:
         for lease in list(self._leases.values()):
             lease.rate += (max(0, lease.drawn) / passed_s - lease.rate) / 2
             lease.drawn = 0
+            lease.step //= 2
             if wall >= lease.resets_wall or now - lease.used_at >= IDLE_S:
                 self._return(lease)
                 if not (lease.held or lease.used or lease.amount):
                     del self._leases[lease.number]
                     self.returns.append((lease.number, CLOSED))
-            elif self.short(lease):
-                lease.renewing = True
-                wanted.append(lease.wanted)
+                continue
+            lease.aim()
+            if lease.free < lease.low:
+                wanted.append(lease.await_more())
         return tuple(wanted)
 
-    def short(self, lease: Lease) -> bool:
-        """Half of what it should have free is gone."""
-        return not (lease.exact or lease.renewing) and 2 * lease.free < lease.wanted.ahead
+    def short(self, leases: tuple[Lease, ...]) -> tuple[Wanted, ...]:
+        """Half of what these should have free is gone."""
+        return tuple([lease.await_more() for lease in leases if lease.free < lease.low])
 
     def _more(self, terms: Terms, now: float) -> Lease:
         lease = self._leases.get(terms.number)
@@ -234,7 +254,7 @@ class Leases:
         lease.exact = terms.exact
         lease.resets_wall = terms.resets_wall
         lease.renewing = False
-        lease.used_at = now
+        lease.aim()
         return lease
 
     def _return(self, lease: Lease) -> None:

@@ -1,6 +1,7 @@
 """A refusal of rate limits, in words and figures: which limits stand in the way, and when they will not any more.
 
-Always 429 with the time until the call fits: asking again then is right, so SDKs may.
+Always with the time until the call fits: asking again then is right, so SDKs may. 429, but where too many wait already:
+that is 503, as no limit of the caller's own stands in the way.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ def rate_limited(shortages: tuple[Shortage, ...]) -> ProxyError:
         retry_after_s=first.wait_s,
         details={"limits": [_details(shortage) for shortage in shortages]},
     )
+
+
+def overloaded(account: str, drain_s: float) -> ProxyError:
+    """Too many calls wait; those that do will have gone in `drain_s`."""
+    message = f"Too many calls wait for {_named(account)}. Ask again in {drain_s:.3g} s."
+    return ProxyError("overloaded", message, retry_after_s=drain_s)
 
 
 def _named(account: str) -> str:

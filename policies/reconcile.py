@@ -2,9 +2,9 @@
 
 Rows that carry the provider's request id are matched one by one. What is left is matched in groups of the same
 provider, model and stretch of time (the hour or the day, as fine as the bill is), because many exports know no single
-requests. A difference is explained when the ledger had marked the row as estimated, or when it is no more than
-rounding, or when it is a call whose end a crash had swallowed; what is not explained should stay below a ten-thousandth of the bill. Money is integer nano-dollars, instants
-are seconds since 1970.
+requests. A difference is explained when the ledger had marked the row as estimated, when it is no more than rounding,
+or when a crash had swallowed the end of a call; what is not explained should stay below a ten-thousandth of the bill.
+Money is integer nano-dollars, instants are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -198,4 +198,7 @@ def _kind(ours: list[LedgerRow], theirs: list[BillRow], *, ledger: int, bill: in
         return "bill_only"
     if abs(bill - ledger) <= ROUNDING_USD_NANOS * max(len(ours), len(theirs)):
         return "matched"
-    return "estimated" if any(row.estimated for row in ours) else "different"
+    guessed = [row.usd_nanos for row in ours if row.estimated]
+    # One guess among many exact rows explains a difference of its own size, not of theirs.
+    explains = guessed and (len(ours) == 1 or abs(bill - ledger) <= sum(guessed))
+    return "estimated" if explains else "different"

@@ -187,6 +187,10 @@ class Tree:
     def __len__(self) -> int:
         return len(self._runs)
 
+    @property
+    def marks(self) -> tuple[tuple[str, Mark], ...]:
+        return tuple(self._marks.items())
+
     def find(self, id: str) -> Run | None:
         return self._runs.get(id)
 

@@ -14,9 +14,16 @@ from typing import Final
 
 from msgspec import Struct
 
+from proxy.types import Price
+
 HOUR_S: Final = 3_600
 SPREAD_MAX: Final = 3.0  # idle time makes a request at most so many times dearer
 SPREAD_OVER_S: Final = 24.0 * HOUR_S
+PICOS_PER_NANO: Final = 1_000
+# Until it is known how long a model's answers take: what a small model on a modern GPU needs, and rather more.
+TOKEN_S: Final = 0.02
+FIRST_TOKEN_S: Final = 1.0
+ID: Final = "gpu-"
 
 
 class GpuRate(Struct, frozen=True):
@@ -31,8 +38,25 @@ class GpuRate(Struct, frozen=True):
         """Rounded up: 2.50 USD an hour are 694,445 nano-dollars a second."""
         return -(-self.usd_nanos_per_hour * self.gpus // HOUR_S)
 
+    @property
+    def price(self) -> Price:
+        """The price of a model that runs on it. Its name says all of it, for as long as the ledger is read."""
+        per_second = self.usd_nanos_per_s
+        no_tokens = (0, 0, 0, 0, 0, 0, 0, 0, 0)
+        return Price(f"{ID}{per_second}", *no_tokens, per_second=per_second * PICOS_PER_NANO)
+
     def cost_usd_nanos(self, occupancy_s: float) -> int:
         return ceil(self.usd_nanos_per_s * occupancy_s)
+
+
+def rate_of(price_id: str) -> int | None:
+    """Nano-dollars a second, read off the name of a price; None: it is not the price of an engine."""
+    digits = price_id.removeprefix(ID)
+    return int(digits) if price_id.startswith(ID) and digits.isdecimal() else None
+
+
+def cost_of(price: Price, occupancy_s: float) -> int:
+    return ceil(price.per_second // PICOS_PER_NANO * occupancy_s)
 
 
 class GpuShare(Struct, frozen=True):
@@ -41,6 +65,27 @@ class GpuShare(Struct, frozen=True):
     occupancy_s: float
     cost_usd_nanos: int  # `idle_usd_nanos` included
     idle_usd_nanos: int = 0  # the part that pays for time in which nothing ran
+
+
+class GpuForecast(Struct, frozen=True):
+    """How an engine looks to a request that is about to be sent: for its hold."""
+
+    price: Price
+    running: int  # beside it
+    spread: float  # by which idle time makes it dearer now
+    spread_max: float
+    left_s: float  # until its deadline
+    usual_s: float | None = None  # what such answers take; None: it is not known yet
+
+    @property
+    def most_usd_nanos(self) -> int:
+        """If it had the engine to itself until the deadline."""
+        return cost_of(self.price, self.left_s * self.spread_max)
+
+    def likely_usd_nanos(self, output_tokens: int) -> int:
+        """If as many run beside it as now; `output_tokens` is what it may produce."""
+        seconds = FIRST_TOKEN_S + output_tokens * TOKEN_S if self.usual_s is None else self.usual_s
+        return min(self.most_usd_nanos, cost_of(self.price, seconds * self.spread / (self.running + 1)))
 
 
 class GpuAccount(Struct, frozen=True):
@@ -86,35 +131,48 @@ class GpuMeter:
         self.in_flight += 1
         return self._integral_s
 
-    def end(self, started: float, now: float) -> GpuShare:
-        """Its reply has ended."""
-        self._advance(now)
+    def end(self, started: float, price: Price, now: float) -> GpuShare:
+        """Its reply has ended. `price`: the one it was sent at, which may have changed meanwhile."""
+        occupancy = self.occupancy_s(started, now)
         self.in_flight -= 1
-        occupancy = self._integral_s - started
-        plain = self.rate.cost_usd_nanos(occupancy)
-        cost = self.rate.cost_usd_nanos(occupancy * self._spread(now)) if self.rate.spread_idle else plain
+        plain = cost_of(price, occupancy)
+        cost = cost_of(price, occupancy * self._spread(now)) if self.rate.spread_idle else plain
         self._charged += cost
         return GpuShare(occupancy, cost, cost - plain)
+
+    def occupancy_s(self, started: float, now: float) -> float:
+        """Of a request that runs."""
+        self._advance(now)
+        return self._integral_s - started
 
     def engine_says(self, running: int, now: float) -> None:
         """The engine's own count of running requests; where it is larger than ours, it serves others as well."""
         self._advance(now)
         self._others = max(0, running - self.in_flight)
 
-    def predicted_usd_nanos(self, seconds: float) -> int:
-        """The cost of a request of that length if as many run beside it as now: for an estimated hold."""
-        return self.rate.cost_usd_nanos(seconds / (self.in_flight + self._others + 1))
+    def forecast(self, price: Price, now: float, *, left_s: float, usual_s: float | None) -> GpuForecast:
+        spreads, running = self.rate.spread_idle, self.in_flight + self._others
+        self._advance(now)
+        return GpuForecast(
+            price,
+            running,
+            spread=self._spread(now) if spreads else 1.0,
+            spread_max=SPREAD_MAX if spreads else 1.0,
+            left_s=max(0.0, left_s),
+            usual_s=usual_s,
+        )
 
-    def most_usd_nanos(self, seconds: float) -> int:
-        """... if it had the engine to itself: for a strict hold."""
-        return self.rate.cost_usd_nanos(seconds * (SPREAD_MAX if self.rate.spread_idle else 1.0))
-
-    def book(self, now: float) -> GpuAccount:
-        """The stretch since the last booking, or since the beginning; once an hour."""
+    def stretch(self, now: float) -> GpuAccount:
+        """Since the last booking, or since the beginning."""
         self._advance(now)
         elapsed, busy = now - self._booked_at, self._busy_s - self._booked_busy_s
-        account = GpuAccount(elapsed, busy, self.rate.cost_usd_nanos(elapsed), self._charged)
+        return GpuAccount(elapsed, busy, self.rate.cost_usd_nanos(elapsed), self._charged)
+
+    def book(self, now: float, rate: GpuRate | None = None) -> GpuAccount:
+        """Ends the stretch; once an hour, and when the engine gets another `rate` from now on."""
+        account = self.stretch(now)
         self._booked_at, self._booked_busy_s, self._charged = now, self._busy_s, 0
+        self.rate = rate or self.rate
         self._usage.append((now, self._busy_s))
         while len(self._usage) > 2 and self._usage[1][0] <= now - SPREAD_OVER_S:
             del self._usage[0]

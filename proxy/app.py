@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version as installed_version
 from io import FileIO
@@ -20,6 +20,7 @@ from msgspec import structs
 
 from policies.accounts import Accounts
 from pricing.book import Bill, explain
+from proxy.assemble import gpu_rates
 from proxy.assembly import Assembly
 from proxy.budget_desk import BudgetDesk
 from proxy.budgets import Budgets, Waiting
@@ -28,13 +29,13 @@ from proxy.config.load import Config, ConfigError, effective
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.governing import Governor, recall
-from proxy.instruments import describe, learn_names, metrics_of, watch_ledger
+from proxy.instruments import describe, gpu_books, learn_names, metrics_of, watch_ledger
 from proxy.keeping import Keeper
 from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import AdminListener, bind, url
 from proxy.restoring import open_books
 from proxy.run_views import RunViews
-from proxy.runs import Runs
+from proxy.runs import Applied, RunCommand, Runs, RunState
 from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
@@ -68,6 +69,8 @@ class Serving(Protocol):
         ...
 
     def swap(self, config: Config) -> None: ...
+    async def apply(self, command: RunCommand) -> Applied: ...
+    async def look(self, runs: Sequence[str]) -> list[RunState]: ...
     def kill(self) -> None:
         """Processes that serve, if they are others, end at once."""
         ...
@@ -102,6 +105,7 @@ class Gate:
         describe(self.metrics, self.assembly, clock, demo=log_to is not None)
         self.metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
         watch_ledger(self.metrics, self.ledger, asyncio.get_running_loop().time)
+        self.gpus = gpu_books(self.assembly, self.ledger, metrics=self.metrics, log=self.log)
         self.budgets = self._new_budgets(config)
         self.runs = Runs(clock)
         self._serving = self._new_serving(data, terminal=terminal)
@@ -127,6 +131,7 @@ class Gate:
         await self._serving.start()
         self.tasks.start("budgets", self.desk.watch())
         self.tasks.start("books", self.keeper.keep())
+        self.tasks.start("gpus", self.gpus.keep())
         if self.restored.expired:
             self.log.event("holds expired", "warning", {"count": self.restored.expired})
         self.tasks.start("keys", watch_keys(self._look_at_keys))
@@ -144,6 +149,7 @@ class Gate:
         await self._serving.stop()
         await self.tasks.close()
         self.desk.news.flush()
+        self.gpus.book()
         await self._admin.stop()
         await self.assembly.tools.transports.close()
         self.keeper.close()
@@ -172,6 +178,7 @@ class Gate:
             self.log.event("restart needed", "warning", {"for": ", ".join(fixed)})
         learn_names(self.metrics, self.assembly, config, assembled)
         self.assembly.use(config, assembled)
+        self.gpus.use(gpu_rates(config))
         self.budgets.accounts.replace(assembled.rulebook)
         self._serving.swap(config)
         self.metrics.reload_succeeded(self._clock.wall())
@@ -211,6 +218,7 @@ class Gate:
             log=self.log,
             metrics=self.metrics,
             tasks=self.tasks,
+            runs=self.runs,
             ledger=self.ledger,
             bank=bank,
             terminal=terminal,
@@ -232,8 +240,8 @@ class Gate:
         )
 
     def _run_services(self) -> RunServices:
-        views = RunViews(RunReports(self.ledger), self.budgets, self.runs.look)
-        governor = Governor(self.runs, self.budgets, self.ledger, views.seen, apply=self.runs.apply)
+        views = RunViews(RunReports(self.ledger), self.budgets, self._serving.look)
+        governor = Governor(self.runs, self.budgets, self.ledger, views.seen, apply=self._serving.apply)
         governor.restore(self.ledger.read_now(partial(recall, wall=self._clock.wall())))
         return RunServices(views, governor, self._clock.wall, self._clock.id)
 

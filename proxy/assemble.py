@@ -17,12 +17,14 @@ from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
 from policies.written import limit_of
 from pricing.book import PriceBook, load
+from pricing.gpu import GpuRate
 from proxy.clock import Clock, today
 from proxy.config.load import Config
 from proxy.config.paces import Paces, paces
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.config.schema import Agent, Budget, Defaults, Model, TargetChoice
 from proxy.dialects.base import Dialect
+from proxy.gpus import Gpus
 from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES
 from proxy.providers.openai_compatible import Account, OpenAICompatible
@@ -61,6 +63,7 @@ class Tools(Struct, frozen=True):
     dialect: Dialect
     transports: Transports  # to real upstreams
     simulations: dict[tuple[str, Simulation], SimulatedTransport]  # so that a reload goes on in the same world
+    gpus: Gpus
 
 
 class Prices(Struct, frozen=True):
@@ -101,6 +104,8 @@ class Assembled(Struct, frozen=True):
 def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
     prices = prices_of(config, today(tools.clock))
     providers = {name: _provider(name, settings, tools) for name, settings in config.providers.items()}
+    for name, rate in gpu_rates(config).items():
+        providers[name].gpu = tools.gpus.meter(name, rate)
     targets = Targets(config, prices)
     routes = tuple(_route(name, model, targets) for name, model in config.models.items())
     snapshot = Snapshot(
@@ -114,6 +119,11 @@ def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
     )
     metered = metered_targets(config, snapshot.planner.routes)
     return Assembled(snapshot, rulebook(config, keyring), targets, metered, paces(config, keyring))
+
+
+def gpu_rates(config: Config) -> dict[str, GpuRate]:
+    """Of the providers whose hours have a price."""
+    return {name: provider.gpu.rate for name, provider in config.providers.items() if provider.gpu is not None}
 
 
 def rulebook(config: Config, keyring: Keys) -> Rules:
@@ -160,6 +170,8 @@ class Targets:
     def price(self, provider: str, model: str) -> Price | None:
         """The operator's own word first, then the book's, under the name it has for the vendor."""
         settings = self._config.providers.get(provider)
+        if settings is not None and settings.gpu is not None:
+            return settings.gpu.rate.price
         price = self._own.find(provider, model)
         if price is not None or not isinstance(settings, OpenAIProvider):
             return price
@@ -257,6 +269,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         retry=Retry(attempts=rules.retry.attempts),
         on_budget=rules.on_budget,
         run=rules.run.limits(),
+        priority=rules.priority,
     )
 
 

@@ -14,6 +14,7 @@ from proxy.clock import Clock
 from proxy.config.check import is_loopback
 from proxy.config.load import Config
 from proxy.dialects.openai_chat import OpenAI
+from proxy.gpus import Gpus
 from proxy.snapshot import Snapshot
 from proxy.state.keys import Keyring, KeyStore, load_pepper
 
@@ -25,7 +26,7 @@ class Assembly:
         self._loopback = is_loopback(config.server.host)
         self._pepper = load_pepper(config.data_dir, os.environ)
         self.keys = KeyStore(config.data_dir, self._pepper, clock.wall)
-        self.tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={})
+        self.tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={}, gpus=Gpus(clock))
         self.config = config
         self.present = self.made(config)
 

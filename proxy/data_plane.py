@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ from proxy.finish import Appendable, Finish, Observer, Recorder
 from proxy.listeners import DataListener
 from proxy.pacing import Pacing
 from proxy.pipeline import Parts, Pipeline
-from proxy.runs import Runs
+from proxy.runs import Applied, RunCommand, Runs, RunState
 from proxy.state.store import Store
 from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
@@ -55,6 +55,7 @@ class DataPlane:
         self._around = around
         self._counting = Counting(self._count_failed)
         self._pacing = Pacing(around.assembly, around.metrics)
+        around.metrics.watch("runs_active", lambda: around.runs.active)
         self.pipeline = self._new_pipeline(around.assembly.config)
         surface = Surface(
             Services(
@@ -91,6 +92,11 @@ class DataPlane:
 
     def swap(self, config: Config) -> None: ...
     def kill(self) -> None: ...
+    async def apply(self, command: RunCommand) -> Applied:
+        return await self._around.runs.apply(command)
+
+    async def look(self, runs: Sequence[str]) -> list[RunState]:
+        return await self._around.runs.look(runs)
 
     def _new_pipeline(self, config: Config) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools

@@ -1,15 +1,18 @@
-"""The metrics of one process, connected: the names its configuration knows, and the gauges that others own."""
+"""The metrics of one process, connected: the names its configuration knows, and the numbers that others own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
 
-from proxy.assemble import Assembled
+from proxy.assemble import Assembled, gpu_rates
 from proxy.assembly import Assembly
 from proxy.clock import Clock, day_wall
 from proxy.config.load import Config
+from proxy.gpus import GpuBooks
 from proxy.state.ledger import Ledger
+from proxy.telemetry.gpu_metrics import GpuMetrics
+from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
 
 
@@ -38,3 +41,11 @@ def watch_ledger(metrics: Metrics, ledger: Ledger, now: Callable[[], float]) -> 
     metrics.watch_drift(lambda: ledger.posted_usd_nanos)
     metrics.watch("ledger_writes_total", lambda: ledger.commits, "ok")
     metrics.watch("ledger_writes_total", lambda: ledger.failed, "failed")
+
+
+def gpu_books(assembly: Assembly, ledger: Ledger, *, metrics: Metrics, log: RequestLog) -> GpuBooks:
+    """The time of the engines that have a price by the hour, from now on."""
+    tools, counters = assembly.tools, GpuMetrics(metrics.table.numbers)
+    books = GpuBooks(tools.gpus, tools.clock, events=ledger, counters=counters, tell=log.event)
+    books.use(gpu_rates(assembly.config))
+    return books

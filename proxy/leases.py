@@ -182,6 +182,7 @@ class LeasedStore:
             known = self._chart(question.path)
             room = replace(known.room, usd_nanos=granted.left_after)
             self._charts[question.path] = Chart(leases, room, granted.pressure)
+            self.leases.grow(leases)
             done = not question.answer.done() and question.settle(granted)
         self.leases.trim(leases)
         self._give_back()
@@ -241,11 +242,9 @@ class LeasedStore:
             self.leases.void(id, self._clock.now())
             self._closed = ProxyError("ledger_unavailable", "Holds cannot be recorded: the disk takes nothing.")
             return None
-        short = tuple([lease for lease in leases if self.leases.short(lease)])
+        short = self.leases.short(leases)
         if short:
-            for lease in short:
-                lease.renewing = True
-            self._owner.renew(tuple([lease.wanted for lease in short]))
+            self._owner.renew(short)
         return hold
 
     async def _ask(self, id: str, path: tuple[str, ...], ask: Ask, *, ttl_s: float) -> ProxyError | None:

@@ -30,6 +30,7 @@ class Pacing:
             usual=usual,
             on_refused=metrics.rate_limited,
             queueing=paces.queueing,
+            waits=metrics.queues,
             share=share,
         )
         self.permits = Permits(
@@ -38,6 +39,7 @@ class Pacing:
             usual=usual,
             on_refused=metrics.rate_limited,
             queueing=paces.queueing,
+            waits=metrics.queues,
             share=share,
         )
         metrics.watch("bound_hits_total", lambda: self.rates.dropped, "rate_accounts")

@@ -1,9 +1,9 @@
 """The rate limits of one process: which of them stand over a call, and the lines of those that wait for others to end.
 
 A call that is too fast is refused at once and told when to come again. A call that only running calls of its own key
-or agent stand in the way of waits for them, in the order of arrival, for up to `wait_s`; while it waits it has taken
-nothing. Whoever was admitted holds a `Quota`, which `finish` ends on every path. What fits is `policies.rate_limit`'s
-word.
+or agent stand in the way of waits for them, by priority and then in the order of arrival, for up to `wait_s`; while it
+waits it has taken nothing. Whoever was admitted holds a `Quota`, which `finish` ends on every path. What fits is
+`policies.rate_limit`'s word, who gives way when too many wait that of `policies.tiers`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Literal
 from policies import rate_limit
 from policies.rate_limit import Account, Limiter, RateRules, Standing
 from policies.rate_refusal import rate_limited
+from policies.tiers import TIERS, Crowd
 from policies.usual_output import UsualOutput
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.execution.line import Queueing
+from proxy.execution.line import Queueing, Unheard, Waits
 from proxy.types import Attempt, Call
 
 OnRefused = Callable[[str, str], None]  # (agent, kind of limit)
@@ -28,12 +29,12 @@ OnRefused = Callable[[str, str], None]  # (agent, kind of limit)
 class Quota:
     """What one call takes from the limits of its key and agent. Ended exactly once, by `end`."""
 
-    __slots__ = ("_admitted", "_call", "_limits", "_settled", "_taken_at", "accounts", "tokens")
+    __slots__ = ("_admitted", "_limits", "_settled", "_taken_at", "accounts", "call", "tokens")
 
     def __init__(self, limits: RateLimits, accounts: tuple[Account, ...], call: Call) -> None:
         self._limits = limits
         self.accounts = accounts
-        self._call = call
+        self.call = call
         self.tokens = limits.usual.tokens(call)  # as estimated
         self._taken_at = 0.0
         self._admitted = False
@@ -49,7 +50,7 @@ class Quota:
             return None
         if self._wait_s() > 0.0:
             return self._refusal()
-        return None if await limits.in_line(self, self._call.deadline) else self._refusal()
+        return None if await limits.in_line(self) else self._refusal()
 
     def take(self) -> bool:
         now = self._limits.clock.now()
@@ -71,7 +72,7 @@ class Quota:
             if attempt.usage is not None:
                 used += attempt.usage.input_total + attempt.usage.output_total
         if attempts and (usage := attempts[-1].usage) is not None and attempts[-1].lesson == "success":
-            self._limits.usual.learn(self._call, usage)
+            self._limits.usual.learn(self.call, usage)
         if used != self.tokens:
             now = self._limits.clock.now()
             rate_limit.correct(self.accounts, used - self.tokens, self._taken_at, now=now)
@@ -97,17 +98,20 @@ class Quota:
         if not found:  # its turn came at the very end of its time
             account = self.accounts[0]
             found = (rate_limit.Shortage(account.name, "concurrency", account.rates.concurrency or 0, 0, 1, 1.0),)
-        self._limits.on_refused(self._call.identity.agent, found[0].kind)
+        self._limits.on_refused(self.call.identity.agent, found[0].kind)
         return rate_limited(found)
 
 
 class Ticket:
     """One call's place in a line."""
 
-    __slots__ = ("quota", "turn")
+    __slots__ = ("agent", "quota", "tier", "turn", "waits")
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
+        self.agent = quota.call.identity.agent
+        self.tier = TIERS[quota.call.priority]
+        self.waits = False
         self.turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
@@ -120,6 +124,7 @@ class RateLimits:
         usual: UsualOutput,
         on_refused: OnRefused,
         queueing: Queueing | None = None,
+        waits: Waits | None = None,
         share: float = 1.0,
     ) -> None:
         """`share`: this process's part of every limit, where several serve."""
@@ -127,14 +132,20 @@ class RateLimits:
         self.usual = usual
         self.on_refused = on_refused
         self.limited = rules.any
-        self.waiting = 0  # calls
         self.turned_away = 0  # because too many waited
+        self._waits = waits or Unheard()
         self._limiter = Limiter(rules, share=share)
         self._queueing = queueing or Queueing()
+        self._crowd: Crowd[Ticket] = Crowd()
         self._lines: dict[str, deque[Ticket]] = {}  # by the account that is waited for
 
     def __repr__(self) -> str:
         return f"RateLimits({self._limiter!r}, waiting={self.waiting})"
+
+    @property
+    def waiting(self) -> int:
+        """Calls."""
+        return len(self._crowd)
 
     @property
     def running(self) -> int:
@@ -168,24 +179,35 @@ class RateLimits:
             return None
         return next((account.name for account in accounts if account.name in self._lines), None)
 
-    async def in_line(self, quota: Quota, deadline: float) -> bool:
+    async def in_line(self, quota: Quota) -> bool:
         """Whether its turn came; it has been taken then."""
-        left = min(self._queueing.wait_s, deadline - self.clock.now())
-        crowded = self.waiting >= self._queueing.calls_max
-        self.turned_away += crowded
-        if crowded or left <= 0.0:
+        now = self.clock.now()
+        left = min(self._queueing.wait_s, quota.call.deadline - now)
+        if left <= 0.0 or not self._has_place(quota.call):
             return False
         ticket = Ticket(quota)
         self._stand(ticket)
-        self.waiting += 1
+        self._waits.began(quota.call.route)
         try:
             async with asyncio.timeout(left):
                 return await ticket.turn
         except TimeoutError:
             return ticket.turn.done() and not ticket.turn.cancelled() and ticket.turn.result()
         finally:
-            self.waiting -= 1
             self._leave(ticket)
+            self._waits.ended(quota.call.route, self.clock.now() - now)
+
+    def _has_place(self, call: Call) -> bool:
+        """Where too many wait, one that is less urgent gives way."""
+        while self.waiting >= self._queueing.calls_max:  # ends: each time one leaves, or this one may not stay
+            self.turned_away += 1
+            last = self._crowd.gives_way(call.identity.agent, tier=TIERS[call.priority])
+            if last is None:
+                return False
+            if not last.turn.done():
+                last.turn.set_result(False)
+            self._leave(last)
+        return True
 
     def released(self, accounts: tuple[Account, ...]) -> None:
         if self._lines:
@@ -194,10 +216,20 @@ class RateLimits:
 
     def _stand(self, ticket: Ticket) -> None:
         name = self.line_ahead(ticket.quota.accounts) or ticket.quota.blocked_by().name
-        self._lines.setdefault(name, deque()).append(ticket)
+        line = self._lines.setdefault(name, deque())
+        if line and line[-1].tier > ticket.tier:
+            line.insert(next(at for at, other in enumerate(line) if other.tier > ticket.tier), ticket)
+        else:
+            line.append(ticket)
+        self._crowd.add(ticket, ticket.agent, tier=ticket.tier)
+        ticket.waits = True
 
     def _leave(self, ticket: Ticket) -> None:
-        """Bounded by the lines that one call can stand in: those of its accounts."""
+        """Bounded by the lines that one call can stand in: those of its accounts. The second time: nothing."""
+        if not ticket.waits:
+            return
+        ticket.waits = False
+        self._crowd.remove(ticket, ticket.agent, tier=ticket.tier)
         for account in ticket.quota.accounts:
             line = self._lines.get(account.name)
             if line is not None and ticket in line:

@@ -101,6 +101,16 @@ class Runs:
     def in_flight(self) -> int:
         return sum(map(len, self._calls.values()))
 
+    @property
+    def active(self) -> int:
+        """Runs that have calls in flight."""
+        return len(self._calls)
+
+    @property
+    def marks(self) -> tuple[tuple[str, Mark], ...]:
+        """Every run that is paused or killed."""
+        return self._tree.marks
+
     # --- the way of a call -------------------------------------------------------------------------------------------
 
     def of(self, identity: Identity) -> Run | None:

@@ -16,7 +16,7 @@ from policies.plan import Planner
 from policies.retry import Retry
 from policies.runs import NO_LIMITS, RunLimits
 from proxy.providers.base import Provider
-from proxy.types import KeyRecord
+from proxy.types import KeyRecord, Priority
 
 
 class Keyring(Protocol):
@@ -35,6 +35,7 @@ class AgentRules(Struct, frozen=True):
     retry: Retry = Retry()
     on_budget: Ladder = ()
     run: RunLimits = NO_LIMITS  # of each of its runs
+    priority: Priority = "standard"  # of its calls, at most
 
 
 class Limits(Struct, frozen=True):

@@ -14,17 +14,9 @@ from msgspec import Raw, Struct
 
 DialectName = Literal["openai"]
 Endpoint = Literal[
-    "chat",
-    "completions",
-    "embeddings",
-    "responses",
-    "images",
-    "speech",
-    "transcriptions",
-    "moderations",
-    "rerank",
+    "chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions", "moderations", "rerank",
     "other",
-]
+]  # fmt: skip
 RunSource = Literal["path", "header", "foreign", "body", "none"]
 AgentSource = Literal["key", "path", "header", "foreign", "body", "none"]
 Role = Literal["first", "retry", "hedge", "escalation", "member", "probe", "shadow"]
@@ -36,6 +28,7 @@ Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
 ServedBy = Literal["primary", "retry", "fallback", "none"]
 Rung = Literal["cheaper", "shorter", "queue", "stop"]  # of the ladder that an agent steps down near its budget
+Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
 
 
 class Identity(Struct, frozen=True):
@@ -81,14 +74,8 @@ class Usage(Struct, frozen=True):
 
     @property
     def input_total(self) -> int:
-        return (
-            self.input_uncached
-            + self.input_cached
-            + self.input_cache_write_5m
-            + self.input_cache_write_1h
-            + self.input_audio
-            + self.input_image
-        )
+        writes = self.input_cache_write_5m + self.input_cache_write_1h
+        return self.input_uncached + self.input_cached + writes + self.input_audio + self.input_image
 
     @property
     def output_total(self) -> int:
@@ -109,6 +96,7 @@ class Price(Struct, frozen=True):
     reasoning: int
     output_audio: int
     per_call: int = 0
+    per_second: int = 0  # of an engine of one's own that serves nobody else meanwhile; its tokens cost nothing more
     long_context_above: int | None = None  # input tokens; above it `long_context` prices the whole call
     long_context: Price | None = None
 
@@ -169,6 +157,7 @@ class Call(Struct, frozen=True):
     input_tokens_estimate: int
     trace_id: str
     client_retry: int = 0
+    priority: Priority = "standard"
 
     def __repr__(self) -> str:
         """Without the body: it is the prompt."""
@@ -259,6 +248,8 @@ class Attempt(Struct, frozen=True):
     usage: Usage | None = None  # None: nothing was billed
     cost_usd_nanos: int | None = 0  # None: unpriced, allowed by policy
     held_usd_nanos: int = 0
+    gpu_s: float | None = None  # its share of the time of an engine of one's own
+    idle_usd_nanos: int = 0  # the part of its cost that pays for time in which that engine stood idle
     exposure_usd_nanos: int = 0  # what it may have cost beyond its charge: its output limit allowed more than was held
     first_event_s: float | None = None
     status: int | None = None

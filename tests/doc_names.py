@@ -53,7 +53,10 @@ def admin_routes() -> set[str]:
 
 
 def columns() -> set[str]:
-    tables = (ledger_schema.OUTCOME_COLUMNS, ledger_schema.ATTEMPT_COLUMNS, ledger_schema.EVENT_COLUMNS)
+    tables = (
+        *(ledger_schema.OUTCOME_COLUMNS, ledger_schema.ATTEMPT_COLUMNS, ledger_schema.ATTEMPT_OF_GPU),
+        ledger_schema.EVENT_COLUMNS,
+    )
     return {name for columns in tables for name in ledger_schema.names(columns)}
 
 

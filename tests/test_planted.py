@@ -50,6 +50,41 @@ PLANTED = (
         ("tests/policies/test_accounts_model.py",),
     ),
     Mutation(
+        "an attempt that no call has is not looked for",
+        "proxy/state/verify.py",
+        "    if broken is None and strays:\n",
+        "    if False:\n",
+        ("tests/proxy/state/test_verify.py",),
+    ),
+    Mutation(
+        "a page of the chain ends between two rows of one number",
+        "proxy/state/verify.py",
+        "        limit += 1  #",
+        "        limit += 0  #",
+        ("tests/proxy/state/test_verify.py",),
+    ),
+    Mutation(
+        "a correction by a bill that is booked twice",
+        "proxy/correcting.py",
+        "        found[key] = replace(before, usd_nanos=billed.usd_nanos, held=())\n",
+        "",
+        ("tests/proxy/test_correcting.py",),
+    ),
+    Mutation(
+        "a correction that changes a budget and not the ledger",
+        "proxy/correcting.py",
+        "        self._ledger.append_event(\"adjust\", billed.request_id, body)\n",
+        "",
+        ("tests/proxy/test_correcting.py",),
+    ),
+    Mutation(
+        "a lost call that stays unresolved",
+        "policies/meter.py",
+        "        self.unresolved -= released\n",
+        "",
+        ("tests/policies/test_accounts_changes.py",),
+    ),
+    Mutation(
         "posted twice",
         "proxy/execution/purse.py",
         "_sum(self._used, used)",
@@ -134,6 +169,48 @@ PLANTED = (
         ("tests/proxy/test_governing.py",),
     ),
     Mutation(
+        "a strict hold of an estimate",
+        "policies/budget.py",
+        "    return bound if left.strict else min(likely, bound)\n",
+        "    return min(likely, bound)\n",
+        ("tests/sim/test_overshoot.py",),
+    ),
+    Mutation(
+        "a limit that is held and not told",
+        "policies/budget.py",
+        "        told=left.strict and head.fields is not None,\n",
+        "",
+        ("tests/policies/test_budget.py",),
+    ),
+    Mutation(
+        "a stream that is not cut when its hold is used up",
+        "proxy/execution/meter.py",
+        "        self.cut = seen >= end\n",
+        "",
+        ("tests/flow/test_cut.py",),
+    ),
+    Mutation(
+        "a soft hold that is not raised",
+        "proxy/execution/meter.py",
+        "        self.allowance = more\n",
+        "",
+        ("tests/proxy/execution/test_meter.py",),
+    ),
+    Mutation(
+        "a cut that closes the upstream when the client has heard of it",
+        "proxy/execution/attempt.py",
+        '        if self.abort != "continues":\n            self.reading.close()\n',
+        "",
+        ("tests/sim/test_overshoot.py",),
+    ),
+    Mutation(
+        "what a provider bills on for is not read after a cut",
+        "proxy/pipeline.py",
+        '            if exchange.abort != "continues":  # else',
+        "            if exchange.abort:  # else",
+        ("tests/flow/test_cut.py",),
+    ),
+    Mutation(
         "the hold is not released on cancel",
         "proxy/finish.py",
         'await exchange.end("abandoned")',
@@ -150,8 +227,8 @@ PLANTED = (
     Mutation(
         "a hold that is not settled",
         "proxy/execution/attempt.py",
-        "self._record.purse.give_back(self._allowance.amounts, spent, sent=self._sent)",
-        "spent.usd_nanos",
+        "self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)",
+        "bill.spent(facts, billed, cost)",
         (CANCELLATION,),
     ),
     Mutation(
@@ -191,9 +268,9 @@ PLANTED = (
     ),
     Mutation(
         "unpriced as zero",
-        "proxy/execution/attempt.py",
-        "        if self.target.price is None:\n            return None\n",
-        "        if self.target.price is None:\n            return 0\n",
+        "proxy/execution/bill.py",
+        "    if facts.target.price is None:\n        return None\n",
+        "    if facts.target.price is None:\n        return 0\n",
         (REFUSALS,),
     ),
     Mutation(
@@ -206,15 +283,15 @@ PLANTED = (
     Mutation(
         "a reported zero is replaced by an estimate",
         "policies/settle.py",
-        "if evidence.reported is not None:",
-        "if evidence.reported is not None and evidence.reported.output_total:",
+        "if evidence.reported is not None and not evidence.running:",
+        "if evidence.reported is not None and evidence.reported.output_total and not evidence.running:",
         ("tests/policies/test_settle.py",),
     ),
     Mutation(
         "n choices held once",
         "policies/budget.py",
-        "output = limit * call.head.choices",
-        "output = limit",
+        "    limit, choices = fits.limit or 0, call.head.choices\n",
+        "    limit, choices = fits.limit or 0, 1\n",
         ("tests/policies/test_budget.py",),
     ),
     # --- rates
@@ -398,9 +475,8 @@ PLANTED = (
     Mutation(
         "the client's key goes upstream",
         "proxy/providers/openai_compatible.py",
-        "        if head.fields is None:\n            headers = {**headers",
-        '        headers = {**headers, "x-api-key": "hg-test-key"}\n'
-        "        if head.fields is None:\n            headers = {**headers",
+        "            headers, lines = self._headers[accept], self._lines[accept]",
+        '            headers, lines = {**self._headers[accept], "x-api-key": "hg-test-key"}, b""',
         (PLAIN,),
     ),
     Mutation(

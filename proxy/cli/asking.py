@@ -71,6 +71,14 @@ def report(
     return 0
 
 
+def answer(args: argparse.Namespace, target: str, shape: type[T], order: object | None = None) -> T:
+    """For who asks more than once, or does more than print. Raises Refusal."""
+    try:
+        return msgspec.json.decode(_ask(args.admin, target, _token(args.token_file), order), type=shape)
+    except msgspec.DecodeError as error:
+        raise Refusal(str(error)) from error
+
+
 def refuse(refused: Exception) -> int:
     sys.stderr.write(f"headgate: {refused}\n")
     return refused.exit_code if isinstance(refused, Refusal) else 1

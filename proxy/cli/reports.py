@@ -10,7 +10,7 @@ from msgspec import structs
 
 from proxy.cli.asking import add_connection, report, with_query
 from proxy.cli.table import Page, dollars
-from proxy.state.report import AttemptDetail, RequestDetail, Spend
+from proxy.state.report import AttemptDetail, IdleGpu, RequestDetail, Spend
 
 DIMENSIONS = ("agent", "model", "run", "key", "team", "provider", "target")
 
@@ -53,6 +53,20 @@ def _spend_lines(answer: Spend, page: Page) -> Iterator[str]:
     yield from page.table(head, rows)
     if answer.truncated:
         yield f"only the dearest {len(answer.rows)} are shown; the total holds all"
+    if answer.idle_gpus:
+        yield from page.table(("idle GPUs", "hours", "busy", "price", "charged", "idle"), _idle_rows(answer.idle_gpus))
+
+
+def _idle_rows(gpus: list[IdleGpu]) -> list[tuple[str, ...]]:
+    return [
+        (
+            gpu.provider,
+            f"{gpu.elapsed_s / 3_600:.2f}",
+            f"{gpu.busy_s / gpu.elapsed_s:.1%}" if gpu.elapsed_s else "-",
+            *(dollars(nanos) for nanos in (gpu.price_usd_nanos, gpu.charged_usd_nanos, gpu.idle_usd_nanos)),
+        )
+        for gpu in gpus
+    ]
 
 
 def _explain_lines(answer: RequestDetail, page: Page) -> Iterator[str]:

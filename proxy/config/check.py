@@ -14,7 +14,7 @@ from proxy.config.file import Place
 from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
-_KNOBS = frozenset("breaker cache hedge priority output_tokens_max".split())  # noqa: SIM905
+_KNOBS = frozenset("breaker cache hedge output_tokens_max".split())  # noqa: SIM905
 _MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members rounds shadow steps".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
@@ -23,7 +23,7 @@ NOT_YET: Mapping[Path, frozenset[str]] = {
     ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
     ("defaults",): _KNOBS,
     ("models", "*"): _MODES,
-    ("providers", "*"): frozenset({"gpu", "kv_tokens"}),
+    ("providers", "*"): frozenset({"kv_tokens"}),
     ("telemetry",): frozenset({"otlp"}),
 }
 # Values that are the whole block's nature: without them nothing else in the block can be judged.
@@ -95,6 +95,7 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
                 if isinstance(wanted, str) and wanted not in models:
                     yield Problem((*path, "models", at), f"there is no model {wanted!r}{nearest(wanted, models)}")
     yield from _price_names(values)
+    yield from _gpus(values)
 
 
 def _target(values: Value, path: Path, target: Value) -> Iterator[Problem]:
@@ -117,6 +118,21 @@ def _price_names(values: dict[str, Value]) -> Iterator[Problem]:
         elif provider not in providers:
             hint = nearest(provider, providers)
             yield Problem(("pricing", "overrides", key), f"there is no provider {provider!r}{hint}")
+
+
+def _gpus(values: dict[str, Value]) -> Iterator[Problem]:
+    """An engine's time is shared among all requests that run there, and a process can only count its own."""
+    workers = below(values, ("server", "workers"))
+    for name in _names(values, "providers"):
+        if below(values, ("providers", name, "gpu")) is None:
+            continue
+        if isinstance(workers, int) and workers > 1:
+            message = "the time of an engine is shared out by one process alone: it needs server.workers: 1"
+            yield Problem(("providers", name, "gpu"), message)
+        for key, _ in _items(values.get("pricing"), "overrides"):
+            if key.partition("/")[0] == name:
+                message = f"{name} is paid by the hour (providers.{name}.gpu): its tokens have no price of their own"
+                yield Problem(("pricing", "overrides", key), message)
 
 
 def listeners(values: dict[str, Value], *, keys_stored: bool) -> Iterator[Problem]:

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from proxy.config.values import Headers, HttpAddress, Name, Seconds, Share, StatusShares, Switch, Text
+from pricing.gpu import GpuRate
+from proxy.config.values import Headers, HttpAddress, Name, Seconds, Share, StatusShares, Switch, Text, Usd, usd_nanos
 from proxy.providers.engines import ENGINES
 from proxy.secret import Secret
 from proxy.types import AbortRule
@@ -52,6 +53,20 @@ def _known_engine(name: str) -> str:
 EngineName = Annotated[Text, AfterValidator(_known_engine)]
 
 
+class Gpu(Block):
+    """What an engine of one's own costs: its time, not its tokens."""
+
+    usd_per_hour: Usd = Field(description="What one GPU costs an hour, in USD.")
+    gpus: int = Field(default=1, ge=1, le=10_000, description="How many it runs on.")
+    idle: Literal["ops", "spread"] = Field(
+        default="ops", description="Who pays while nothing runs: the operator, or `spread` over requests."
+    )
+
+    @property
+    def rate(self) -> GpuRate:
+        return GpuRate(usd_nanos(self.usd_per_hour), self.gpus, spread_idle=self.idle == "spread")
+
+
 class OpenAIProvider(Paced):
     """Anything that speaks OpenAI's dialect."""
 
@@ -68,6 +83,7 @@ class OpenAIProvider(Paced):
         default=None, description="It understands `stream_options.include_usage`; by engine."
     )
     price_provider: Name | None = Field(default=None, description="The price book's name for it; by engine.")
+    gpu: Gpu | None = Field(default=None, description="It runs on GPUs of your own; calls pay for their time.")
     traceparent: Switch = Field(default=False, description="It is told the trace id (W3C `traceparent`).")
     connect_timeout_s: float = Field(default=2.0, gt=0, le=10, description="Longest wait for a connection.")
     failure_domain: Name | None = Field(
@@ -114,6 +130,7 @@ class SimulatedProvider(Paced):
     stall_s: Seconds = Field(default=10.0, description="How long a stalled stream says nothing.")
     error_share: StatusShares = Field(default={}, description="Share of calls answered with each error status.")
     cut_share: Share = Field(default=0.0, description="Share of streams that break off.")
+    gpu: Gpu | None = Field(default=None, description="It runs on GPUs of your own; calls pay for their time.")
     failure_domain: Name | None = Field(
         default=None, description="What fails together with it; by default only itself."
     )

@@ -40,7 +40,7 @@ from proxy.config.values import (
     usd_nanos,
 )
 from proxy.secret import Secret
-from proxy.types import KeyRecord, Per, Unit
+from proxy.types import KeyRecord, Per, Priority, Unit
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 VERSION_DIGITS = 12
@@ -156,6 +156,7 @@ class Defaults(Paced):
     on_budget: Rungs = Field(
         default=("cheaper", "shorter", "stop"), description="What happens to calls near the end of a budget."
     )
+    priority: Priority = Field(default="standard", description="Whose calls go first where calls wait.")
 
 
 class Agent(Defaults):

@@ -129,7 +129,7 @@ def patch(raw: bytes, fields: dict[str, Raw], changes: dict[str, bytes]) -> byte
 def _refuse_repeated_names(raw: bytes, fields: dict[str, Raw]) -> None:
     """Neither in another case: a reader in Go would take `Model` for `model`."""
     names = "".join(fields)
-    if not (names.isascii() and names.islower()):
+    if not (names.islower() and names.isascii()):
         folded: set[str] = set()
         for name in fields:
             if name.casefold() in folded:

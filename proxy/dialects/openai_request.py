@@ -53,7 +53,7 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         model=_model(endpoint, fields),
         stream=_bool(fields, "stream"),
         include_usage=_include_usage(fields),
-        choices=(_count(fields, "n", CHOICES_MAX) or 1) * (_prompts(fields) if endpoint == "completions" else 1),
+        choices=_choices(endpoint, fields),
         output_tokens_max=_output_tokens_max(fields),
         fields=fields,
     )
@@ -165,6 +165,11 @@ def _options(raw: Raw) -> dict[str, Raw]:
         raise _wrong("stream_options", "an object") from None
 
 
+def _choices(endpoint: Endpoint, fields: dict[str, Raw]) -> int:
+    choices = (_count(fields, "n", CHOICES_MAX) or 1) if "n" in fields else 1
+    return choices * _prompts(fields) if endpoint == "completions" else choices
+
+
 def _prompts(fields: dict[str, Raw]) -> int:
     """A completion request may carry several prompts, each answered by its own choices."""
     raw = fields.get("prompt")
@@ -185,13 +190,16 @@ def _is_array(value: Raw) -> bool:
 
 
 def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
-    given = [limit for name in _LIMITS if name in fields and (limit := _count(fields, name, TOKENS_MAX)) is not None]
-    return given[0] if given else None
+    first = None
+    for name in _LIMITS:
+        if name in fields:
+            limit = _count(fields, name, TOKENS_MAX)  # of each that is given: none may be nonsense
+            first = limit if first is None else first
+    return first
 
 
 def _bool(fields: dict[str, Raw], name: str) -> bool:
-    value = _value(fields, name, _BOOL, "a boolean")
-    return value is True
+    return name in fields and _value(fields, name, _BOOL, "a boolean") is True
 
 
 def _count(fields: dict[str, Raw], name: str, most: int) -> int | None:

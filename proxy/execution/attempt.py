@@ -21,6 +21,7 @@ from proxy.errors import ProxyError
 from proxy.execution import bill
 from proxy.execution.bill import Facts
 from proxy.execution.meter import Meter
+from proxy.execution.occupancy import Occupancy
 from proxy.execution.permits import Permit
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
@@ -57,6 +58,11 @@ class Exchange:
         self.permit: Permit | None = None  # to ask the target; given back when the attempt ends
         self.meter: Meter | None = None  # of a stream whose hold may not suffice
         self._expected = bench.experience.expected(record.call, target)
+        self._occupancy = Occupancy.of(provider.gpu, target)
+        if self._occupancy is not None:
+            now = bench.clock.now()
+            left_s = record.call.deadline - now
+            self._expected = self._occupancy.foresee(self._expected, bench.experience, left_s=left_s, now=now)
         self._bench = bench
         self._record = record
         self._provider = provider
@@ -126,9 +132,13 @@ class Exchange:
 
     def _mark_sent(self) -> None:
         self._sent = True
+        if self._occupancy is not None:
+            self._occupancy.start(self._bench.clock.now())
 
     async def end(self, ending: Ending, error: ProxyError | None = None) -> None:
         """Closes the connection, settles the hold, and writes the attempt into the record. The second time: nothing."""
+        if self._occupancy is not None:
+            self._occupancy.end(self._bench.clock.now())  # before the tokens are counted, which is none of its time
         counted = await self._counted() if ending == "complete" else None
         if self._ended:
             return
@@ -148,6 +158,8 @@ class Exchange:
             usage=billed,
             cost_usd_nanos=cost,
             held_usd_nanos=facts.held.amounts.usd_nanos if facts.held is not None else 0,
+            gpu_s=facts.share.occupancy_s if facts.share is not None else None,
+            idle_usd_nanos=facts.share.idle_usd_nanos if facts.share is not None else 0,
             exposure_usd_nanos=bill.exposure_usd_nanos(facts, billed),
         )
         record = self._record
@@ -193,11 +205,14 @@ class Exchange:
     def _facts(self) -> Facts:
         held = self._allowance if self.meter is None else self.meter.allowance  # as the meter has raised it
         seen = bill.output_seen(self.reading, self._expected) if self.meter is None else self.meter.seen()
-        return Facts(self._record.call, self.target, self._expected, held, self.reading, seen)
+        share = self._occupancy.share if self._occupancy is not None else None
+        return Facts(self._record.call, self.target, self._expected, held, self.reading, seen, share)
 
     def _learn(self, facts: Facts, ending: Ending, billed: Usage | None) -> None:
         began = self._first_event_at if self._record.call.head.stream else None
         stream_s = 0.0 if began is None else self._bench.clock.now() - began
+        if self._occupancy is not None and ending == "complete":
+            self._occupancy.learn(self._bench.experience)
         sample = bill.sample(facts, ending, billed, stream_s=stream_s)
         if sample is not None:
             self._bench.experience.ended(self._record.call, self.target, sample)

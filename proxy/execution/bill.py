@@ -13,6 +13,7 @@ from policies.budget import Allowance
 from policies.estimate import Expected, Sample
 from policies.settle import Ending, Evidence
 from pricing.book import cost_usd_nanos
+from pricing.gpu import GpuShare
 from proxy.execution.reading import Reading
 from proxy.types import Amounts, Call, Target, Usage
 
@@ -26,6 +27,7 @@ class Facts(Struct, frozen=True):
     held: Allowance | None
     reading: Reading | None
     output_seen: int
+    share: GpuShare | None = None  # of the time of an engine of one's own
 
     @property
     def reported(self) -> Usage | None:
@@ -78,7 +80,9 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
 
 
 def cost(facts: Facts, billed: Usage | None) -> int | None:
-    """Nano-dollars; None: the target has no price."""
+    """Nano-dollars; None: the target has no price. Time that an engine of one's own spent is never given back."""
+    if facts.share is not None:
+        return facts.share.cost_usd_nanos
     if billed is None:
         return 0
     if facts.target.price is None:
@@ -89,7 +93,7 @@ def cost(facts: Facts, billed: Usage | None) -> int | None:
 
 def spent(facts: Facts, billed: Usage | None, usd_nanos: int | None) -> Amounts:
     if billed is None:
-        return Amounts()
+        return Amounts(usd_nanos or 0)
     tokens = billed.input_total + billed.output_total
     if "held" in billed.flags and facts.held is not None:
         tokens = min(tokens, max(facts.held.amounts.tokens, billed.input_total + facts.output_seen))
@@ -98,7 +102,7 @@ def spent(facts: Facts, billed: Usage | None, usd_nanos: int | None) -> Amounts:
 
 def exposure_usd_nanos(facts: Facts, billed: Usage | None) -> int:
     """Where nobody knows what a provider did after the close, it may have gone on to the limit it was told."""
-    if billed is None or facts.held is None or "held" not in billed.flags:
+    if billed is None or facts.held is None or "held" not in billed.flags or facts.share is not None:
         return 0
     return budget.exposure_usd_nanos(facts.held, facts.target)
 

@@ -1,17 +1,24 @@
-"""Who is next at a target that has no room: the line of waiting calls, apart from the room itself.
+"""The lines of calls before targets: their order (`policies.tiers`), and what is learned of how fast they move.
 
-`Permits` asks only what `Line` promises, so another order (by share of each agent, by priority) is another class here
-and one argument there. A line never gives leave and knows no clock.
+`Permits` decides when somebody may go; a line says who, and is told of every call that runs, also of those that need
+not wait, so that an agent's running calls count against its next one. Nothing in here awaits or gives leave.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Generic, Protocol, TypeVar
+from itertools import islice
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from proxy.types import Call
+from policies import cost_units
+from policies.tiers import TIERS, Hold, Tiers
+from proxy.types import Call, Target, Usage
+
+LINES_MAX: Final = 4_096
+EXAMINED_MAX: Final = 8
+UNKNOWN_S: Final = 1.0  # while no call has ended
+FOLLOW: Final = 0.1  # of each call's length into the average
 
 
 class Queueing(Struct, frozen=True):
@@ -22,60 +29,123 @@ class Queueing(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """What a call asks of a target: whose call it is and its deadline stand in `call`."""
+    """What a call asks of a target: whose call it is, how urgent and until when stands in `call`."""
 
     call: Call
     tokens: int = 0  # input and output, as estimated; 0: nobody counts them
 
 
+class Waits(Protocol):
+    """Is told of every call that waits. Must not wait."""
+
+    def began(self, route: str) -> None: ...
+
+    def ended(self, route: str, waited_s: float) -> None: ...
+
+
+class Unheard:
+    """Where nobody wants to know."""
+
+    def began(self, route: str) -> None:
+        return
+
+    def ended(self, route: str, waited_s: float) -> None:
+        return
+
+
 class Ticket:
     """One call's place in a line."""
 
-    __slots__ = ("claim",)
+    __slots__ = ("agent", "claim", "tier")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.agent = claim.call.identity.agent
+        self.tier = TIERS[claim.call.priority]
+
+    def __repr__(self) -> str:
+        return f"Ticket({self.agent!r}, {self.claim.call.priority})"
 
 
 T = TypeVar("T", bound=Ticket)
 
 
-class Line(Protocol[T]):
-    """`first` is asked again whenever somebody may go; its answer may change until it is removed."""
+class Line(Generic[T]):
+    """Those that wait for one target, and what those that run there have taken."""
 
-    def __len__(self) -> int: ...
+    __slots__ = ("_service_s", "_tiers", "_weight")
 
-    def add(self, ticket: T) -> None: ...
-
-    def first(self) -> T:
-        """Of a line that is not empty."""
-        ...
-
-    def remove(self, ticket: T) -> None:
-        """It got its permit, or it left."""
-        ...
-
-
-class Fifo(Generic[T]):
-    """In the order of arrival."""
-
-    def __init__(self) -> None:
-        self._tickets: deque[T] = deque()
+    def __init__(self, target: Target) -> None:
+        self._tiers: Tiers[T] = Tiers()
+        self._weight = cost_units.output_weight(target.price)
+        self._service_s: float | None = None
 
     def __repr__(self) -> str:
-        return f"Fifo({len(self._tickets)})"
+        return f"Line({self._tiers}, {self._service_s} s a call)"
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._tiers)
+
+    @property
+    def idle(self) -> bool:
+        return self._tiers.idle
 
     def add(self, ticket: T) -> None:
-        self._tickets.append(ticket)
-
-    def first(self) -> T:
-        return self._tickets[0]
+        self._tiers.add(ticket, ticket.agent, tier=ticket.tier)
 
     def remove(self, ticket: T) -> None:
-        if self._tickets[0] is ticket:
-            self._tickets.popleft()
-        else:
-            self._tickets.remove(ticket)
+        """It leaves."""
+        self._tiers.remove(ticket, ticket.agent, tier=ticket.tier)
+
+    def first(self) -> T:
+        """Of a line that is not empty; another one may be the first the next time."""
+        return self._tiers.first()
+
+    def take(self) -> Hold[T]:
+        """The first one goes."""
+        return self._tiers.take(self._cost(self._tiers.first().claim))
+
+    def pass_by(self, claim: Claim) -> Hold[T]:
+        """A call that need not wait."""
+        call = claim.call
+        return self._tiers.pass_by(call.identity.agent, self._cost(claim), tier=TIERS[call.priority])
+
+    def ended(self, hold: Hold[T], billed: Usage | None, duration_s: float) -> None:
+        hold.end(0.0 if billed is None else cost_units.used(billed, self._weight))
+        known = self._service_s
+        self._service_s = duration_s if known is None else known + (duration_s - known) * FOLLOW
+
+    def drain_s(self, running: int) -> float:
+        """Until all that wait now have gone, where they go on as they did."""
+        service_s = UNKNOWN_S if self._service_s is None else self._service_s
+        return service_s * len(self) / max(1, running)
+
+    def _cost(self, claim: Claim) -> float:
+        return cost_units.expected(claim.call.input_tokens_estimate, claim.tokens, self._weight)
+
+
+class Lines(Generic[T]):
+    """One for each target, kept while anybody waits or runs there, and for as long after as there is room."""
+
+    def __init__(self, lines_max: int = LINES_MAX) -> None:
+        self._max = lines_max
+        self._lines: dict[str, Line[T]] = {}
+
+    def __repr__(self) -> str:
+        return f"Lines({self._lines})"
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def of(self, target: Target) -> Line[T]:
+        line = self._lines.get(target.id)
+        return self._opened(target) if line is None else line
+
+    def _opened(self, target: Target) -> Line[T]:
+        if len(self._lines) >= self._max:
+            for id, line in list(islice(self._lines.items(), EXAMINED_MAX)):
+                del self._lines[id]
+                if not line.idle:
+                    self._lines[id] = line  # at the young end
+        line = self._lines[target.id] = Line(target)
+        return line

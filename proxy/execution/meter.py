@@ -66,7 +66,7 @@ class Meter:
         if passage.usage is not None:
             self._input_tokens = max(self._input_tokens, passage.usage.input_total)
         seen = self.seen()
-        if seen >= self._raise_at() or (self._excess() and not self._denied):
+        if seen >= self._raise_at() or (self._excess() and (not self._denied or seen >= self._ends_at())):
             self._denied = not await self._raise(seen)
         end = self._ends_at()
         self.cut = seen >= end

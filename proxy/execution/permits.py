@@ -3,7 +3,7 @@
 A permit is taken before an attempt is made and given back when the attempt ends, with what it really used. Where a
 target has no room, calls wait in its line, whose order is `line`'s business. One timer a target looks at the line again
 when its next call fits, so a herd leaves one by one at the target's own pace. What fits is `policies.provider_limits`'
-word. Nothing in here awaits but the waiting itself.
+word; who gives way when too many wait is `policies.tiers`'. Nothing in here awaits but the waiting itself.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from typing import Final
 
 from policies.provider_limits import TargetLimits, TargetRules, Told, ToldKind
 from policies.rate_limit import Shortage
-from policies.rate_refusal import rate_limited
+from policies.rate_refusal import overloaded, rate_limited
 from policies.rooms import Rooms
+from policies.tiers import Hold
 from policies.usual_output import UsualOutput
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.execution.line import Claim, Fifo, Line, Queueing, Ticket
+from proxy.execution.line import Claim, Line, Lines, Queueing, Ticket, Unheard, Waits
+from proxy.execution.queues import Queue, Queues
 from proxy.providers.hints import wait_s
 from proxy.providers.limit_headers import said
 from proxy.types import Call, Target, Usage
 
 GLANCE_S: Final = 0.001  # timers are no finer
+ASK_AGAIN_S: Final = 1.0  # at the earliest, where too many wait
 
 OnRefused = Callable[[str, str], None]  # (agent, kind of limit)
 
@@ -32,15 +35,22 @@ OnRefused = Callable[[str, str], None]  # (agent, kind of limit)
 class Permit:
     """Held by one attempt, from before it is sent until it has ended."""
 
-    __slots__ = ("_asked_requests", "_asked_tokens", "_claim", "_held", "_permits", "_room", "_taken_at", "_target")
+    __slots__ = (
+        *("_asked_requests", "_asked_tokens", "_claim", "_held", "_permits", "_room", "_share", "_taken_at", "_target"),
+    )
 
-    def __init__(self, permits: Permits, room: TargetLimits, target: Target, *, claim: Claim, now: float) -> None:
+    def __init__(
+        self, permits: Permits, room: TargetLimits, target: Target, *, claim: Claim, share: Hold[Waiter] | None
+    ) -> None:
+        """`share`: what it counts by among the agents; None where nothing is limited."""
+        now = permits.clock.now()
         room.take(claim.tokens, now)
         self._asked_requests, self._asked_tokens = room.asked_requests, room.asked_tokens
         self._permits = permits
         self._room = room
         self._target = target
         self._claim = claim
+        self._share = share
         self._taken_at = now
         self._held = True
 
@@ -54,10 +64,13 @@ class Permit:
         self._held = False
         room, claim, permits = self._room, self._claim, self._permits
         room.release()
+        now = permits.clock.now()
+        if self._share is not None:
+            permits.lines.of(self._target).ended(self._share, billed, now - self._taken_at)
         if claim.tokens:
             used = 0 if billed is None else billed.input_total + billed.output_total
             if used != claim.tokens:
-                room.correct(used - claim.tokens, self._taken_at, permits.clock.now())
+                room.correct(used - claim.tokens, self._taken_at, now)
             if billed is not None:
                 permits.usual.learn(claim.call, billed)
         if permits.waiting:
@@ -85,32 +98,18 @@ class Permit:
 
 
 class Waiter(Ticket):
-    """`turn` gets the permit that was taken for it, or is cancelled with its call."""
+    """`turn` gets the permit that was taken for it or the reason why not, or is cancelled with its call."""
 
-    __slots__ = ("turn",)
+    __slots__ = ("queue", "turn")
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, queue: Queue[Waiter]) -> None:
         super().__init__(claim)
-        self.turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self.queue: Queue[Waiter] | None = queue  # until it goes or leaves
+        self.turn: asyncio.Future[Permit | ProxyError] = asyncio.get_running_loop().create_future()
 
     @property
-    def permit(self) -> Permit | None:
+    def answer(self) -> Permit | ProxyError | None:
         return self.turn.result() if self.turn.done() and not self.turn.cancelled() else None
-
-
-class Queue:
-    """Those that wait for one target, and the timer that looks at them again. There is one while somebody waits."""
-
-    __slots__ = ("line", "room", "target", "timer")
-
-    def __init__(self, target: Target, room: TargetLimits, line: Line[Waiter]) -> None:
-        self.target = target
-        self.room = room
-        self.line = line
-        self.timer: asyncio.TimerHandle | None = None
-
-    def __repr__(self) -> str:
-        return f"Queue({self.target.id}, {self.line}, {self.room})"
 
 
 class Permits:
@@ -122,20 +121,20 @@ class Permits:
         usual: UsualOutput,
         on_refused: OnRefused,
         queueing: Queueing | None = None,
-        new_line: Callable[[], Line[Waiter]] = Fifo,
+        waits: Waits | None = None,
         share: float = 1.0,
     ) -> None:
         """`share`: this process's part of every limit, where several serve."""
         self.clock = clock
         self.usual = usual
         self.on_refused = on_refused
-        self.waiting = 0  # calls
+        self.lines: Lines[Waiter] = Lines()
         self.turned_away = 0  # because too many waited
+        self._waits = waits or Unheard()
         self._quiet = not rules.any  # nothing is known to limit any target
         self._rooms = Rooms(rules, share=share)
         self._queueing = queueing or Queueing()
-        self._new_line = new_line
-        self._queues: dict[str, dict[str, Queue]] = {}  # by provider and target: what one gives back, others may take
+        self._queues: Queues[Waiter] = Queues()
 
     def __repr__(self) -> str:
         return f"Permits({self._rooms}, {self.waiting} waiting)"
@@ -143,6 +142,11 @@ class Permits:
     @property
     def held(self) -> int:
         return self._rooms.running
+
+    @property
+    def waiting(self) -> int:
+        """Calls."""
+        return len(self._queues)
 
     def claim(self, call: Call) -> Claim:
         return Claim(call) if self._quiet else Claim(call, self.usual.tokens(call))
@@ -160,10 +164,12 @@ class Permits:
 
     def at_once(self, target: Target, claim: Claim) -> Permit | None:
         """Without waiting, where nobody else waits. The caller owns the permit and releases it."""
-        now = self.clock.now()
-        if not self._quiet and not self._has_room(target, claim, now):
+        room = self._rooms.of(target, now := self.clock.now())
+        if self._quiet:
+            return Permit(self, room, target, claim=claim, share=None)
+        if self._queues.has(target) or not room.fits(claim.tokens, now):
             return None
-        return Permit(self, self._rooms.of(target, now), target, claim=claim, now=now)
+        return Permit(self, room, target, claim=claim, share=self.lines.of(target).pass_by(claim))
 
     async def acquire(self, target: Target, claim: Claim) -> Permit | ProxyError:
         """Waits in line for as long as may be. The error says when there will be room."""
@@ -179,18 +185,14 @@ class Permits:
         self._queueing = queueing
         self._quiet = self._quiet and not rules.any
         self._rooms.replace(rules, self.clock.now())
-        for provider in tuple(self._queues):
+        for provider in self._queues.providers:
             self.released(provider)
 
     # --- what permits tell ---------------------------------------------------------------------------------------
 
     def released(self, provider: str) -> None:
-        queues = self._queues.get(provider)
-        if queues:
-            first = next(iter(queues))
-            queues[first] = queues.pop(first)  # none of them is always the first
-            for queue in tuple(queues.values()):
-                self._serve(queue)
+        for queue in self._queues.in_turn(provider):
+            self._serve(queue)
 
     def learned(self, room: TargetLimits, provider: str) -> None:
         self._quiet = self._quiet and not room.limited
@@ -200,46 +202,59 @@ class Permits:
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def _has_room(self, target: Target, claim: Claim, now: float) -> bool:
-        if self.waiting and target.id in self._queues.get(target.provider, {}):
-            return False
-        return self._rooms.of(target, now).fits(claim.tokens, now)
+        return not self._queues.has(target) and self._rooms.of(target, now).fits(claim.tokens, now)
 
     async def _in_line(self, target: Target, claim: Claim) -> Permit | ProxyError:
-        now, queueing = self.clock.now(), self._queueing
+        now = self.clock.now()
         room = self._rooms.of(target, now)
-        patience = min(queueing.wait_s, claim.call.deadline - now)
-        crowded = self.waiting >= queueing.calls_max
-        self.turned_away += crowded
-        if crowded or patience <= 0.0 or room.wait_s(claim.tokens, now) > patience:
+        patience = min(self._queueing.wait_s, claim.call.deadline - now)
+        if patience <= 0.0 or room.wait_s(claim.tokens, now) > patience:
             return self._refusal(room, claim)
-        waiter = Waiter(claim)
-        queue = self._queued(target, room, waiter)
+        waiter = self._queued(target, room, claim)
+        if isinstance(waiter, ProxyError):
+            return waiter
+        self._waits.began(claim.call.route)
         try:
             async with asyncio.timeout(patience):
                 return await waiter.turn
         except TimeoutError:
-            return waiter.permit or self._refusal(room, claim)
+            return waiter.answer or self._refusal(room, claim)
         except asyncio.CancelledError:
-            if waiter.permit is not None:
-                waiter.permit.release(None)  # its turn had come just then
+            if isinstance(waiter.answer, Permit):
+                waiter.answer.release(None)  # its turn had come just then
             raise
         finally:
-            self.waiting -= 1
-            if waiter.permit is None:
-                queue.line.remove(waiter)
-                self._serve(queue)
+            self._leave(waiter)
+            self._waits.ended(claim.call.route, self.clock.now() - now)
 
-    def _queued(self, target: Target, room: TargetLimits, waiter: Waiter) -> Queue:
-        queues = self._queues.setdefault(target.provider, {})
-        queue = queues.get(target.id)
-        if queue is None:
-            queue = queues[target.id] = Queue(target, room, self._new_line())
-        self.waiting += 1
-        queue.line.add(waiter)
+    def _queued(self, target: Target, room: TargetLimits, claim: Claim) -> Waiter | ProxyError:
+        """In its line, where others of other lines may have to give way to it."""
+        while self.waiting >= self._queueing.calls_max:  # ends: each time one leaves, or this one may not stay
+            self.turned_away += 1
+            last = self._queues.gives_way(claim.call)
+            if last is None:
+                return self._overloaded(self.lines.of(target), room)
+            self._turn_away(last)
+        queue = self._queues.open(target, room, self.lines.of(target))
+        waiter = Waiter(claim, queue)
+        self._queues.add(waiter, queue)
         self._serve(queue)
-        return queue
+        return waiter
 
-    def _serve(self, queue: Queue) -> None:
+    def _turn_away(self, waiter: Waiter) -> None:
+        if (queue := waiter.queue) is not None:
+            if not waiter.turn.done():  # by a cancellation
+                waiter.turn.set_result(self._overloaded(queue.line, queue.room))
+            self._leave(waiter)
+
+    def _leave(self, waiter: Waiter) -> None:
+        """The second time, or after it went: nothing."""
+        if (queue := waiter.queue) is not None:
+            waiter.queue = None
+            self._queues.remove(waiter, queue)
+            self._serve(queue)
+
+    def _serve(self, queue: Queue[Waiter]) -> None:
         """Lets go whoever fits by now; bounded by the length of the line."""
         if queue.timer is not None:
             queue.timer.cancel()
@@ -253,16 +268,10 @@ class Permits:
             if wait > 0.0:
                 queue.timer = asyncio.get_running_loop().call_later(max(wait, GLANCE_S), self._serve, queue)
                 return
-            line.remove(waiter)
-            waiter.turn.set_result(Permit(self, room, queue.target, claim=waiter.claim, now=now))
-        self._forget(queue)
-
-    def _forget(self, queue: Queue) -> None:
-        queues = self._queues.get(queue.target.provider)
-        if queues is not None:
-            queues.pop(queue.target.id, None)
-            if not queues:
-                del self._queues[queue.target.provider]
+            waiter.queue = None
+            self._queues.gone(waiter)
+            waiter.turn.set_result(Permit(self, room, queue.target, claim=waiter.claim, share=line.take()))
+        self._queues.close(queue)
 
     def _refusal(self, room: TargetLimits, claim: Claim) -> ProxyError:
         found = room.shortages(claim.tokens, self.clock.now())
@@ -270,3 +279,6 @@ class Permits:
             found = (Shortage(room.own.name, "concurrency", 0, 0, 1, 1.0),)
         self.on_refused(claim.call.identity.agent, found[0].kind)
         return rate_limited(found)
+
+    def _overloaded(self, line: Line[Waiter], room: TargetLimits) -> ProxyError:
+        return overloaded(room.own.name, max(line.drain_s(room.own.running), ASK_AGAIN_S))

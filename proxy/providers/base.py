@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from pricing.gpu import GpuMeter
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.types import Call, Target
@@ -21,6 +22,7 @@ class UpstreamRequest(Struct, frozen=True):
     url: str
     headers: dict[str, str]  # complete, credential included: never logged, never shown
     body: bytes
+    lines: bytes = b""  # `headers` by `header_lines`, where the provider has them at hand; as secret as they are
 
     def __repr__(self) -> str:
         return f"UpstreamRequest({self.method} {self.url}, {len(self.body)} bytes)"
@@ -37,6 +39,14 @@ class UpstreamResponse(Protocol):
     def close(self) -> None:
         """Idempotent and immediate. A body read to its end returns the connection to the pool; any other closes it."""
         ...
+
+
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """As they are sent. Raises ProxyError for a line break: it would end the header where it stands."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
+        raise ProxyError("internal", "A header for the upstream holds a line break.", sent=False)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def unnoticed() -> None:
@@ -58,6 +68,7 @@ class Provider(Protocol):
     name: str
     dialect: Dialect
     transport: Transport
+    gpu: GpuMeter | None  # of an engine of one's own whose hours have a price
 
     def request(self, call: Call, target: Target, output_limit: int | None = None) -> UpstreamRequest:
         """`output_limit`: tokens of one choice, where the gate allows less than the client asked for."""

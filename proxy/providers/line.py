@@ -69,6 +69,10 @@ class Line(asyncio.Protocol):
 
     # --- for who asks
 
+    @property
+    def idle_s(self) -> float:
+        return self._loop.time() - self.idle_since
+
     def ask(self, head: bytes, body: bytes) -> None:
         self.exchanges += 1
         self._asking = True

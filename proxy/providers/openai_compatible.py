@@ -17,8 +17,9 @@ from msgspec.json import encode
 
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
+from pricing.gpu import GpuMeter
 from proxy.errors import ProxyError
-from proxy.providers.base import Transport, UpstreamRequest
+from proxy.providers.base import Transport, UpstreamRequest, header_lines
 from proxy.providers.engines import ENGINES, PATHS
 from proxy.providers.hints import retry_after_s
 from proxy.types import Call, Endpoint, Target
@@ -55,6 +56,7 @@ class OpenAICompatible:
         self.name = name
         self.dialect = dialect
         self.transport = transport
+        self.gpu: GpuMeter | None = None
         self._clock = clock
         self._engine = ENGINES[account.engine]
         self._traceparent = account.traceparent
@@ -73,6 +75,7 @@ class OpenAICompatible:
             accept: {**common, "Content-Type": "application/json", "Accept": accept}
             for accept in ("application/json", "text/event-stream", "*/*")
         }
+        self._lines = {accept: header_lines(headers) for accept, headers in self._headers.items()}
         self._secrets = _forms([account.api_key or "", *[value for _, value in account.headers]])
 
     def __repr__(self) -> str:
@@ -84,7 +87,12 @@ class OpenAICompatible:
             path = PATHS[endpoint]
             raise ProxyError("unknown_path", f"The provider {self.name} of {call.model} has no {path}.", sent=False)
         body = self.dialect.write(call, target, output_limit)
-        return UpstreamRequest("POST", self._url(endpoint, target), self._headers_of(call), body)
+        accept = _accept(call)
+        if call.head.fields is not None and not self._traceparent:
+            headers, lines = self._headers[accept], self._lines[accept]
+        else:
+            headers, lines = self._headers_of(call, accept), b""
+        return UpstreamRequest("POST", self._url(endpoint, target), headers, body, lines)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         body = self.redact(body)
@@ -113,17 +121,20 @@ class OpenAICompatible:
             return f"{self._deployed_at}{quote(target.model, safe='')}{PATHS[endpoint]}{self._query}"
         return self._urls[endpoint]
 
-    def _headers_of(self, call: Call) -> dict[str, str]:
-        head = call.head
-        if head.stream:
-            headers = self._headers["text/event-stream"]
-        else:
-            headers = self._headers["*/*" if call.endpoint in NOT_JSON else "application/json"]
-        if head.fields is None:
-            headers = {**headers, "Content-Type": head.content_type}  # its boundary is in the body
+    def _headers_of(self, call: Call, accept: str) -> dict[str, str]:
+        """Those of a call that adds its own."""
+        headers = self._headers[accept]
+        if call.head.fields is None:
+            headers = {**headers, "Content-Type": call.head.content_type}  # its boundary is in the body
         if self._traceparent:
             headers = {**headers, "traceparent": f"00-{call.trace_id}-{self._clock.id()[:16]}-01"}
         return headers
+
+
+def _accept(call: Call) -> str:
+    if call.head.stream:
+        return "text/event-stream"
+    return "*/*" if call.endpoint in NOT_JSON else "application/json"
 
 
 def _base_url(account: Account, default: str | None) -> str:

@@ -28,12 +28,12 @@ class Pool:
     def __repr__(self) -> str:
         return f"Pool({len(self._open)} open, {sum(map(len, self._idle.values()))} idle)"
 
-    def get(self, origin: str, now: float) -> Line | None:
+    def get(self, origin: str) -> Line | None:
         lines = self._idle.get(origin)
         while lines:
             line = lines.pop()
             if line.alive:
-                if now - line.idle_since < self._keep_alive_s:
+                if line.idle_s < self._keep_alive_s:
                     return line
                 line.abort()
         return None

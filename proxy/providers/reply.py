@@ -18,6 +18,7 @@ HEADER_LINE_BYTES_MAX = 8190
 BARREN_BYTES_MAX = 64 * 1024  # in a row without a byte of a body: a head, chunk extensions, trailers
 BODILESS = frozenset({204, 205, 206, 304})  # never an answer to what the gate asks
 FRAMING = frozenset({"transfer-encoding", "content-encoding", "content-length"})  # nothing to say twice
+CODINGS = frozenset({"transfer-encoding", "content-encoding"})
 
 NOT_HTTP = "sent a head that is not valid HTTP"
 CUT = "cut its reply short"
@@ -136,7 +137,7 @@ class Replies:
             self._interim += 1
             return
         values = _values(fields)
-        fault = _fault(status, values)
+        fault = _fault(status, values) if status != 200 or not CODINGS.isdisjoint(values) else ""
         if self._barren > HEADER_LINE_BYTES_MAX or len(fields) > HEADER_LINES_MAX:  # else no line can be too long
             fault = fault or _flood(fields)
         if len(values) < len(fields):
@@ -170,7 +171,7 @@ class Replies:
 
 
 def _values(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("ascii").lower(): value.rstrip().decode("utf-8", "surrogateescape") for name, value in fields}
+    return {name.lower().decode("ascii"): value.rstrip().decode("utf-8", "surrogateescape") for name, value in fields}
 
 
 def _fault(status: int, values: dict[str, str]) -> str:
@@ -181,9 +182,9 @@ def _fault(status: int, values: dict[str, str]) -> str:
         return f"answered with interim status {status} and nothing after it"
     if status in BODILESS:
         return f"answered with status {status}, which cannot carry a reply"
-    if values.get("content-encoding", "identity").lower() != "identity":
+    if "content-encoding" in values and values["content-encoding"].lower() != "identity":
         return "compressed its reply although it was asked not to"
-    if values.get("transfer-encoding", "chunked").lower() != "chunked":
+    if "transfer-encoding" in values and values["transfer-encoding"].lower() != "chunked":
         return GARBLED
     return ""
 

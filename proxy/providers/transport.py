@@ -18,7 +18,7 @@ from msgspec import Struct
 from yarl import URL
 
 from proxy.errors import ProxyError
-from proxy.providers.base import UpstreamRequest, unnoticed
+from proxy.providers.base import UpstreamRequest, header_lines, unnoticed
 from proxy.providers.dial import Dialer, Origin, Resolve
 from proxy.providers.line import Line
 from proxy.providers.pool import Pool
@@ -33,7 +33,7 @@ class _Route(Struct, frozen=True):
 
     origin: Origin
     key: str  # of the origin, in the pool
-    lead: str  # path, version and Host line, without the end of it
+    lead: bytes  # path, version and Host line
 
 
 class HttpResponse:
@@ -100,15 +100,14 @@ class HttpTransport:
     async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> HttpResponse:
         route = self._routes.get(request.url) or self._new_route(request.url)
         head = _head(request, route)
-        loop = asyncio.get_running_loop()
-        line = self._pool.get(route.key, loop.time()) or await self._dial(route, loop)
+        line = self._pool.get(route.key) or await self._dial(route)
         sent()
         place = route.origin.place
         if await _answered(line, head, body=request.body, place=place):
             return HttpResponse(line, place)
         if line.closed_while_idle():
             self._pool.forget(route.key)  # they have the age of the one that died
-            line = await self._dial(route, loop)
+            line = await self._dial(route)
             if await _answered(line, head, body=request.body, place=place):
                 return HttpResponse(line, place)
         raise ProxyError("upstream_unreachable", f"{place} closed the connection without an answer")
@@ -118,8 +117,9 @@ class HttpTransport:
         self._pool.close()
         await asyncio.sleep(0)  # the loop tells of a lost connection in its next turn
 
-    async def _dial(self, route: _Route, loop: asyncio.AbstractEventLoop) -> Line:
+    async def _dial(self, route: _Route) -> Line:
         if not self._closed:
+            loop = asyncio.get_running_loop()
             line = await self._dialer.dial(route.origin, partial(Line, self._pool, route.key, loop))
             if line.alive:
                 return line
@@ -137,7 +137,7 @@ class HttpTransport:
         origin = Origin(scheme=target.scheme, host=host, port=port, place=target.host_port_subcomponent or host)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
-        lead = f" {path} HTTP/1.1\r\nHost: {origin.place}"
+        lead = f" {path} HTTP/1.1\r\nHost: {origin.place}\r\n".encode()
         route = self._routes[url] = _Route(origin=origin, key=origin.key, lead=lead)
         return route
 
@@ -161,11 +161,5 @@ async def _answered(line: Line, head: bytes, *, body: bytes, place: str) -> bool
 
 
 def _head(request: UpstreamRequest, route: _Route) -> bytes:
-    lines = [f"{request.method}{route.lead}"]
-    lines += map(": ".join, request.headers.items())
-    lines.append(f"Content-Length: {len(request.body)}\r\n\r\n")
-    head = "\r\n".join(lines)
-    ends = len(lines) + 2  # the first holds another, and an empty one is the last
-    if head.count("\n") != ends or head.count("\r") != ends or "\0" in head:
-        raise ProxyError("internal", "A header for the upstream holds a line break.", sent=False)
-    return head.encode("utf-8", "surrogateescape")
+    lines = request.lines or header_lines(request.headers)
+    return b"%b%b%bContent-Length: %d\r\n\r\n" % (request.method.encode(), route.lead, lines, len(request.body))

@@ -16,7 +16,8 @@ from proxy.state.chain import GENESIS, link
 from proxy.state.events import Event
 from proxy.state.ledger_rows import ABSENT, Entry, Row, Value, entry, storable, storable_row
 from proxy.state.ledger_schema import (
-    ATTEMPT_RARE,
+    ATTEMPT_COLUMNS,
+    ATTEMPT_OF_GPU,
     ATTEMPT_USUAL,
     CHARGES,
     EVENT_COLUMNS,
@@ -49,21 +50,23 @@ def _nullable(columns: tuple[str, ...]) -> frozenset[str]:
 
 
 OUTCOME_NULLABLE: Final = _nullable((*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES))
-ATTEMPT_NULLABLE: Final = _nullable((*ATTEMPT_USUAL, *ATTEMPT_RARE)) | set(TOKEN_CLASSES)
+ATTEMPT_NULLABLE: Final = _nullable((*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU)) | set(TOKEN_CLASSES)
 OUTCOME_SHORT: Final = _form("outcome", (*OUTCOME_USUAL, CHARGES, HASH), OUTCOME_NULLABLE)
 OUTCOME_FULL: Final = _form("outcome", (*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES, HASH), OUTCOME_NULLABLE)
 ATTEMPT_SHORT: Final = _form("attempt", ATTEMPT_USUAL, _nullable(ATTEMPT_USUAL))
-ATTEMPT_FULL: Final = _form("attempt", (*ATTEMPT_USUAL, *ATTEMPT_RARE), ATTEMPT_NULLABLE)
+ATTEMPT_FULL: Final = _form("attempt", ATTEMPT_COLUMNS, ATTEMPT_NULLABLE)
+ATTEMPT_GPU: Final = _form("attempt", (*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU), ATTEMPT_NULLABLE)
 EVENT: Final = _form("event", EVENT_COLUMNS)
 
 # Of the rare columns, as they stand in a row.
 OUTCOME_DEFAULTS: Final[Row] = (ABSENT, ABSENT, ABSENT, 0, ABSENT, ABSENT, 0, ABSENT, ABSENT, 0)
-ATTEMPT_DEFAULTS: Final[Row] = (0, 0, 0, 0, 0, ABSENT, ABSENT)
+ATTEMPT_DEFAULTS: Final[Row] = (0, 0, 0, 0, 0, ABSENT, ABSENT, 0)
 
 # Widths in an Entry, where the first column is not yet there.
 USUAL: Final = len(OUTCOME_USUAL) - 1
 BOTH: Final = USUAL + len(OUTCOME_RARE)
 ATTEMPT_WIDTH: Final = len(ATTEMPT_USUAL) - 1
+ATTEMPT_BOTH: Final = len(ATTEMPT_COLUMNS) - 1
 
 
 class _Batch:
@@ -74,6 +77,7 @@ class _Batch:
         self.outcomes: list[Bound] = []
         self.attempts_short: list[Bound] = []
         self.attempts: list[Bound] = []
+        self.attempts_gpu: list[Bound] = []
         self.events: list[Bound] = []
 
     def call(self, seq: int, entry: Entry, previous: bytes) -> bytes:
@@ -89,6 +93,8 @@ class _Batch:
         for attempt in attempts:
             if attempt[ATTEMPT_WIDTH:] == ATTEMPT_DEFAULTS:
                 self.attempts_short.append((seq, *attempt[:ATTEMPT_WIDTH]))
+            elif len(attempt) > ATTEMPT_BOTH:
+                self.attempts_gpu.append((seq, *attempt))
             else:
                 self.attempts.append((seq, *attempt))
         return digest
@@ -105,6 +111,7 @@ class _Batch:
             (OUTCOME_FULL, self.outcomes),
             (ATTEMPT_SHORT, self.attempts_short),
             (ATTEMPT_FULL, self.attempts),
+            (ATTEMPT_GPU, self.attempts_gpu),
             (EVENT, self.events),
         ):
             for first in range(0, len(rows), ROWS_PER_STATEMENT):

@@ -64,7 +64,11 @@ def _iso(milliseconds: str) -> str:
 
 SPEND = f"""count(DISTINCT o.seq), count(a.call), {", ".join(f"coalesce(sum(a.{name}), 0)" for name in TOKEN_CLASSES)},
     {COST} AS cost, {UNPRICED},
-    coalesce(sum(CASE WHEN a.usage_source <> 'reported' THEN a.cost_usd_nanos END), 0)"""
+    coalesce(sum(CASE WHEN a.usage_source <> 'reported' AND a.gpu_s IS NULL THEN a.cost_usd_nanos END), 0)"""
+IDLE_GPUS = f"""SELECT o.subject,
+    {", ".join(f"sum(CAST(json_extract(o.body, '$.{name}') AS REAL))" for name in ("elapsed_s", "busy_s"))},
+    {", ".join(f"sum(json_extract(o.body, '$.{name}_usd_nanos'))" for name in ("price", "charged", "idle"))}
+    FROM event o WHERE o.kind = 'gpu'"""
 SUMMARY = f"""count(DISTINCT o.seq), count(DISTINCT CASE WHEN o.error_code IS NOT NULL THEN o.seq END),
     {_iso("min(o.at_ms)")}, {_iso(f"max({END_MS})")}, coalesce((max({END_MS}) - min(o.at_ms)) / 1000.0, 0.0),
     coalesce(sum({INPUT}), 0), coalesce(sum({OUTPUT}), 0), {COST}, {UNPRICED}"""
@@ -96,7 +100,18 @@ def spend(connection: sqlite3.Connection, by: str, since_ms: int | None, until_m
     ).fetchall()
     (total,) = connection.execute(f"SELECT NULL, {SPEND} {source}", values).fetchall()
     shown = [_spend_row(*row) for row in rows[:SPEND_ROWS_MAX]]
-    return report.Spend(by=by, rows=shown, total=_spend_row(*total), truncated=len(rows) > SPEND_ROWS_MAX)
+    return report.Spend(
+        by=by,
+        rows=shown,
+        total=_spend_row(*total),
+        truncated=len(rows) > SPEND_ROWS_MAX,
+        idle_gpus=_idle_gpus(connection, where, values),
+    )
+
+
+def _idle_gpus(connection: sqlite3.Connection, where: str, values: list[str | int]) -> list[report.IdleGpu]:
+    rows = connection.execute(f"{IDLE_GPUS} AND {where} GROUP BY 1 ORDER BY 6 DESC, 1", values).fetchall()
+    return [report.IdleGpu(*row) for row in rows]
 
 
 def _spend_row(key: str | None, calls: int, attempts: int, *sums: int) -> report.SpendRow:
@@ -177,7 +192,7 @@ def _dicts(connection: sqlite3.Connection, query: str, value: report.Value) -> l
 
 
 def _price(row: report.Fields, explain_price: ExplainPrice) -> Bill | None:
-    if row["price_id"] is None or row["usage_source"] is None:
+    if row["price_id"] is None or row["usage_source"] is None or row["gpu_s"] is not None:
         return None
     usage = convert({name: row[name] for name in TOKEN_CLASSES}, Usage)
     return explain_price(str(row["price_id"]), str(row["provider"]), str(row["upstream_model"]), usage)

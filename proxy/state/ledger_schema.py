@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.errors import ProxyError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 TOKEN_CLASSES: Final = (
     *("input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h", "input_audio", "input_image"),
@@ -96,8 +96,13 @@ ATTEMPT_RARE: Final = (
     *("input_audio INTEGER DEFAULT 0", "input_image INTEGER DEFAULT 0", "output_audio INTEGER DEFAULT 0"),
     "usage_flags TEXT DEFAULT NULL",
     "error_code TEXT DEFAULT NULL",
+    "exposure_usd_nanos INTEGER DEFAULT 0",  # what it may have cost beyond its charge
 )
 ATTEMPT_COLUMNS: Final = (*ATTEMPT_USUAL, *ATTEMPT_RARE)
+ATTEMPT_OF_GPU: Final = (  # only attempts at an engine of one's own have these, and only their hashes cover them
+    "gpu_s REAL DEFAULT NULL",  # its share of the engine's time
+    "idle_usd_nanos INTEGER DEFAULT 0",  # the part of its cost that pays for time in which the engine stood idle
+)
 
 EVENT_COLUMNS: Final = ("seq INTEGER PRIMARY KEY", "at_ms INTEGER", "kind TEXT", "subject TEXT", "body TEXT", HASH)
 
@@ -116,7 +121,7 @@ def _append_only(table: str) -> str:
 
 _VERSION_1: Final = f"""
 CREATE TABLE outcome ({", ".join((*OUTCOME_USUAL, *OUTCOME_RARE))});
-CREATE TABLE attempt ({", ".join(ATTEMPT_COLUMNS)}, PRIMARY KEY (call, position)) WITHOUT ROWID;
+CREATE TABLE attempt ({", ".join(ATTEMPT_COLUMNS[:-1])}, PRIMARY KEY (call, position)) WITHOUT ROWID;
 CREATE INDEX outcome_at ON outcome (at_ms);
 CREATE INDEX outcome_request ON outcome (request_id);
 CREATE INDEX outcome_run ON outcome (run) WHERE run IS NOT NULL;
@@ -127,11 +132,13 @@ CREATE INDEX outcome_parent_run ON outcome (parent_run) WHERE parent_run IS NOT 
 _VERSION_2: Final = f"""
 ALTER TABLE outcome ADD COLUMN {CHARGES};
 ALTER TABLE outcome ADD COLUMN {HASH};
+ALTER TABLE attempt ADD COLUMN {ATTEMPT_COLUMNS[-1]};
 CREATE TABLE event ({", ".join(EVENT_COLUMNS)});
 CREATE INDEX event_subject ON event (kind, subject);
 {_append_only("event")}
 """
-STEPS: Final = (_VERSION_1, _VERSION_2)  # the first makes version 1 of an empty file
+_VERSION_3: Final = "".join(f"ALTER TABLE attempt ADD COLUMN {column};\n" for column in ATTEMPT_OF_GPU)
+STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)  # the first makes version 1 of an empty file
 
 
 def upgrade(version: int) -> str:

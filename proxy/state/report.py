@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from pricing.book import Bill
+from pricing.gpu import HOUR_S, rate_of
 
 Value = str | int | float | None
 Fields = dict[str, Value]  # a row by the names of its columns
@@ -53,11 +54,23 @@ class SpendRow(Struct, frozen=True):
     estimated_share: float | None  # of the cost; None when there is none
 
 
+class IdleGpu(Struct, frozen=True):
+    """The time of one engine of one's own, as far as it is booked: what no call was charged of it the operator pays."""
+
+    provider: str
+    elapsed_s: float
+    busy_s: float
+    price_usd_nanos: int
+    charged_usd_nanos: int
+    idle_usd_nanos: int
+
+
 class Spend(Struct, frozen=True):
     by: str
     rows: list[SpendRow]  # dearest first
     total: SpendRow
     truncated: bool
+    idle_gpus: list[IdleGpu] = []  # beside the total: it is no call's cost
 
 
 class Summary(Struct, frozen=True):
@@ -137,6 +150,8 @@ def decision(call: Fields, attempts: Sequence[Fields]) -> list[str]:
         words.append(f"planned: {call['plan_mode']} over {call['plan_targets']} ({call['plan_reason']})")
     for attempt in attempts:
         words.append(_attempt_in_words(attempt))
+        if attempt.get("gpu_s") is not None:
+            words.append(_time_in_words(attempt))
         if "held" in str(attempt.get("usage_flags") or "").split():
             words.append(f"attempt {attempt['number']}: its end is not known, so all that was held for it is charged")
     if not attempts:
@@ -156,6 +171,21 @@ def _attempt_in_words(attempt: Fields) -> str:
         first = "" if attempt["first_event_s"] is None else f", first event after {_s(attempt['first_event_s'])}"
         return f"{sent}: {attempt['lesson']} in {_s(attempt['duration_s'])}{status}{first}"
     return f"{sent}: {attempt['error_code']} after {_s(attempt['duration_s'])}{status}, counted as {attempt['lesson']}"
+
+
+def _time_in_words(attempt: Fields) -> str:
+    """The arithmetic of a cost that is no tokens' price."""
+    per_s = rate_of(str(attempt["price_id"])) or 0
+    cost, idle = int(attempt["cost_usd_nanos"] or 0), int(attempt["idle_usd_nanos"] or 0)
+    took = f"its share of the time of {attempt['provider']} is {float(attempt['gpu_s'] or 0):.6f} s"
+    rate = f"{_usd(per_s)} a second ({_usd(per_s * HOUR_S)} an hour)"
+    rest = f", and {_usd(idle)} for time in which it stood idle: {_usd(cost)}" if idle else ""
+    return f"attempt {attempt['number']}: {took}, at {rate} = {_usd(cost - idle)}{rest}"
+
+
+def _usd(nanos: int) -> str:
+    whole, rest = divmod(nanos, 1_000_000_000)
+    return f"${whole}.{rest:09d}"
 
 
 def _end_in_words(call: Fields) -> str:

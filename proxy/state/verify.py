@@ -23,17 +23,26 @@ from proxy.errors import ProxyError
 from proxy.state.chain import GENESIS, link
 from proxy.state.ledger_insert import ATTEMPT_NULLABLE, OUTCOME_NULLABLE, Stored, as_hashed
 from proxy.state.ledger_report import Break, Verified
-from proxy.state.ledger_schema import ATTEMPT_COLUMNS, EVENT_COLUMNS, OUTCOME_COLUMNS, SCHEMA_VERSION, names, refusal
+from proxy.state.ledger_schema import (
+    ATTEMPT_COLUMNS,
+    ATTEMPT_OF_GPU,
+    EVENT_COLUMNS,
+    OUTCOME_COLUMNS,
+    SCHEMA_VERSION,
+    names,
+    refusal,
+)
 
 PAGE_ROWS: Final = 1_000  # some 20 ms of the ledger's thread
 LAST_SEQ: Final = 2**63 - 1
 
 _CALL: Final = names(OUTCOME_COLUMNS)
-_ATTEMPT: Final = names(ATTEMPT_COLUMNS)
+_ATTEMPT: Final = names((*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU))
 _EVENT: Final = names(EVENT_COLUMNS)
 _CALL_NULLABLE: Final = tuple(name in OUTCOME_NULLABLE for name in _CALL[:-1])
 _ATTEMPT_NULLABLE: Final = tuple(name in ATTEMPT_NULLABLE for name in _ATTEMPT)
 
+NO_GPU: Final = (None, 0)
 CHANGED: Final = "it was changed, or a row before it was removed, added or moved"
 
 Values = tuple[Stored, ...]
@@ -126,7 +135,7 @@ def _wrong(row: Row, before: int, previous: bytes, *, chained: bool) -> Break | 
     if row.seq > before + 1:
         return Break(before + 1, f"it is missing; row {row.seq} follows row {before}")
     if row.seq <= before:
-        return Break(row.seq, "there are two rows of this number")
+        return Break(row.seq, "there are two rows of this number" if row.seq > 0 else "no row has this number")
     if row.hash is None and not chained:
         return None
     try:
@@ -147,6 +156,8 @@ def _rows(connection: sqlite3.Connection, after: int, limit: int) -> tuple[list[
     )
     merged = list(islice(merge(calls, events, key=_seq), limit + 1))
     more = len(merged) > limit
+    if more and _seq(merged[limit]) == _seq(merged[limit - 1]):
+        limit += 1  # a number that comes twice must not end one page and be skipped by the next
     until = _seq(merged[limit - 1]) if more else LAST_SEQ
     attempts = _attempts(connection, after, until)
     rows = [_row(values, attempts) for values in merged[:limit]]
@@ -169,8 +180,9 @@ def _odd_text(raw: bytes) -> str:
 def _after(
     connection: sqlite3.Connection, table: str, columns: tuple[str, ...], after: int, limit: int
 ) -> list[Values]:
-    query = f"SELECT {', '.join(columns)} FROM {table} WHERE seq > ? ORDER BY seq LIMIT ?"
-    return connection.execute(query, [after, limit + 1]).fetchall()
+    query = f"SELECT {', '.join(columns)} FROM {table} WHERE seq >= ? ORDER BY seq LIMIT ?"
+    first = after + 1 if after else -LAST_SEQ - 1  # the first page has the rows of numbers that are never given as well
+    return connection.execute(query, [first, limit + 1]).fetchall()
 
 
 def _attempts(connection: sqlite3.Connection, after: int, until: int) -> dict[int, list[Values]]:
@@ -192,8 +204,16 @@ def _row(values: Values, attempts: dict[int, list[Values]]) -> Row:
         return Row(seq, values[-1], list(values[:-1]))
     covered = as_hashed(values[:-1], _CALL_NULLABLE)
     for tried in attempts.pop(seq, ()):
-        covered += as_hashed(tried, _ATTEMPT_NULLABLE)
+        covered += as_hashed(*_with_values(tried))
     return Row(seq, values[-1], covered)
+
+
+def _with_values(tried: Values) -> tuple[Values, tuple[bool, ...]]:
+    """The columns that an attempt's row was written with."""
+    width = len(ATTEMPT_COLUMNS)
+    if tried[width:] != NO_GPU:
+        return tried, _ATTEMPT_NULLABLE
+    return tried[:width], _ATTEMPT_NULLABLE[:width]
 
 
 def _seq(values: Values) -> int:

@@ -55,6 +55,7 @@ OWN_HEADERS = (
     "x-headgate-tags",
 )
 TELLING = frozenset((*OWN_HEADERS, *RUN_HEADERS, *AGENT_HEADERS, *PARENT_HEADERS))
+TELLING_FIELDS = frozenset(("metadata", "session_id", "prompt_cache_key"))
 NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 
 _BODY_NAMES = msgspec.json.Decoder(str)
@@ -104,8 +105,9 @@ def authenticate(headers: Mapping[str, str], keyring: Keyring) -> KeyRecord:
 
 def identity(key: KeyRecord, where: Place, headers: Mapping[str, str], fields: Mapping[str, Raw] | None) -> Identity:
     """Names of headers are in lower case."""
-    body = _Body(fields)
-    if TELLING.isdisjoint(headers):  # as with most calls: one look instead of some twenty
+    # As with most calls: one look at headers and fields instead of some twenty.
+    body = None if fields is None or TELLING_FIELDS.isdisjoint(fields) else _Body(fields)
+    if TELLING.isdisjoint(headers):
         headers = NOTHING_TOLD
     agent, agent_source = _agent(key, where, headers, body)
     run, run_source = _run(where, headers, body)
@@ -146,27 +148,31 @@ def clean(value: str | None) -> str | None:
     return value or None
 
 
-def _agent(key: KeyRecord, where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str, AgentSource]:
+def _agent(key: KeyRecord, where: Place, headers: Mapping[str, str], body: _Body | None) -> tuple[str, AgentSource]:
     if key.agent is not None:
         return clean(key.agent) or UNATTRIBUTED, "key"
-    if (name := clean(where.agent)) is not None:
+    if where.agent is not None and (name := clean(where.agent)) is not None:
         return name, "path"
-    if (name := clean(headers.get("x-headgate-agent"))) is not None:
-        return name, "header"
-    if headers and (name := _first(headers, AGENT_HEADERS)) is not None:
-        return name, "foreign"
-    if (name := body.metadata("agent")) is not None:
+    if headers:
+        if (name := clean(headers.get("x-headgate-agent"))) is not None:
+            return name, "header"
+        if (name := _first(headers, AGENT_HEADERS)) is not None:
+            return name, "foreign"
+    if body is not None and (name := body.metadata("agent")) is not None:
         return name, "body"
     return UNATTRIBUTED, "none"
 
 
-def _run(where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str | None, RunSource]:
-    if (name := clean(where.run)) is not None:
+def _run(where: Place, headers: Mapping[str, str], body: _Body | None) -> tuple[str | None, RunSource]:
+    if where.run is not None and (name := clean(where.run)) is not None:
         return name, "path"
-    if (name := clean(headers.get("x-headgate-run"))) is not None:
-        return name, "header"
-    if headers and (name := _first(headers, RUN_HEADERS)) is not None:
-        return name, "foreign"
+    if headers:
+        if (name := clean(headers.get("x-headgate-run"))) is not None:
+            return name, "header"
+        if (name := _first(headers, RUN_HEADERS)) is not None:
+            return name, "foreign"
+    if body is None:
+        return None, "none"
     name = (
         body.name("session_id") or body.metadata("run") or body.metadata("session_id") or body.name("prompt_cache_key")
     )
@@ -176,9 +182,9 @@ def _run(where: Place, headers: Mapping[str, str], body: _Body) -> tuple[str | N
 class _Body:
     """The few identifying fields of a request body, decoded only when they are there."""
 
-    def __init__(self, fields: Mapping[str, Raw] | None) -> None:
+    def __init__(self, fields: Mapping[str, Raw]) -> None:
         self._fields = fields
-        self._metadata = _object(fields.get("metadata")) if fields is not None else None
+        self._metadata = _object(fields.get("metadata"))
 
     def name(self, field: str) -> str | None:
         return _text(self._fields, field)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from policies.tiers import lowered
 from pricing.tokens import input_estimate
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
@@ -48,6 +49,7 @@ DEADLINE_HEADERS: tuple[tuple[str, float], ...] = (
     ("x-litellm-timeout", 1.0),
     ("x-portkey-request-timeout", 0.001),
 )
+DEADLINE_NAMES = frozenset(name for name, _ in DEADLINE_HEADERS)
 
 Readiness = Callable[[], bool]
 
@@ -119,7 +121,7 @@ class Surface:
         headers, snapshot, clock = asked.request.headers, asked.snapshot, self._services.clock
         who = identity(key, asked.where, headers, head.fields)
         route = snapshot.planner.routes.find(head.model)
-        id = clock.id()
+        id, rules = clock.id(), snapshot.rules(who.agent)
         return Call(
             id=id,
             endpoint=asked.endpoint,
@@ -130,10 +132,11 @@ class Surface:
             identity=who,
             arrived_at=asked.arrived_at,
             arrived_wall=clock.wall(),
-            deadline=asked.arrived_at + min(stated_s, snapshot.rules(who.agent).deadline_s),
+            deadline=asked.arrived_at + min(stated_s, rules.deadline_s),
             input_tokens_estimate=input_estimate(raw),
             trace_id=_trace_id(headers.get("traceparent")) or id,
             client_retry=_small_number(headers.get("x-stainless-retry-count")),
+            priority=lowered(rules.priority, headers.get("x-headgate-priority")),
         )
 
     def _stub(self, asked: Asked, key: KeyRecord | None, raw: bytes) -> Call:
@@ -167,6 +170,8 @@ class Surface:
 
 def _seconds_stated(headers: Mapping[str, str]) -> float:
     """The caller's own deadline, the shortest of those it brings along; infinite without any."""
+    if DEADLINE_NAMES.isdisjoint(headers):  # as with most calls
+        return math.inf
     stated_s = math.inf
     for name, unit_s in DEADLINE_HEADERS:
         value = headers.get(name)

@@ -15,7 +15,7 @@ Headers = list[tuple[str, str]]
 
 LAST_CHUNK = b"0\r\n\r\n"
 SERVER_LINE = "Server: headgate"
-END = b"\r\n\r\n"
+END = "\r\n"
 
 
 def head(status: int, headers: Headers, *, framing: str, keep_alive: bool, chunks: bool) -> bytes:
@@ -26,10 +26,11 @@ def head(status: int, headers: Headers, *, framing: str, keep_alive: bool, chunk
         lines.append(framing)
     if keep_alive is not chunks:  # otherwise it goes without saying
         lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
+    lines.append(END)
     block = "\r\n".join(lines)
-    if block.count("\n") != len(lines) - 1 or block.count("\r") != len(lines) - 1:
+    if block.count("\n") != len(lines) or block.count("\r") != len(lines):
         raise ValueError("a header holds a line break")
-    return block.encode("utf-8", "surrogateescape") + END
+    return block.encode("utf-8", "surrogateescape")
 
 
 def chunk(data: bytes) -> bytes:

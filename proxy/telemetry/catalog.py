@@ -119,11 +119,13 @@ REQUESTS = (
     ),
     _counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
     _gauge("in_flight_requests", "Calls begun and not ended.", ROUTE, merge="sum"),
+    _gauge("queue_depth", "Calls that wait for others of their key or agent to end, or for a target.", ROUTE, merge="sum"),
     _counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
     _counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
     _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
     _counter("fallbacks_total", "Those retries that went to another target.", ROUTE, TO, REASON),
     _counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
+    _gauge("runs_active", "Runs with calls in flight.", merge="sum"),
 )
 
 LATENCY = (
@@ -138,6 +140,7 @@ LATENCY = (
     ),
     _histogram("inter_chunk_seconds", ladders.CHUNK, "Every gap between chunks, added at a stream's end.", ROUTE),
     _histogram("time_per_output_token_seconds", ladders.TPOT, "Mean gap between a stream's tokens.", ROUTE),
+    _histogram("queue_seconds", ladders.WAIT, "Waits of the calls that had to wait, however they ended.", ROUTE),
     _histogram("overhead_seconds", ladders.OVERHEAD, "Duration less the time spent waiting for upstreams.", ROUTE),
 )
 
@@ -172,6 +175,8 @@ MONEY = (
     _counter("usage_unknown_fields_total", "Attempts whose usage held a field without a price.", PROVIDER),
     _counter("usage_clamped_total", "Attempts whose reported usage was beyond belief and was cut.", PROVIDER),
     _counter("unpriced_requests_total", "Attempts billed by the upstream that no price is known for.", PROVIDER),
+    _dollars("gpu_charged_usd_total", "What calls were charged for the time of engines of one's own.", PROVIDER),
+    _dollars("gpu_elapsed_usd_total", "What the time of engines of one's own has cost, busy or idle.", PROVIDER),
     _counter("rate_limited_total", "Calls refused by a rate limit of the gate or of a target.", AGENT, RATE_LIMIT),
     _gauge("ledger_lag_seconds", "Age of the oldest row not yet written."),
     _gauge("ledger_queue_entries", "Rows not yet written."),

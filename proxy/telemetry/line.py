@@ -108,7 +108,7 @@ def line_of(outcome: Outcome) -> Line:
         served_by=outcome.served_by,
         duration_s=_micros(outcome.duration_s),
         overhead_s=_micros(max(0.0, outcome.duration_s - outcome.upstream_s)),
-        cost_basis=_basis(outcome),
+        cost_basis=_basis(outcome, cost),
         bytes_in=len(call.raw),
         bytes_out=outcome.bytes_out,
         attempts=tuple(map(_try, outcome.attempts)),
@@ -152,7 +152,8 @@ def human_form(outcome: Outcome) -> bytes:
 
 
 def _price_words(outcome: Outcome) -> str:
-    cost, basis = outcome.cost_usd_nanos, _basis(outcome)
+    cost = outcome.cost_usd_nanos
+    basis = _basis(outcome, cost)
     if cost is None:
         return "no price"
     return f"${cost / NANOS:.6f}" + ("" if basis == "reported" else f" {basis}")
@@ -174,9 +175,9 @@ def _try(attempt: Attempt) -> Try:
     )
 
 
-def _basis(outcome: Outcome) -> Basis:
+def _basis(outcome: Outcome, cost: int | None) -> Basis:
     """What the cost rests on: the weakest of its parts."""
-    if outcome.cost_usd_nanos is None:
+    if cost is None:
         return "unpriced"
     weakest: Basis = "nothing"
     for attempt in outcome.attempts:

@@ -19,6 +19,7 @@ from proxy.telemetry.budget_metrics import BudgetMetrics
 from proxy.telemetry.catalog import CAPPED, FAMILIES, NANOS, OTHER, TOKEN_KINDS
 from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
+from proxy.telemetry.queue_metrics import QueueMetrics
 from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, status_label, token_seconds
 from proxy.telemetry.series import Table
 from proxy.telemetry.usual import UsualCalls, usual_attempt
@@ -47,6 +48,7 @@ class Metrics:
         self._runs: dict[tuple[str, str], None] = {}
         self.spent_usd_nanos = 0
         self._usual = UsualCalls(table)
+        self.queues = QueueMetrics(table, labels)
         self._bind()
         self._registry = CollectorRegistry()
         self._registry.register(table)
@@ -289,7 +291,7 @@ class Metrics:
                 self._tokens[agent, provider, model, kind].value += count
         if cost is None:
             self._unpriced[provider,].value += 1
-        elif usage.source != "reported":
+        elif usage.source != "reported" and attempt.gpu_s is None:  # time is measured, whoever counts the tokens
             self._spend_estimated[provider, usage.source].value += cost
         for flag in usage.flags:
             if flag == "clamped":

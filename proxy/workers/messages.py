@@ -9,8 +9,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from policies.leases import Returned, Terms, Used, Wanted
+from policies.runs import Mark
 from proxy.leases import Asking, Granted, Refused, Withdrawn
-from proxy.runs import Applied, RunCommand
+from proxy.runs import Applied, RunCommand, RunState
 from proxy.state.ledger_rows import Entry
 from proxy.telemetry.merging import Change
 
@@ -66,6 +67,20 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     applied: Applied
 
 
+class Looked(Struct, frozen=True, array_like=True, tag="looked"):
+    """Runs as they are here."""
+
+    number: int
+    states: tuple[RunState, ...]
+
+
+class Linked(Struct, frozen=True, array_like=True, tag="linked"):
+    """A run has named its parent; the supervisor passes it on to the others."""
+
+    run: str
+    parent: str
+
+
 class Drained(Struct, frozen=True, array_like=True, tag="drained"):
     """No call runs any more, and all that ended was sent."""
 
@@ -79,7 +94,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     config: bytes  # as `config.carried` made it
     journal: str  # path
     terminal: bool  # the form of the log
-    commands: tuple[RunCommand, ...] = ()  # on runs, that still hold
+    marks: tuple[tuple[str, Mark], ...]  # runs that are paused or killed
 
 
 class Renewed(Struct, frozen=True, array_like=True, tag="renewed"):
@@ -119,9 +134,16 @@ class Command(Struct, frozen=True, array_like=True, tag="command"):
     command: RunCommand
 
 
+class Look(Struct, frozen=True, array_like=True, tag="look"):
+    number: int
+    runs: tuple[str, ...]
+
+
 class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     """Accept nothing more, let what runs end, and exit."""
 
 
-Upward = Ready | Failed | Asking | Withdrawn | GaveBack | Renewing | Settled | Beat | Prepared | Done | Drained
-Downward = Welcome | Granted | Refused | Renewed | Recalled | Acknowledged | Heard | Prepare | Swap | Command | Stop
+FromLeases = Asking | Withdrawn | GaveBack | Renewing
+Upward = FromLeases | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Linked | Drained
+ToLeases = Granted | Refused | Renewed | Recalled
+Downward = ToLeases | Welcome | Acknowledged | Heard | Prepare | Swap | Command | Look | Linked | Stop

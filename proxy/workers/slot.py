@@ -37,6 +37,8 @@ from proxy.workers.messages import (
     Failed,
     GaveBack,
     Heard,
+    Linked,
+    Looked,
     Prepared,
     Ready,
     Renewing,
@@ -45,9 +47,10 @@ from proxy.workers.messages import (
 )
 from proxy.workers.settlements import SETTLED
 
-BOOT = "import sys; sys.path[:] = {path!r}; from proxy.workers.worker import main; main({channel}, {listening})"
+BOOT = "import sys; sys.path[:] = {path!r}; from proxy.workers.process import main; main({channel}, {listening})"
 
 R = TypeVar("R")
+Reply = Done | Looked
 
 
 class Shared(Struct, frozen=True):
@@ -59,6 +62,7 @@ class Shared(Struct, frozen=True):
     metrics: Metrics
     listening: socket.socket
     failed: Callable[[int, str], None]  # a worker that cannot serve, and why
+    linked: Callable[[int, Linked], None]
 
 
 class Slot:
@@ -78,7 +82,7 @@ class Slot:
         self._unconfirmed: deque[tuple[int, int]] = deque()  # a row of the ledger, and the settlement it is of
         self._prepared: dict[str, asyncio.Future[str | None]] = {}
         self._has: str | None = None  # the version that stands ready in the worker
-        self._done: dict[int, asyncio.Future[Done | None]] = {}
+        self._replies: dict[int, asyncio.Future[Reply | None]] = {}
         self._lost = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -133,13 +137,13 @@ class Slot:
     def has(self, version: str) -> bool:
         return self._has == version
 
-    async def command(self, number: int, command: Struct) -> Done | None:
+    async def ask(self, number: int, question: Struct) -> Reply | None:
         """None: the worker is gone, and its calls with it."""
         if self._channel is None:
             return None
-        answer: asyncio.Future[Done | None] = asyncio.get_running_loop().create_future()
-        self._done[number] = answer
-        self.send(command)
+        answer: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        self._replies[number] = answer
+        self.send(question)
         return await answer
 
     # --- what the worker says ----------------------------------------------------------------------------------------
@@ -176,8 +180,10 @@ class Slot:
             case Prepared():
                 self._has = message.version if message.why is None else None
                 _answer(self._prepared.pop(message.version, None), message.why)
-            case Done():
-                _answer(self._done.pop(message.number, None), message)
+            case Done() | Looked():
+                _answer(self._replies.pop(message.number, None), message)
+            case Linked():
+                self._shared.linked(self.number, message)
             case Drained():
                 self.drained = True
 
@@ -206,10 +212,10 @@ class Slot:
         self._has = None
         for answer in self._prepared.values():
             _answer(answer, None)
-        for done in self._done.values():
-            _answer(done, None)
+        for reply in self._replies.values():
+            _answer(reply, None)
         self._prepared.clear()
-        self._done.clear()
+        self._replies.clear()
         self._lost.set()
 
     def recall(self, accounts: frozenset[str]) -> tuple[int, ...]:

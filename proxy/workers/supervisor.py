@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,16 +20,17 @@ from proxy.assembly import Assembly
 from proxy.clock import Clock
 from proxy.config.carried import carry
 from proxy.config.load import Config
-from proxy.runs import Applied, RunCommand
+from proxy.runs import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.merging import Merger
 from proxy.telemetry.metrics import Metrics
 from proxy.workers.lender import Bank
-from proxy.workers.messages import Command, Prepare, Recalled, Stop, Swap, Welcome
+from proxy.workers.messages import Command, Done, Linked, Look, Looked, Prepare, Recalled, Stop, Swap, Welcome
 from proxy.workers.orphans import supervisor_lock
-from proxy.workers.slot import Shared, Slot
+from proxy.workers.slot import Reply, Shared, Slot
+from proxy.workers.states import merged
 
 START_S: Final = 30.0
 PREPARE_S: Final = 10.0
@@ -39,7 +40,6 @@ SILENT_S: Final = 30  # counted by the supervisor, so that its own pauses are no
 YOUNG_S: Final = 5.0
 PAUSES_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 LAST_WORDS_S: Final = 8.0
-COMMANDS_MAX: Final = 4_096
 
 
 class Household(Struct, frozen=True):
@@ -50,6 +50,7 @@ class Household(Struct, frozen=True):
     log: RequestLog
     metrics: Metrics
     tasks: Tasks
+    runs: Runs
     ledger: Ledger
     bank: Bank
     terminal: bool  # the form of the log
@@ -61,11 +62,12 @@ class Supervisor:
         self._listening = listening
         self._stopping = False
         self._kept: tuple[asyncio.Task[None], ...] = ()
-        self._commands: dict[str, RunCommand] = {}  # the last one on each run
         self._numbers = 0
         self._lock = supervisor_lock(house.assembly.config.data_dir)
         self._lock.acquire()
-        shared = Shared(house.bank, house.ledger, Merger(house.metrics.table), house.metrics, listening, self._failed)
+        shared = Shared(
+            house.bank, house.ledger, Merger(house.metrics.table), house.metrics, listening, self._failed, self._linked
+        )
         folder = house.assembly.config.data_dir
         self._slots = tuple(Slot(number, journal_of(folder, number), shared) for number in range(house.bank.slots))
         house.bank.budgets.recall = self._recall
@@ -132,26 +134,30 @@ class Supervisor:
 
     # --- runs --------------------------------------------------------------------------------------------------------
 
-    def remember(self, command: RunCommand) -> None:
-        """A worker that is born later is told as well."""
-        self._commands.pop(command.run, None)
-        if command.kind != "topup":
-            self._commands[command.run] = command
-        if len(self._commands) > COMMANDS_MAX:
-            del self._commands[next(iter(self._commands))]
-
     async def apply(self, command: RunCommand) -> Applied:
-        self.remember(command)
         self._numbers += 1
-        message, total = Command(self._numbers, command), Applied()
+        total = Applied()
+        for reply in await self._ask_all(self._numbers, Command(self._numbers, command)):
+            total = total.plus(reply.applied) if isinstance(reply, Done) else total
+        return total
+
+    async def look(self, runs: Sequence[str]) -> list[RunState]:
+        self._numbers += 1
+        replies = await self._ask_all(self._numbers, Look(self._numbers, tuple(runs)))
+        return merged(state for reply in replies if isinstance(reply, Looked) for state in reply.states)
+
+    async def _ask_all(self, number: int, question: Struct) -> list[Reply | None]:
         try:
             async with asyncio.timeout(APPLY_S):
-                answers = await asyncio.gather(*[slot.command(message.number, message) for slot in self._slots])
+                return await asyncio.gather(*[slot.ask(number, question) for slot in self._slots])
         except TimeoutError:
-            return total
-        for done in answers:
-            total = total.plus(done.applied) if done is not None else total
-        return total
+            return []
+
+    def _linked(self, number: int, linked: Linked) -> None:
+        self._house.runs.learn(linked.run, linked.parent)
+        for slot in self._slots:
+            if slot.number != number:
+                slot.send(linked)
 
     # --- the life of workers -----------------------------------------------------------------------------------------
 
@@ -176,7 +182,7 @@ class Supervisor:
         def welcome() -> Welcome:
             config = self._house.assembly.config
             journal = journal_of(config.data_dir, slot.number)
-            return Welcome(carry(config), str(journal), self._house.terminal, tuple(self._commands.values()))
+            return Welcome(carry(config), str(journal), self._house.terminal, self._house.runs.marks)
 
         return welcome
 

@@ -1,26 +1,22 @@
 """One process that serves calls: it has connections, upstreams and leases, and owns nothing that must outlive it.
 
 Its first word from the supervisor says what to serve; the end of the channel says that the supervisor is gone. Then,
-as after `Stop`, nothing new is accepted, what runs may end, and everything that ended is in the slot's journal. Signals
-are the supervisor's: a terminal or a service manager sends them to the whole group.
+as after `Stop`, nothing new is accepted, what runs may end, and everything that ended is in the slot's journal.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-import uvloop
-from msgspec import Raw, msgpack
+from msgspec import Raw
 
 from policies.leases import Hold, Leases, Wanted
+from proxy import memory
 from proxy.assemble import Assembled
 from proxy.assembly import Assembly
 from proxy.clock import SystemClock
@@ -46,9 +42,11 @@ from proxy.workers.messages import (
     Done,
     Downward,
     Drained,
-    Failed,
     GaveBack,
     Heard,
+    Linked,
+    Look,
+    Looked,
     Prepare,
     Prepared,
     Ready,
@@ -88,27 +86,23 @@ class Worker:
         self.metrics = metrics_of(self.assembly)
         self.metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
         self._sender = Sender(self.metrics.table)
-        self.runs = Runs(self.clock)
+        self.runs = Runs(self.clock, linked=self._linked)
+        self.runs.restore(welcome.marks, ())
         self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self._note)
         self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
         self.plane = DataPlane(listening, self._surroundings())
-        self._commands = welcome.commands
 
     def __repr__(self) -> str:
         return f"Worker({self.plane!r}, {self.store!r}, {self.settlements!r})"
 
     async def serve(self) -> None:
         """Until it is told to stop, or is alone."""
-        for command in self._commands:
-            await self.runs.apply(command)
         await self.plane.start()
         self._ready = True
         self.tasks.start("beat", self._beat())
         self.tasks.start("keys", watch_keys(self._look_at_keys))
         self.channel.send(Ready())
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        memory.settle()
         await self.ending.wait()
         self._ready = False
         await self.plane.stop()
@@ -169,6 +163,10 @@ class Worker:
                 self._swap(message.version)
             case Command():
                 self.tasks.start("command", self._apply(message.number, message.command))
+            case Look():
+                self.tasks.start("look", self._look(message.number, message.runs))
+            case Linked():
+                self.runs.learn(message.run, message.parent)
             case Stop():
                 self.ending.set()
 
@@ -200,6 +198,12 @@ class Worker:
 
     async def _apply(self, number: int, command: RunCommand) -> None:
         self.channel.send(Done(number, await self.runs.apply(command)))
+
+    async def _look(self, number: int, runs: tuple[str, ...]) -> None:
+        self.channel.send(Looked(number, tuple(await self.runs.look(runs))))
+
+    def _linked(self, run: str, parent: str) -> None:
+        self.channel.send(Linked(run, parent))
 
     # --- what is told without being asked ----------------------------------------------------------------------------
 
@@ -254,54 +258,3 @@ class Worker:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         self.log.event("task failed", "error", {"task": name, "error": type(error).__name__})
-
-
-class Process:
-    """The worker's whole life: connected, welcomed, serving, gone."""
-
-    def __init__(self) -> None:
-        self._welcome: asyncio.Future[Welcome | None] = asyncio.get_running_loop().create_future()
-        self._worker: Worker | None = None
-        self._alone = False
-
-    def __repr__(self) -> str:
-        return f"Process({self._worker!r})"
-
-    async def run(self, channel_socket: socket.socket, listening: socket.socket) -> None:
-        channel = Channel(msgpack.Decoder(list[Downward]), self._hear, self._lost)
-        await channel.connect(channel_socket)
-        welcome = await self._welcome
-        if welcome is None or self._alone:
-            return
-        try:
-            self._worker = Worker(welcome, channel, listening)
-        except (*BROKEN, msgspec.DecodeError) as error:
-            channel.send(Failed(str(error)))
-            channel.close()
-            return
-        await self._worker.serve()
-
-    def _hear(self, message: Downward) -> None:
-        if self._worker is not None:
-            self._worker.hear(message)
-        elif isinstance(message, Welcome):
-            self._welcome.set_result(message)
-
-    def _lost(self) -> None:
-        self._alone = True
-        if self._worker is not None:
-            self._worker.orphaned()
-        elif not self._welcome.done():
-            self._welcome.set_result(None)
-
-
-def main(channel_fd: int, listening_fd: int) -> None:
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.SIG_IGN)
-    channel, listening = socket.socket(fileno=channel_fd), socket.socket(fileno=listening_fd)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(channel, listening))
-
-
-async def _run(channel: socket.socket, listening: socket.socket) -> None:
-    await Process().run(channel, listening)

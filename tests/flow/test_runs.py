@@ -195,20 +195,6 @@ async def test_a_pause_that_cancels_ends_the_calls_in_flight() -> None:
         assert last_error(await call) == "run_paused"
 
 
-async def test_a_client_that_leaves_as_its_run_is_killed_has_left() -> None:
-    async with World(endless) as world:
-        reader, writer = await world.connect()
-        text = "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer hg-test-key\r\n"
-        writer.write(f"{text}{of('top')}Content-Length: {len(STREAM)}\r\n\r\n".encode() + STREAM)
-        await reader.readuntil(b"word")
-        writer.transport.abort()
-        await world.runs.apply(order("kill", "top"))
-        await asyncio.sleep(1)
-        (outcome,) = world.outcomes
-        assert outcome.client_gone or outcome.error_code == "run_killed"
-        assert (await world.request(headers=of("top"))).error["code"] == "run_killed"
-
-
 async def test_a_top_up_lets_a_call_through_that_waits_for_money() -> None:
     limits = LimitsByName({"agent:unattributed": (Limit("usd", 2_100_000, "run"),)})
     async with World(lasting, limits_of=limits) as world:

@@ -18,6 +18,7 @@ from policies.plan import Planner, Route, Routes
 from policies.provider_limits import TargetRules
 from policies.rate_limit import RateRules
 from policies.retry import AttemptBudget, Retry
+from pricing.gpu import GpuMeter, GpuRate
 from proxy.clock import Clock, SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.attempt import Bench
@@ -171,6 +172,7 @@ class World:
         edges: Edges | None = None,
         abort: AbortRule = "stops",
         price: Price | None = PRICE,
+        gpu: GpuRate | None = None,
         unpriced_allowed: bool = False,
         stream_usage: bool = True,
         limits_of: Rulebook | None = None,
@@ -195,7 +197,8 @@ class World:
         self._rules = rules or AgentRules(retry=retry or Retry(attempts=3))
         self._limits = limits or Limits()
         self._edges = edges or Edges()
-        self._price = price
+        self._price = price if gpu is None else gpu.price
+        self.gpu = None if gpu is None else GpuMeter(gpu, self.clock.now())  # one engine behind all upstreams
         self._unpriced_allowed = unpriced_allowed
         self._traits = Traits(abort=abort, stream_usage=stream_usage, vocabulary="o200k_base")
         self.agents: dict[str, AgentRules] = {}
@@ -252,6 +255,7 @@ class World:
         assert self.pipeline.in_flight == 0, f"{self.pipeline.in_flight} calls without an outcome"
         assert len(self.outcomes) == self.pipeline.begun
         assert self.store.live == 0, "money still held"
+        assert self.gpu is None or self.gpu.in_flight == 0, "an engine is still thought to be busy"
         assert (self.rates.running, self.rates.waiting) == (0, 0), "a limit still counts a call"
         assert (self.permits.held, self.permits.waiting) == (0, 0), "a permit was not given back"
         assert self.runs.in_flight == 0, "a run still counts a call"
@@ -271,6 +275,7 @@ class World:
             providers[name] = OpenAICompatible(
                 name, account, dialect=dialect, transport=self.transport, clock=self.clock
             )
+            providers[name].gpu = self.gpu
             targets.append(
                 Target(
                     id=f"{name}/real",

@@ -149,3 +149,49 @@ def test_runs_pushed_out_early_are_counted() -> None:
     assert found.dropped_early == 2
     assert len(found) == KEPT_LEAST + 1
     assert repr(found).startswith("Accounts(0 holds")
+
+
+# --- what a crash had left open
+
+
+def lost(unresolved: int = 50) -> Accounts:
+    found = accounts()
+    found.seed(Period("run:r", "usd", "run", 0, "agent:a"), Totals(spent=20, unresolved=unresolved), at=at())
+    return found
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0, 80), (30, 50), (50, 30), (60, 20)])
+def test_a_lost_call_turns_out_to_have_cost_so_much(spent: int, left: int) -> None:
+    found = lost()
+    found.resolve(Period("run:r", "usd", "run", 0, "agent:a"), 50, spent, at=at())
+    assert found.left(PATH, "usd", at=at()) == left
+    (totals,) = [each.totals for each in found.state("run:r", at=at()) if each.period.unit == "usd"]
+    assert totals == Totals(spent=20 + spent)
+
+
+def test_what_is_not_unresolved_is_not_released() -> None:
+    found = lost(unresolved=10)
+    found.resolve(Period("run:r", "usd", "run", 0, "agent:a"), 50, 0, at=at())
+    assert found.left(PATH, "usd", at=at()) == 80
+
+
+def test_a_lost_call_that_cost_more_than_there_is_is_an_overrun() -> None:
+    found = lost()
+    found.resolve(Period("run:r", "usd", "run", 0, "agent:a"), 50, 85, at=at())
+    (totals,) = [each.totals for each in found.state("run:r", at=at()) if each.period.unit == "usd"]
+    assert (totals.spent, totals.overrun) == (100, 5)
+
+
+def test_a_closed_window_is_left_alone() -> None:
+    found = lost()
+    found.resolve(Period("run:r", "usd", "run", 1, "agent:a"), 50, 0, at=at())
+    assert found.left(PATH, "usd", at=at()) == 30
+
+
+def test_a_refusal_is_told_beforehand_as_it_would_be_and_nothing_is_taken() -> None:
+    found = accounts()
+    for need in (1, 60, 100, 101, 1_001):
+        told, given = found.refusal(PATH, usd(need), at=at()), reserve(accounts(), "c/1", usd(need))
+        assert (told is None) == isinstance(given, Hold)
+        assert told is None or told == given
+    assert found.left(PATH, "usd", at=at()) == 100

@@ -90,6 +90,20 @@ def test_a_lease_that_is_half_used_is_to_be_renewed_once() -> None:
     assert leases.look(0.9, 0.0, 0.4) == ()
 
 
+def test_what_is_lent_does_not_grow_by_itself() -> None:
+    leases = Leases()
+    lent = leases.take((terms(1, 20),), 0.0)
+    leases.hold("c", PATH, lent, draw=usd(10), wall=0.0)
+    leases.grow(lent)
+    asked = 0
+    for _ in range(50):
+        wanted = leases.look(0.1, 0.0, 0.5)
+        asked += len(wanted)
+        leases.take(tuple(terms(1, each.ahead) for each in wanted), 0.1)
+    assert asked <= 1
+    assert lent[0].amount <= 60
+
+
 @pytest.mark.parametrize(("draw", "total", "fits"), [(40, 60, True), (40, 101, False)])
 def test_a_raise_needs_free_money(draw: int, total: int, fits: bool) -> None:
     leases = Leases()

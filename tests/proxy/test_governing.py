@@ -130,13 +130,15 @@ async def test_a_top_up_raises_the_limits_of_its_unit_once(tmp_path: Path) -> No
 async def test_the_ledger_has_what_a_top_up_adds_to_balances(tmp_path: Path) -> None:
     at = desk(tmp_path)
     await at.governor.top_up(top_up(500))
-    ((subject, body),) = at.ledger.read_now(
+    await at.governor.top_up(top_up(300, id="two"))
+    (subject, body), (_, more) = at.ledger.read_now(
         lambda connection: connection.execute("SELECT subject, body FROM event WHERE kind = 'topup'").fetchall()
     )
     made = json.decode(body, type=TopUp)
     (change,) = made.changes
     assert (subject, made.id, made.amount, made.by) == ("run:r", "one", 500, "me")
     assert (change.account, change.unit, change.granted, change.spent) == ("run:r", "usd", 500, 0)
+    assert [change.granted for change in json.decode(more, type=TopUp).changes] == [300]
 
 
 async def test_where_nothing_is_limited_there_is_nothing_to_top_up(tmp_path: Path) -> None:

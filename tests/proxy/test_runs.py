@@ -48,6 +48,7 @@ async def test_a_call_without_a_run_of_its_own_belongs_to_its_parent() -> None:
 async def test_the_state_of_a_run_is_that_of_its_calls_and_of_those_above_it() -> None:
     place = Place()
     top, low = place.begun("top"), place.begun("low", "top")
+    assert (place.runs.active, place.runs.in_flight) == (2, 2)
     assert place.runs.state("top") == RunState("top", "running", None, None, ("planner",), 1, ("low",))
     place.runs.leave(low)
     assert place.runs.state("low") == RunState("low", "idle", None, "top")
@@ -55,6 +56,7 @@ async def test_the_state_of_a_run_is_that_of_its_calls_and_of_those_above_it() -
     assert (place.runs.state("top").state, place.runs.state("top").in_flight) == ("paused", 1)
     assert (place.runs.state("low").state, place.runs.state("low").stopped_by) == ("paused", "top")
     place.runs.leave(top)
+    assert place.runs.active == 0
     place.runs.leave(top)  # a second time: nothing
     assert place.runs.in_flight == 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,10 @@ pytestmark = pytest.mark.slow
 
 INPUT_NANOS, OUTPUT_NANOS = 1_000, 2_000  # a token, at PRICE
 AGENT = """
-import contextlib, http.client, json, sys, threading, urllib.error, urllib.request
+import contextlib, http.client, json, os, sys, threading, urllib.error, urllib.request
+
+def say(*words):
+    os.write(1, (" ".join(words) + "\\n").encode())  # a line in one piece: two threads speak
 
 def loop(run, parent):
     headers = {"Authorization": "Bearer any", "Content-Type": "application/json", "X-Headgate-Agent": "looper"}
@@ -36,11 +40,11 @@ def loop(run, parent):
             with urllib.request.urlopen(request, timeout=30) as reply:
                 reply.read()
         except http.client.IncompleteRead as cut:  # in the middle of a reply, whose last event says why
-            print(run, json.loads(cut.partial.rpartition(b"data: ")[2])["error"]["code"], "in a reply", flush=True)
+            say(run, json.loads(cut.partial.rpartition(b"data: ")[2])["error"]["code"], "in a reply")
         except urllib.error.HTTPError as error:
             code = json.loads(error.read())["error"]["code"]
             if code != "budget_exceeded":
-                print(run, code, flush=True)
+                say(run, code)
                 together.abort()
                 return
 
@@ -92,7 +96,7 @@ def gate(tmp_path: Path, upstream: Upstream) -> Iterator[Process]:
     process.config["providers"] = {"up": {"kind": "openai", "base_url": url, "abort": "continues", "engine": "vllm"}}
     process.config["models"] = {"m": "up/bench"}
     process.config["pricing"] = {"overrides": {"up/bench": PRICE}}
-    process.config["agents"] = {"looper": {"budget": [{"usd": "0.0003", "per": "run"}]}}
+    process.config["agents"] = {"looper": {"budget": [{"usd": "0.0003", "per": "run"}]}, "flat": {"run": {"depth": 1}}}
     process.write()
     process.start()
     yield process
@@ -146,7 +150,18 @@ def test_a_looping_agent_is_stopped_from_another_terminal_and_the_bill_is_exact(
     assert spent["estimated_usd_nanos"] == 0
     gate.stop()
     gate.start()
+    deep = urllib.request.Request(
+        f"http://127.0.0.1:{gate.port}/agents/flat/runs/low/v1/chat/completions",
+        data=b'{"model":"m","messages":[]}',
+        headers={"Content-Type": "application/json", "X-Headgate-Parent-Run": "top"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(deep, timeout=10)
+    assert json.loads(refusal.value.read())["error"]["code"] == "run_limit_exceeded"
     body = {"model": "m", "metadata": {"run": "trip"}}
     status, answer = gate.post(body)
     assert (status, json.loads(answer)["error"]["code"]) == (403, "run_killed")
+    budget = tree(gate)["budget"]
+    assert isinstance(budget, list)
+    assert [(row["limit"], row["spent"]) for row in budget] == [(500_300_000, upstream.usd_nanos())]
     assert spent["cost_usd_nanos"] == upstream.usd_nanos()

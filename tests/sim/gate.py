@@ -84,6 +84,7 @@ class SmallGate:
         self.clock = SeededClock(1)
         self.rates, self.permits = rate_limits(self.clock), permits(self.clock)
         self.store = store or WatchedBudgets(self.clock)
+        self.runs = Runs(self.clock)
         self.outcomes: list[Outcome] = []
         self.defects: list[BaseException] = []
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
@@ -98,7 +99,7 @@ class SmallGate:
                 race=Race(bench, AttemptBudget(), self.permits),
                 store=self.store,
                 rates=self.rates,
-                runs=Runs(self.clock),
+                runs=self.runs,
                 finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: True,

@@ -128,3 +128,23 @@ def test_checking_first_and_adding_afterwards_spends_many_times_the_limit() -> N
     result = storm(CheckThenAdd(SeededClock(1)), 1)
     print(f"check, then add: {result.bill / LIMIT:.1f} times the limit")
     assert result.bill > 5 * LIMIT
+
+
+def test_the_upstream_is_closed_before_a_slow_client_hears_of_the_cut() -> None:
+    def endless(request: UpstreamRequest) -> Script:
+        made = Generation("gen-x", Asked.of(request), Random(1))
+        steps = tuple(Step(0.01 * turn, made.piece(turn % 1_000, 0), turn) for turn in range(1, 3_000))
+        return Script("good", 200, EVENTS, steps, prompt=10, output=3_000)
+
+    async def main() -> None:
+        store = WatchedBudgets(SeededClock(1), LimitsByName({"key:k": (Limit("tokens", 1_500),)}))
+        gate = SmallGate(endless, store=store)
+        slow_s, wire = 0.2, Wire(slow_s=0.2)
+        body = b'{"model":"m","messages":[],"stream":true,"max_tokens":4000}'
+        await gate.pipeline.serve(gate.call(body, allowed_s=10_000.0), wire, gate.snapshot)
+        (sale,) = gate.vendor.sales
+        assert b"x_headgate" in wire.body
+        assert sale.closed_at is not None
+        assert sale.closed_at <= wire.acted_at - slow_s
+
+    run(main())

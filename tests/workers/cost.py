@@ -1,6 +1,6 @@
 """What a hold and its end cost a worker, in microseconds of CPU: printed, never asserted.
 
-    python -m tests.workers.cost
+python -m tests.workers.cost
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def ask(left: Left) -> Amounts:
 
 async def main(folder: Path) -> None:
     clock = SystemClock()
-    rules = LimitsByName({name: LIMITS for name in PATH})
+    rules = LimitsByName(dict.fromkeys(PATH, LIMITS))
     sent: list[Raw] = []
     store = LeasedStore(clock, rules, Silent(), lambda hold: settlements.note(hold))
     settlements = Settlements(Journal(folder / "worker.journal"), clock, store.leases, sent.append)

@@ -152,6 +152,10 @@ class Clients:
             assert isinstance(found, dict), found
             return found
 
+    async def post(self, path: str, body: dict[str, object]) -> int:
+        async with self._session.post(f"http://127.0.0.1:{self.fleet.admin_port}{path}", json=body) as reply:
+            return reply.status
+
     async def metric(self, name: str) -> float:
         async with self._session.get(f"http://127.0.0.1:{self.fleet.admin_port}/metrics") as reply:
             lines = (await reply.text()).splitlines()

@@ -11,6 +11,7 @@ import random
 import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,8 @@ class Verdict(msgspec.Struct):
     kills: int
     answers: int
     broken: int  # calls whose client got no whole answer
-    lost: int  # answers that the ledger does not know, or knows at another cost
+    lost: int  # answers that the books do not know, or know at a lower cost
+    by_hold: int  # answers on their way to the client when the worker died: charged by their hold
     doubled: int  # calls that stand in the books twice
     bill: int
     spent: int  # by calls whose end is known
@@ -82,13 +84,15 @@ async def judge(clients: Clients, kills: int) -> Verdict:
     standing = await clients.standing("agent:a")
     bill, _ = await clients.bill()
     served = [answer for answer in clients.answers if answer.status == 200]
-    missing = [answer.id for answer in served if costs.get(answer.id, [None]) != [answer.cost_usd_nanos]]
+    late = [answer for answer in served if costs.get(answer.id) != [answer.cost_usd_nanos]]
+    missing = [answer.id for answer in late if expired.get(answer.id, 0) < answer.cost_usd_nanos]
     twice = sum(len(each) - 1 for each in costs.values()) + len(expired.keys() & costs.keys())
     return Verdict(
         kills=kills,
         answers=len(served),
         broken=clients.broken,
         lost=len(missing),
+        by_hold=len(late) - len(missing),
         doubled=twice,
         bill=bill,
         spent=sum(map(sum, costs.values())),
@@ -101,7 +105,7 @@ async def judge(clients: Clients, kills: int) -> Verdict:
 
 def _books(file: Path) -> tuple[dict[str, list[int]], dict[str, int]]:
     costs: dict[str, list[int]] = {}
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         for id, cost in connection.execute("SELECT request_id, cost_usd_nanos FROM outcome WHERE attempts > 0"):
             costs.setdefault(id, []).append(cost)
         events = connection.execute("SELECT subject, body FROM event WHERE kind = 'expire'").fetchall()

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.serve import FromFile, FromSurroundings, register
-from proxy.config.load import ConfigError
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -44,11 +43,11 @@ def test_a_file_is_read_anew_at_each_load(tmp_path: Path) -> None:
     assert set(first.models) == {"small"}
 
 
-def test_several_workers_are_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_the_number_of_workers_comes_from_the_file_or_a_flag(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("providers: {sim: {kind: simulated}}\nmodels: {small: sim/small}\n")
-    with pytest.raises(ConfigError, match=r"flag server.workers: more than one worker is not available"):
-        FromFile(file, {}, {"server.workers": 4}).load()
+    assert FromFile(file, {}, {}).load().server.workers == 1
+    assert FromFile(file, {}, {"server.workers": 4}).load().server.workers == 4
 
 
 def test_what_is_found_is_looked_for_anew_at_each_load() -> None:

@@ -56,7 +56,7 @@ def test_no_check_minds_a_wrong_type(odd: dict[str, Value]) -> None:
         (("defaults", "hedge"), {"quantile": 0.98}),
         (("defaults", "cache"), {"exact": "off"}),
         (("agents", "a", "output_tokens_max"), 120),
-        (("agents", "a", "priority"), "batch"),
+        (("agents", "a", "hedge"), {"quantile": 0.98}),
         (("agents", "a", "retry", "budget"), 0.2),
         (("models", "m", "gate"), {"share": 0.9}),
         (("providers", "sim", "gpu"), {"usd_per_hour": 2.5}),
@@ -85,11 +85,6 @@ def test_a_block_of_a_later_nature_is_one_problem(block: str, name: str, nature:
     (problem,) = take_out_what_is_later(given)
     assert problem.message == f"{name} {nature!r} is not available in this version"
     assert given[block] == {}
-
-
-def test_more_workers_are_refused_with_the_reason() -> None:
-    (problem,) = take_out_what_is_later({"server": {"workers": 4}})
-    assert "one process serves; start more gates" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -149,3 +149,15 @@ async def test_looks_are_neither_for_each_chunk_nor_too_seldom() -> None:
     meter = Meter(bench.passage, bench.purse, target(), allowance=meter.allowance, expected=EXPECTED)
     bench.passage.relayed = 76_700
     assert await meter.look(76_700) == 76_700 + STEP_LEAST
+
+
+async def test_input_beyond_the_hold_is_asked_for_once_and_once_more_before_the_cut() -> None:
+    bench = Bench(1_300)
+    meter = await bench.meter(structs.replace(EXPECTED, guard_tokens=100))
+    bench.passage.usage = Usage(input_uncached=400, output=10)
+    bench.passage.relayed = 1_000
+    await meter.look(1_000)
+    assert (bench.held, meter.cut) == (1_124, False)
+    bench.passage.usage = Usage(input_uncached=400, output=624)
+    await meter.look(62_400)
+    assert meter.cut, "1,024 of output less 300 of input that is not held, less the guard"

@@ -100,7 +100,8 @@ def test_every_field_of_a_call_stands_in_its_own_column(file: sqlite3.Connection
 
 def test_every_field_of_an_attempt_stands_in_its_own_column(file: sqlite3.Connection) -> None:
     usage = Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, source="counted", flags=("clamped", "raised"))
-    insert(file, 5, [outcome(None, attempt("other/model", usage=usage))])
+    tried = replace(attempt("other/model", usage=usage), exposure_usd_nanos=700)
+    insert(file, 5, [outcome(None, tried)])
     (row,) = file.execute("SELECT * FROM attempt").fetchall()
     assert dict(row) == {
         "call": 5,
@@ -123,6 +124,7 @@ def test_every_field_of_an_attempt_stands_in_its_own_column(file: sqlite3.Connec
         "price_id": "test",
         "held_usd_nanos": 5_000,
         "cost_usd_nanos": 1_000,
+        "exposure_usd_nanos": 700,
     }
 
 

@@ -1,0 +1,162 @@
+"""Who is next of those that wait for one target: the agents in turn, by what their calls take and not by their number.
+
+Deficit round robin (Shreedhar and Varghese, 1995) on cost units: each round is worth a quantum to every agent that
+waits. Agents of one round go in turn, call by call; who has used up the quantum goes on in the next round, and who has
+taken more than that sits out the rounds that it has taken ahead. A call counts by what it is expected to take, and by
+what it took once it has ended. Who comes back is lifted to the one whose turn it is, so that nobody saves up by staying
+away (the virtual token counter of Sheng et al., OSDI 2024). So of two agents that both have calls waiting, neither gets
+further ahead than a quantum and the calls that run for it, however many it sends. It knows no clock and no priorities.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from itertools import islice
+from typing import Final, Generic, TypeVar
+
+QUANTUM: Final = 20_000.0  # cost units: about one long call, so that a round is not decided by an estimate's error
+SHARES_MAX: Final = 1_024  # names of agents may come from clients
+EXAMINED_MAX: Final = 8
+
+T = TypeVar("T")
+
+
+class Share(Generic[T]):
+    """What one agent has taken of one target, and its calls that wait there."""
+
+    __slots__ = ("agent", "counter", "round", "running", "waiting")
+
+    def __init__(self, agent: str) -> None:
+        self.agent = agent
+        self.counter = 0.0  # cost units, and what it was lifted by
+        self.round = 0  # that it waits in
+        self.running = 0  # calls
+        self.waiting: deque[T] = deque()
+
+    def __repr__(self) -> str:
+        return f"Share({self.agent!r}, {self.counter:.0f}, {self.running} running, {len(self.waiting)} waiting)"
+
+
+class FairQueue(Generic[T]):
+    def __init__(self, quantum: float = QUANTUM, shares_max: int = SHARES_MAX) -> None:
+        self._quantum = quantum
+        self._max = shares_max
+        self._shares: OrderedDict[str, Share[T]] = OrderedDict()  # that have something running, waiting or owing
+        self._rounds: dict[int, dict[Share[T], None]] = {}  # those that wait, in the order of their turns
+        self._level = 0.0  # where the last one stood that went
+        self._running = 0
+        self._waiting = 0
+
+    def __repr__(self) -> str:
+        return f"FairQueue({self._waiting} waiting, {self._running} running, {list(self._shares.values())})"
+
+    def __len__(self) -> int:
+        """Calls that wait."""
+        return self._waiting
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not self._running
+
+    # --- calls that wait -----------------------------------------------------------------------------------------
+
+    def add(self, ticket: T, agent: str) -> None:
+        share = self._arrived(agent)
+        share.waiting.append(ticket)
+        self._waiting += 1
+        if len(share.waiting) == 1:
+            self._file(share)
+
+    def first(self) -> T:
+        """Of a queue that is not empty."""
+        return self._next().waiting[0]
+
+    def take(self, cost: float) -> Share[T]:
+        """The first one goes."""
+        share = self._next()
+        self._unfile(share)
+        share.waiting.popleft()
+        self._waiting -= 1
+        self._charge(share, cost)
+        if share.waiting:
+            self._file(share)  # behind the others of its round
+        return share
+
+    def remove(self, ticket: T, agent: str) -> None:
+        """It leaves, and has taken nothing."""
+        share = self._shares[agent]
+        share.waiting.remove(ticket)
+        self._waiting -= 1
+        if not share.waiting:
+            self._unfile(share)
+            self._forget(share)
+
+    # --- calls that run ------------------------------------------------------------------------------------------
+
+    def pass_by(self, agent: str, cost: float) -> Share[T]:
+        """A call that need not wait: it counts all the same."""
+        share = self._arrived(agent)
+        self._charge(share, cost)
+        return share
+
+    def end(self, share: Share[T], change: float) -> None:
+        """A call has ended and has taken so much more, or less, than was expected."""
+        share.running -= 1
+        self._running -= 1
+        share.counter += change
+        if share.waiting and share.round != self._round_of(share):
+            self._unfile(share)
+            self._file(share)
+        self._forget(share)
+
+    def _charge(self, share: Share[T], cost: float) -> None:
+        self._level = max(self._level, share.counter)
+        share.counter += cost
+        share.running += 1
+        self._running += 1
+
+    # --- agents --------------------------------------------------------------------------------------------------
+
+    def _arrived(self, agent: str) -> Share[T]:
+        share = self._shares.get(agent)
+        if share is None:
+            if len(self._shares) >= self._max:
+                self._forget_oldest()
+            share = self._shares[agent] = Share(agent)
+        if not share.waiting:
+            share.counter = max(share.counter, self._next().counter if self._waiting else self._level)
+        return share
+
+    def _forget(self, share: Share[T]) -> None:
+        """Whoever would be lifted anyway; and what anybody owes, once the target has had time for all."""
+        if self.idle:
+            self._shares.clear()
+            self._level = 0.0
+        elif not share.waiting and not share.running and share.counter <= self._level:
+            self._shares.pop(share.agent, None)
+
+    def _forget_oldest(self) -> None:
+        """Those that have calls here stay; there are no more of them than calls."""
+        for agent, share in list(islice(self._shares.items(), EXAMINED_MAX)):
+            if share.waiting or share.running:
+                self._shares.move_to_end(agent)
+            else:
+                del self._shares[agent]
+
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    def _next(self) -> Share[T]:
+        return next(iter(self._rounds[min(self._rounds)]))  # agents that wait are a quantum apart: few rounds
+
+    def _round_of(self, share: Share[T]) -> int:
+        return int(share.counter // self._quantum)
+
+    def _file(self, share: Share[T]) -> None:
+        share.round = self._round_of(share)
+        self._rounds.setdefault(share.round, {})[share] = None
+
+    def _unfile(self, share: Share[T]) -> None:
+        shares = self._rounds[share.round]
+        del shares[share]
+        if not shares:
+            del self._rounds[share.round]

@@ -1,0 +1,130 @@
+"""Workers live, die and are reloaded while calls go on: nobody is refused; everybody learns everything, or nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from proxy.tasks import Tasks
+from tests.workers.fleet import Clients, Fleet, play
+
+pytestmark = pytest.mark.slow
+
+
+async def under_load(clients: Clients, stopped: asyncio.Event) -> None:
+    while not stopped.is_set():
+        await clients.call()
+
+
+def test_a_rolling_reload_breaks_no_call(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2)
+
+    async def scene(clients: Clients) -> None:
+        stopped, tasks = asyncio.Event(), Tasks(lambda name, error: None)
+        callers = [tasks.start("caller", under_load(clients, stopped)) for _ in range(16)]
+        for number in range(5):
+            fleet.config["defaults"] = {"deadline_s": 100 + number}
+            fleet.write()
+            os.kill(fleet.supervisor, signal.SIGHUP)
+            await clients.until(lambda number=number: fleet.log().count('"reloaded"') > number)
+        stopped.set()
+        await asyncio.gather(*callers)
+        assert clients.broken == 0
+        assert {answer.status for answer in clients.answers} == {200}
+        assert len(clients.answers) > 50
+        assert fleet.stop() == 0
+        started = fleet.log().count('"event":"call"')
+        assert started == len(clients.answers)
+
+    play(fleet, scene)
+
+
+def test_a_broken_configuration_reaches_no_worker(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2)
+
+    async def scene(clients: Clients) -> None:
+        fleet.config["models"] = {"m": "nobody/real"}
+        fleet.write()
+        os.kill(fleet.supervisor, signal.SIGHUP)
+        await clients.until(lambda: '"reload refused"' in fleet.log())
+        await asyncio.gather(*[clients.call() for _ in range(10)])
+        assert {answer.status for answer in clients.answers} == {200}
+
+    play(fleet, scene)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2, budget=[{"usd": 10, "per": "total"}])
+
+    async def scene(clients: Clients) -> None:
+        before = fleet.workers()
+        await asyncio.gather(*[clients.call() for _ in range(20)])
+        fleet.kill(before[0])
+        await clients.until(lambda: len(fleet.workers()) == 2 and fleet.workers() != before, 5)
+        answers = await asyncio.gather(*[clients.call() for _ in range(20)])
+        assert sum(answer is None for answer in answers) <= 20
+        assert fleet.workers()[0] == before[1] or before[1] in fleet.workers()
+        await asyncio.sleep(3)
+        assert await clients.metric("headgate_worker_restarts_total") == 1
+        bill, _ = await clients.bill()
+        standing = await clients.standing("agent:a")
+        assert standing["spent"] >= bill
+        assert standing["held"] == 0
+
+    play(fleet, scene)
+
+
+def test_totals_are_those_of_all_workers(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2)
+
+    async def scene(clients: Clients) -> None:
+        await asyncio.gather(*[clients.call() for _ in range(60)])
+        await asyncio.sleep(2)
+        assert await clients.metric("headgate_calls_started_total") == 60
+        assert await clients.metric("headgate_requests_total") == 60
+        assert await clients.metric("headgate_in_flight_requests") == 0
+        assert await clients.metric("headgate_workers") == 2
+        assert abs(await clients.metric("headgate_ledger_drift_usd")) < 1e-12
+
+    play(fleet, scene)
+
+
+def test_a_run_is_killed_in_every_worker(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2)
+
+    async def scene(clients: Clients) -> None:
+        await asyncio.gather(*[clients.call("bad") for _ in range(10)])
+        assert await clients.post("/runs/bad/kill", {}) == 200
+        answers = await asyncio.gather(*[clients.call("bad") for _ in range(20)])
+        assert {answer.code for answer in answers if answer} == {"run_killed"}
+        for pid in fleet.workers():
+            fleet.kill(pid)
+        await clients.ready()
+        answers = await asyncio.gather(*[clients.call("bad") for _ in range(5)])
+        assert {answer.code for answer in answers if answer} <= {"run_killed"}
+
+    play(fleet, scene)
+
+
+def test_a_worker_that_lost_its_supervisor_ends_its_calls_and_is_adopted(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2, budget=[{"usd": 10, "per": "total"}])
+
+    async def scene(clients: Clients) -> None:
+        tasks = Tasks(lambda name, error: None)
+        stopped = asyncio.Event()
+        callers = [tasks.start("caller", under_load(clients, stopped)) for _ in range(8)]
+        await asyncio.sleep(0.5)
+        stopped.set()
+        fleet.kill(fleet.supervisor)
+        await asyncio.gather(*callers)
+        fleet.start()
+        await clients.ready()
+        bill, _ = await clients.bill()
+        assert (await clients.standing("agent:a"))["spent"] == bill
+        assert clients.broken == 0, "the calls that ran were to end"
+
+    play(fleet, scene)
