@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up demo test test-engine check lint format types fast bench docs prices lock services clean
+.PHONY: help up demo test test-engine check lint format types fast bench kills docs prices lock services clean
 
 help:            ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,6 +60,9 @@ test-engine: $(VENV)/dev  ## the gate in front of a real engine; compiles llama.
 
 bench: $(VENV)/run   ## CPU, latency and memory against nginx and a bare hop, side by side
 	$(BIN)/python loadtests/bench.py
+
+kills: $(VENV)/dev   ## 500 SIGKILLs of random processes of a gate under load, then its books against the upstream's bill
+	$(BIN)/python -m tests.workers.kills 500
 
 docs: $(VENV)/dev    ## the generated parts of the reference, from the code
 	$(BIN)/python docs/generate.py

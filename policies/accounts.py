@@ -218,6 +218,9 @@ class Accounts:
         needs = draw.by_index
         return admission.refusal(balances, tuple(needs[balance.index] for balance in balances), wall=at.wall)
 
+    def limited(self, path: tuple[str, ...], *, at: Instant) -> bool:
+        return bool(self._roster.chart(path, at).meters)
+
     def left(self, path: tuple[str, ...], unit: Unit, *, at: Instant) -> int | None:
         """The least that any limit of the path has free; None: nothing limits it."""
         balances = [meter.at(at.wall) for meter in self._roster.chart(path, at).meters]
@@ -274,10 +277,6 @@ class Accounts:
         """To be called every `forecast.EVERY_S`: moves the pace of each of the account's limits."""
         for meter in self._roster.meters(account):
             meter.set_pace(at.wall)
-
-    def strict(self, path: tuple[str, ...], *, at: Instant) -> bool:
-        """One strict limit on the path makes a call strict."""
-        return self._roster.chart(path, at).demands.strict
 
     def state(self, account: str, *, at: Instant) -> tuple[Standing, ...]:
         return tuple(balance.standing() for balance in self._roster.known(account, at))

@@ -94,6 +94,12 @@ def enlarged(held: Allowance, target: Target, *, input_tokens: int, output_token
     return structs.replace(larger, amounts=_amounts(larger, target.price))
 
 
+def lengthened(held: Allowance, target: Target, time_usd_nanos: int) -> Allowance:
+    """The same for more of an engine's time."""
+    longer = structs.replace(held, time_usd_nanos=time_usd_nanos)
+    return structs.replace(longer, amounts=_amounts(longer, target.price))
+
+
 def exposure_usd_nanos(held: Allowance, target: Target) -> int:
     """What the output limit allows beyond the hold."""
     if target.price is None or held.output_charged == held.output_max:

@@ -18,6 +18,7 @@ from proxy.types import Amounts, Charge, Period
 IDLE_S: Final = 1.0  # what nobody has drawn on for so long goes back
 AHEAD_S: Final = 2.0  # a lease is meant to last so long
 CLOSED: Final = -1  # in place of an amount that goes back: the lease is over, nothing will be heard of it again
+STEP_MAX: Final = 1_024  # holds of the usual size
 SMOOTHING: Final = 8  # a new figure counts for an eighth of an average
 
 Returned = tuple[int, int]  # number of a lease, and how much of it goes back
@@ -59,9 +60,7 @@ class Lease:
         self.average = 0  # of the holds
         self.low = 0  # with less than this free it should be renewed
         self.drawn = 0  # since the last look
-        self.step = (
-            0  # doubles when a call had to ask, so that a burst asks a few times only; halves with every look
-        )
+        self.step = 0  # doubles when a call had to ask, so that a burst asks a few times only; halves with every look
         self.rate = 0.0  # drawn a second
         self.used_at = now
         self.renewing = False
@@ -216,7 +215,7 @@ class Leases:
     def grow(self, leases: tuple[Lease, ...]) -> None:
         """A call had to ask for these: they were too small."""
         for lease in leases:
-            lease.step = 2 * max(lease.step, lease.average)
+            lease.step = 0 if lease.exact else min(2 * max(lease.step, lease.average), STEP_MAX * lease.average)
 
     def trim(self, leases: tuple[Lease, ...]) -> None:
         """The call that these were lent for has taken its part: of exact ones the rest goes back."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
-ROUNDING_USD_NANOS: Final = 5_000  # a row: bills are given to the hundred-thousandth of a dollar at best
+ROUNDING_USD_NANOS: Final = 5_000  # a line: bills are given to the hundred-thousandth of a dollar at best
 TARGET_SHARE: Final = 0.0001
 
 LOST_S: Final = 3_600  # a line of the bill may be so much later than the hold of its call
@@ -196,7 +196,7 @@ def _kind(ours: list[LedgerRow], theirs: list[BillRow], *, ledger: int, bill: in
         return "ledger_only"
     if not ours:
         return "bill_only"
-    if abs(bill - ledger) <= ROUNDING_USD_NANOS * max(len(ours), len(theirs)):
+    if abs(bill - ledger) <= ROUNDING_USD_NANOS * len(theirs):
         return "matched"
     guessed = [row.usd_nanos for row in ours if row.estimated]
     # One guess among many exact rows explains a difference of its own size, not of theirs.

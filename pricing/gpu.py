@@ -23,6 +23,7 @@ PICOS_PER_NANO: Final = 1_000
 # Until it is known how long a model's answers take: what a small model on a modern GPU needs, and rather more.
 TOKEN_S: Final = 0.02
 FIRST_TOKEN_S: Final = 1.0
+GUARD_S: Final = 0.25
 ID: Final = "gpu-"
 
 
@@ -82,6 +83,11 @@ class GpuForecast(Struct, frozen=True):
         """If it had the engine to itself until the deadline."""
         return cost_of(self.price, self.left_s * self.spread_max)
 
+    @property
+    def guard_usd_nanos(self) -> int:
+        """What is used between the decision to stop a stream and its stop."""
+        return cost_of(self.price, GUARD_S * self.spread)
+
     def likely_usd_nanos(self, output_tokens: int) -> int:
         """If as many run beside it as now; `output_tokens` is what it may produce."""
         seconds = FIRST_TOKEN_S + output_tokens * TOKEN_S if self.usual_s is None else self.usual_s
@@ -133,17 +139,20 @@ class GpuMeter:
 
     def end(self, started: float, price: Price, now: float) -> GpuShare:
         """Its reply has ended. `price`: the one it was sent at, which may have changed meanwhile."""
-        occupancy = self.occupancy_s(started, now)
+        occupancy, cost = self.occupancy_s(started, now), self.spent_usd_nanos(started, price, now)
         self.in_flight -= 1
-        plain = cost_of(price, occupancy)
-        cost = cost_of(price, occupancy * self._spread(now)) if self.rate.spread_idle else plain
         self._charged += cost
-        return GpuShare(occupancy, cost, cost - plain)
+        return GpuShare(occupancy, cost, cost - cost_of(price, occupancy))
 
     def occupancy_s(self, started: float, now: float) -> float:
         """Of a request that runs."""
         self._advance(now)
         return self._integral_s - started
+
+    def spent_usd_nanos(self, started: float, price: Price, now: float) -> int:
+        """By a request that runs."""
+        occupancy = self.occupancy_s(started, now)
+        return cost_of(price, occupancy * self._spread(now) if self.rate.spread_idle else occupancy)
 
     def engine_says(self, running: int, now: float) -> None:
         """The engine's own count of running requests; where it is larger than ours, it serves others as well."""

@@ -79,6 +79,9 @@ class Budgets:
         """Holds that have not ended."""
         return self.accounts.live
 
+    def limited(self, path: tuple[str, ...]) -> bool:
+        return self.accounts.limited(path, at=self._at())
+
     def left(self, path: tuple[str, ...]) -> Left:
         return self.accounts.room(path, at=self._at())
 

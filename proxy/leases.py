@@ -125,6 +125,9 @@ class LeasedStore:
     def closed(self) -> ProxyError | None:
         return self._closed
 
+    def limited(self, path: tuple[str, ...]) -> bool:
+        return self._chart(path) is not UNLIMITED
+
     def left(self, path: tuple[str, ...]) -> Left:
         return self._chart(path).room
 

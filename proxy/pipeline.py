@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from policies import budget, gates
 from policies.limits import Refusal
+from policies.plan import CALM
 from proxy import headers
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
@@ -147,10 +148,11 @@ class Pipeline:
             if refusal is not None:
                 raise refusal
         # The budget before the plan: near its end the plan is a cheaper one, or the call waits for it to ease.
-        record.pressure = pressure = await self._easing.pressure(
-            record.purse, rules.on_budget, deadline=call.deadline, waiting_max=snapshot.limits.eased_max
-        )
-        plan = snapshot.planner.plan(call, pressure, ladder=rules.on_budget, usual=parts.race.usual)
+        if record.purse.limited:
+            record.pressure = await self._easing.pressure(
+                record.purse, rules.on_budget, deadline=call.deadline, waiting_max=snapshot.limits.eased_max
+            )
+        plan = snapshot.planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)
         if isinstance(plan, ProxyError):
             raise plan
         record.plan = plan

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from policies import budget, gates
 from policies.budget import Allowance, allowance
+from policies.estimate import Expected as Likely
 from policies.estimate import Experience, Sample
 from policies.run_refusal import run_stopped
 from policies.runs import Stop
@@ -24,6 +25,7 @@ from proxy.budgets import Budgets
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
+from proxy.execution.occupancy import Occupancy
 from proxy.runs import Runs
 from proxy.snapshot import Snapshot
 from proxy.state.export import Seen
@@ -146,12 +148,12 @@ class Quoter:
         self, call: Call, target: Target, plan: Plan | None, *, path: tuple[str, ...], usual: Experience
     ) -> TargetQuote:
         budgets = self._present.budgets
-        likely = usual.expected(call, target)
+        likely = self._likely(call, target, usual)
         most = plan.output_tokens_max if plan else None
         held = allowance(call, target, likely, budgets.left(path), output_max=most)
         expected = None
         if likely.q50 is not None and likely.q95 is not None:
-            expected = _expected(call, target, held, usual=(likely.input_tokens, likely.q50, likely.q95))
+            expected = _expected(call, target, held, likely=likely, quantiles=(likely.q50, likely.q95))
         refusal = budgets.refusal(path, held.amounts)
         return TargetQuote(
             target=target.id,
@@ -163,6 +165,13 @@ class Quoter:
             expected=expected,
             refused=None if refusal is None else _refused(refusal),
         )
+
+    def _likely(self, call: Call, target: Target, usual: Experience) -> Likely:
+        likely, now = usual.expected(call, target), self._present.clock.now()
+        occupancy = Occupancy.of(self._present.snapshot().providers[target.provider].gpu, target)
+        if occupancy is None:
+            return likely
+        return occupancy.foresee(likely, usual, left_s=call.deadline - now, now=now)
 
 
 def _experience(call: Call, seen: list[Seen]) -> Experience:
@@ -179,15 +188,16 @@ def _usual(learnt: Experience, call: Call, target: Target) -> int | None:
     return learnt.expected(call, target).q50
 
 
-def _expected(call: Call, target: Target, held: Allowance, *, usual: tuple[int, int, int]) -> Expected:
-    input_tokens, *quantiles = usual
+def _expected(call: Call, target: Target, held: Allowance, *, likely: Likely, quantiles: tuple[int, int]) -> Expected:
     q50, q95 = (min(tokens, held.output_limit) for tokens in quantiles)
-    costs = [_cost(target, input_tokens, tokens * call.head.choices) for tokens in (q50, q95)]
-    return Expected(input_tokens, q50, q95, usd_nanos_q50=costs[0], usd_nanos_q95=costs[1])
+    costs = [_cost(target, likely, tokens * call.head.choices) for tokens in (q50, q95)]
+    return Expected(likely.input_tokens, q50, q95, usd_nanos_q50=costs[0], usd_nanos_q95=costs[1])
 
 
-def _cost(target: Target, input_tokens: int, output_tokens: int) -> int | None:
-    usage = Usage(input_uncached=input_tokens, output=output_tokens)
+def _cost(target: Target, likely: Likely, output_tokens: int) -> int | None:
+    if likely.time is not None:
+        return likely.time.likely_usd_nanos(output_tokens)
+    usage = Usage(input_uncached=likely.input_tokens, output=output_tokens)
     return None if target.price is None else cost_usd_nanos(usage, target.price)
 
 

@@ -13,10 +13,15 @@ from typing import Any
 from docs import generate
 from proxy.state import ledger_queries, ledger_schema, run_report
 from proxy.state.budget_report import BudgetRow
+from proxy.state.ledger_report import AttemptRow, Corrected, Verified
+from proxy.state.quote_report import TargetQuote
+from proxy.state.report import IdleGpu, Spend
 from proxy.surfaces import identify, llm
 from proxy.surfaces.admin import AdminServices, KeyRequest, admin_app
+from proxy.surfaces.admin_ledger import CorrectionRequest
 from proxy.surfaces.admin_runs import KillRequest, PauseRequest, TopUpRequest
 from proxy.telemetry.line import Line, Try
+from proxy.types import Price
 
 ROOT = Path(__file__).parents[1]
 BODIES = (KillRequest, PauseRequest, TopUpRequest)
@@ -68,7 +73,10 @@ def known_words() -> set[str]:
     settled = set(re.findall(r'"([a-z_]+)"', (ROOT / "policies/settle.py").read_text()))
     flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
     logged = {*Line.__struct_fields__, *Try.__struct_fields__}
-    answers = {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}
+    tools = (Price, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
+    ledger = {field for shape in tools for field in shape.__struct_fields__}
+    ledger |= {field.removesuffix("_nanos") for field in ledger}
+    answers = ledger | {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}
     for shape in (*BODIES, run_report.Governed, run_report.ToppedUp, run_report.RunTree, run_report.RunRow):
         answers |= set(shape.__struct_fields__)
     types = {rule.openai_type for rule in generate.CODES.values()}

@@ -44,7 +44,7 @@ LAYERS = (
             *("proxy.execution", "proxy.snapshot", "proxy.budgets", "proxy.outlook", "proxy.leases"),
             *("proxy.books", "proxy.restoring", "proxy.keeping"),
             *("proxy.runs", "proxy.governing", "proxy.run_views", "proxy.rate_limits"),
-            *("proxy.correcting", "proxy.quoting"),
+            *("proxy.correcting", "proxy.quoting", "proxy.gpus"),
         ),
         ("nouns", "pure", "foundations", "ports"),
         ("msgspec",),

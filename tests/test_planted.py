@@ -29,6 +29,7 @@ RETRY = "tests/flow/test_retry.py"
 STREAM = "tests/flow/test_stream.py"
 TRANSPORT = "tests/proxy/providers/test_transport.py"
 LIMITS = "tests/flow/test_rate_limits.py"
+FAIR = "tests/flow/test_fair_share.py"
 LEDGER = "tests/proxy/state/test_ledger.py"
 
 
@@ -41,6 +42,113 @@ class Mutation(Struct, frozen=True):
 
 
 PLANTED = (
+    # --- fair share
+    Mutation(
+        "a line in the order of arrival",
+        "proxy/execution/line.py",
+        "        self._tiers.add(ticket, ticket.agent, tier=ticket.tier)\n",
+        '        self._tiers.add(ticket, "", tier=ticket.tier)\n',
+        (FAIR,),
+    ),
+    Mutation(
+        "an agent that saves up while it is away",
+        "policies/fair_queue.py",
+        "            share.counter = max(share.counter, self._next().counter if self._waiting else self._level)\n",
+        "            pass\n",
+        ("tests/policies/test_fair_queue.py",),
+    ),
+    Mutation(
+        "fairness counted in calls",
+        "policies/fair_queue.py",
+        "        share.counter += cost\n",
+        "        share.counter += 1.0\n",
+        (FAIR,),
+    ),
+    Mutation(
+        "an estimate that is never corrected",
+        "policies/fair_queue.py",
+        "        share.counter += change\n",
+        "",
+        ("tests/policies/test_fair_queue.py",),
+    ),
+    Mutation(
+        "a lowest tier that starves",
+        "policies/tiers.py",
+        "                self._passed[tier] += 1\n",
+        "                pass\n",
+        (FAIR,),
+    ),
+    Mutation(
+        "a request that raises its own priority",
+        "policies/tiers.py",
+        "return priority if tier > TIERS[own] else own",
+        "return priority",
+        (FAIR,),
+    ),
+    Mutation(
+        "a full line that keeps the flood and turns away the others",
+        "policies/tiers.py",
+        "        return next(reversed(most))\n",
+        "        return None\n",
+        (FAIR,),
+    ),
+    Mutation(
+        "a call that was turned away and stays in line",
+        "proxy/execution/permits.py",
+        "            self._turn_away(last)\n",
+        "            break\n",
+        ("tests/proxy/execution/test_permits.py",),
+    ),
+    # --- money, in several processes
+    Mutation(
+        "a call's money spent twice: settled, and still in the lease",
+        "policies/leases.py",
+        "            lease.amount = max(0, lease.amount - amount)\n",
+        "",
+        ("tests/policies/test_leases.py",),
+    ),
+    Mutation(
+        "a lease that the accounts do not hold back",
+        "policies/lending.py",
+        "            balance.pending += more\n            lease.amount += amount + more\n",
+        "            lease.amount += amount + more\n",
+        ("tests/policies/test_leases.py",),
+    ),
+    Mutation(
+        "leases that outlive the owner's last word",
+        "proxy/leases.py",
+        " and now < self._valid_until:",
+        ":",
+        ("tests/proxy/test_leases.py",),
+    ),
+    Mutation(
+        "a caller that stopped waiting is given its hold",
+        "proxy/leases.py",
+        "                self._owner.withdraw(number)\n",
+        "                pass\n",
+        ("tests/proxy/test_leases.py",),
+    ),
+    Mutation(
+        "a settlement that is sent before it is in the journal",
+        "proxy/workers/settlements.py",
+        "        self._write(SETTLED, payload)\n",
+        "",
+        ("tests/proxy/workers/test_settlements.py",),
+    ),
+    Mutation(
+        "a dead gate's settlements booked again at each start",
+        "proxy/workers/orphans.py",
+        "        if id not in ended:\n            ledger.append_entry(entry)",
+        "        ledger.append_entry(entry)",
+        ("tests/proxy/workers/test_orphans.py",),
+    ),
+    Mutation(
+        "journals read while their worker still writes",
+        "proxy/workers/orphans.py",
+        "    return not free\n",
+        "    return False\n",
+        ("tests/proxy/workers/test_orphans.py",),
+    ),
     # --- money
     Mutation(
         "settle twice",
@@ -319,7 +427,7 @@ PLANTED = (
     Mutation(
         "a permit that is lost with the call it was just given to",
         "proxy/execution/permits.py",
-        "                waiter.permit.release(None)  # its turn had come just then\n",
+        "                waiter.answer.release(None)  # its turn had come just then\n",
         "                self.turned_away += 1\n",
         ("tests/proxy/execution/test_permits.py",),
     ),

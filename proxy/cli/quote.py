@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import DecodeError, Raw, json
 
+from pricing.gpu import PICOS_PER_NANO
 from proxy.cli.asking import Refusal, add_connection, answer, refuse
 from proxy.cli.options import Subparsers
 from proxy.cli.table import Page, dollars
@@ -112,6 +113,9 @@ def _target(target: TargetQuote) -> Iterator[str]:
         yield f"  expected: {dollars(likely.usd_nanos_q50)} for {tokens} ({dollars(likely.usd_nanos_q95)})"
     if target.price is None:
         yield "  price: none is known"
+    elif target.price.per_second:
+        each_s = dollars(target.price.per_second // PICOS_PER_NANO)
+        yield f"  price {target.price_id}: {each_s} a second of the engine's time, shared with what runs beside it"
     else:
         each = (f"{name} {dollars(getattr(target.price, name) * 1_000)}" for name in CLASSES)
         yield f"  price {target.price_id}, for a million tokens: {', '.join(each)}"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct, field, structs
 
 from policies import budget
-from policies.budget import Allowance
+from policies.budget import NO_LIMITS, Allowance
 from policies.estimate import Experience
 from policies.settle import Ending, usage
 from proxy.alarm import Alarm
@@ -109,9 +109,11 @@ class Exchange:
             raise
         self._first_event_at = self._bench.clock.now()
         passage = self.reading.passage
-        if passage is not None and self._expected.watched and self._allowance and self._allowance.left.metered:
+        if passage is not None and self._allowance and self._allowance.left.metered and self._expected.watched:
             purse = self._record.purse
             self.meter = Meter(passage, purse, self.target, allowance=self._allowance, expected=self._expected)
+            if self._occupancy is not None:
+                self.meter.time_spent = self._time_spent
         return self.reading
 
     def cut(self) -> bytes:
@@ -130,6 +132,9 @@ class Exchange:
             return call.deadline
         return min(call.deadline, self._started_at + timeouts.first_token_s)
 
+    def _time_spent(self) -> int:
+        return 0 if self._occupancy is None else self._occupancy.spent_usd_nanos(self._bench.clock.now())
+
     def _mark_sent(self) -> None:
         self._sent = True
         if self._occupancy is not None:
@@ -147,17 +152,21 @@ class Exchange:
             ending = "unsent"
         if self.reading is not None:
             self.reading.close()
+        taken = self._allowance is not None
+        if not taken and ending not in ("complete", "unsent"):
+            self._allowance = self._sized(NO_LIMITS)  # what was not held still says how long the answer may have become
         facts = self._facts()
         billed = usage(bill.evidence(facts, ending, counted))
         cost = bill.cost(facts, billed)
-        if facts.held is not None:
+        if taken and facts.held is not None:
             self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)
-        self._learn(facts, ending, billed)
+        if taken or self._record.call.head.stream:  # a plain answer teaches only what holds are made of
+            self._learn(facts, ending, billed)
         attempt = structs.replace(
             self._attempt(ending, error),
             usage=billed,
             cost_usd_nanos=cost,
-            held_usd_nanos=facts.held.amounts.usd_nanos if facts.held is not None else 0,
+            held_usd_nanos=facts.held.amounts.usd_nanos if taken and facts.held is not None else 0,
             gpu_s=facts.share.occupancy_s if facts.share is not None else None,
             idle_usd_nanos=facts.share.idle_usd_nanos if facts.share is not None else 0,
             exposure_usd_nanos=bill.exposure_usd_nanos(facts, billed),
@@ -171,19 +180,23 @@ class Exchange:
         self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
+        if not self._record.purse.limited:
+            return  # nothing stands over this call, so there is nobody to ask
         sized: list[Allowance] = []  # as often as the accounts asked
 
-        plan = self._record.plan
-        output_max = plan.output_tokens_max if plan is not None else None
-
         def ask(left: Left) -> Amounts:
-            sized.append(budget.allowance(self._record.call, self.target, self._expected, left, output_max=output_max))
+            sized.append(self._sized(left))
             return sized[-1].amounts
 
         taken = await self._record.purse.take(ask)
         if isinstance(taken, ProxyError):
             raise taken
         self._allowance = sized[-1]
+
+    def _sized(self, left: Left) -> Allowance:
+        plan = self._record.plan
+        output_max = plan.output_tokens_max if plan is not None else None
+        return budget.allowance(self._record.call, self.target, self._expected, left, output_max=output_max)
 
     def _too_late(self, timeouts: Timeouts) -> ProxyError:
         if self._bench.clock.now() >= self._record.call.deadline:

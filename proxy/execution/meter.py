@@ -8,6 +8,7 @@ stopped. Nothing of this happens for a chunk, but only each time so many bytes h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 from policies import budget
@@ -22,6 +23,7 @@ SHARE = 0.75  # of a hold, when it is raised
 # The count is an estimate, and a provider that keeps to its limit must not be cut because of that.
 DOUBT = 1.25
 DOUBT_TOKENS = 64
+TIME_STEP = 1_024  # bytes between two looks, where time is what costs
 
 
 class Meter:
@@ -42,6 +44,9 @@ class Meter:
         self._input_tokens = 0  # as reported
         self._denied = False
         self.look_at: float = STEP_LEAST  # bytes to the client, after which to look
+        self.time_spent: Callable[[], int] | None = None  # nano-dollars, at an engine of one's own
+        self._time_step = allowance.time_usd_nanos
+        self._time_denied = False
 
     def __repr__(self) -> str:
         held = f"{self.allowance.output_held} of {self.allowance.output_max}"
@@ -70,7 +75,10 @@ class Meter:
             self._denied = not await self._raise(seen)
         end = self._ends_at()
         self.cut = seen >= end
-        return bytes_out + self._bytes_until(min(self._raise_at(), end) - seen)
+        if self.time_spent is None:
+            return bytes_out + self._bytes_until(min(self._raise_at(), end) - seen)
+        self.cut = self.cut or not await self._lasts(self.time_spent())
+        return bytes_out + TIME_STEP
 
     def _excess(self) -> int:
         """Input that was reported and is not held."""
@@ -109,6 +117,20 @@ class Meter:
             return False
         self.allowance = more
         return True
+
+    async def _lasts(self, spent: int) -> bool:
+        """Whether the hold covers the engine's time so far, or could be raised to."""
+        held, forecast = self.allowance, self._expected.time
+        assert forecast is not None  # where time costs, it was foreseen
+        if held.time_usd_nanos >= forecast.most_usd_nanos:
+            return True  # the deadline will end it before that
+        if spent >= held.time_usd_nanos * SHARE and not self._time_denied:
+            wanted = min(forecast.most_usd_nanos, max(spent, held.time_usd_nanos) + self._time_step)
+            more = budget.lengthened(held, self._target, wanted)
+            self._time_denied = await self._purse.enlarge(held.amounts, more.amounts) is not None
+            if not self._time_denied:
+                self.allowance = more
+        return spent + forecast.guard_usd_nanos < self.allowance.time_usd_nanos
 
     def _bytes_until(self, tokens: float) -> float:
         passage = self._passage

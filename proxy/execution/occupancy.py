@@ -54,6 +54,9 @@ class Occupancy:
             self.share = self._meter.end(self._started, self._price, now)
             self._seconds = now - self._started_at
 
+    def spent_usd_nanos(self, now: float) -> int:
+        return 0 if self._started is None else self._meter.spent_usd_nanos(self._started, self._price, now)
+
     def learn(self, experience: Experience) -> None:
         """Of an answer that came to its own end."""
         if self.share is not None:

@@ -18,11 +18,15 @@ NOTHING = Amounts()
 
 
 class Purse:
-    __slots__ = ("_closed", "_held", "_id", "_path", "_reservation", "_sent", "_store", "_ttl_s", "_used", "charges")
+    __slots__ = (
+        *("_closed", "_held", "_id", "_path", "_reservation", "_sent", "_store", "_ttl_s", "_used"),
+        *("charges", "limited"),
+    )
 
     def __init__(self, store: Store, id: str, path: tuple[str, ...], ttl_s: float) -> None:
         """`ttl_s`: how long a hold may outlive its call when nobody ends it."""
         self.charges: tuple[Charge, ...] = ()  # once it is closed
+        self.limited = store.limited(path)  # whether any limit stands over the call
         self._store = store
         self._id = id
         self._path = path

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 from msgspec.json import encode
 
+from pricing.gpu import GpuMeter
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
-from pricing.gpu import GpuMeter
 from proxy.errors import ProxyError
 from proxy.providers.base import Transport, UpstreamRequest, header_lines
 from proxy.providers.engines import ENGINES, PATHS

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
-from msgspec import Struct, json, structs
+from msgspec import Struct, convert, json
 
 from proxy.state.events import Change
 from proxy.state.ledger import Ledger
@@ -33,7 +33,8 @@ OF_CALL: Final = ("key_id", "team", "agent", "run", "parent_run", "step", "tags"
 OF_ATTEMPT: Final = (
     *("number", "role", "target", "provider", "upstream_model", "started_s", "duration_s", "lesson", "status"),
     *("error_code", "upstream_request_id", *TOKEN_CLASSES),
-    *("usage_source", "usage_flags", "price_id", "held_usd_nanos", "cost_usd_nanos"),
+    *("usage_source", "usage_flags", "price_id", "held_usd_nanos", "cost_usd_nanos", "exposure_usd_nanos"),
+    "idle_usd_nanos",
 )
 COLUMNS: Final = ", ".join(
     (
@@ -167,7 +168,7 @@ def answers(connection: sqlite3.Connection, agent: str, model: str) -> list[Seen
 
 
 def _usage(source: UsageSource, classes: list[int]) -> Usage:
-    return structs.replace(Usage(**dict(zip(TOKEN_CLASSES, classes, strict=True))), source=source)
+    return convert({**dict(zip(TOKEN_CLASSES, classes, strict=True)), "source": source}, Usage)
 
 
 class LedgerAnswers:

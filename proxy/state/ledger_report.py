@@ -73,6 +73,8 @@ class AttemptRow(Struct, frozen=True):
     price_id: str | None
     held_usd_nanos: int
     cost_usd_nanos: int | None  # None: unpriced
+    exposure_usd_nanos: int  # what it may have cost beyond that
+    idle_usd_nanos: int  # the part of the cost that pays for an own engine that stood idle
     adjusted_usd_nanos: int  # what became known later
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from pricing.book import Bill
-from pricing.gpu import HOUR_S, rate_of
+from pricing.gpu import rate_of
 
 Value = str | int | float | None
 Fields = dict[str, Value]  # a row by the names of its columns
@@ -178,7 +178,7 @@ def _time_in_words(attempt: Fields) -> str:
     per_s = rate_of(str(attempt["price_id"])) or 0
     cost, idle = int(attempt["cost_usd_nanos"] or 0), int(attempt["idle_usd_nanos"] or 0)
     took = f"its share of the time of {attempt['provider']} is {float(attempt['gpu_s'] or 0):.6f} s"
-    rate = f"{_usd(per_s)} a second ({_usd(per_s * HOUR_S)} an hour)"
+    rate = f"{_usd(per_s)} a second"
     rest = f", and {_usd(idle)} for time in which it stood idle: {_usd(cost)}" if idle else ""
     return f"attempt {attempt['number']}: {took}, at {rate} = {_usd(cost - idle)}{rest}"
 

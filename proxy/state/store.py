@@ -20,6 +20,10 @@ had to wait."""
 
 
 class Store(Protocol):
+    def limited(self, path: tuple[str, ...]) -> bool:
+        """Whether any account of the path has a limit; a call over which none stands holds nothing."""
+        ...
+
     async def reserve(self, id: str, path: tuple[str, ...], ask: Ask, *, ttl_s: float) -> Reservation | ProxyError:
         """On all accounts of the path, or on none. A repeat of an id returns what the first attempt got. The error is
         `budget_exceeded` or `ledger_unavailable`."""

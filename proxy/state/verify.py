@@ -41,6 +41,8 @@ _ATTEMPT: Final = names((*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU))
 _EVENT: Final = names(EVENT_COLUMNS)
 _CALL_NULLABLE: Final = tuple(name in OUTCOME_NULLABLE for name in _CALL[:-1])
 _ATTEMPT_NULLABLE: Final = tuple(name in ATTEMPT_NULLABLE for name in _ATTEMPT)
+_USUAL: Final = len(ATTEMPT_COLUMNS)
+_NO_GPU: Final = (None, 0)  # what stands in the last columns of an attempt whose hash does not cover them
 
 NO_GPU: Final = (None, 0)
 CHANGED: Final = "it was changed, or a row before it was removed, added or moved"

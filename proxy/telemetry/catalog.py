@@ -119,7 +119,7 @@ REQUESTS = (
     ),
     _counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
     _gauge("in_flight_requests", "Calls begun and not ended.", ROUTE, merge="sum"),
-    _gauge("queue_depth", "Calls that wait for others of their key or agent to end, or for a target.", ROUTE, merge="sum"),
+    _gauge("queue_depth", "Calls that wait for others of their key or agent, or for a target.", ROUTE, merge="sum"),
     _counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
     _counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
     _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),

@@ -52,9 +52,18 @@ class Channel(asyncio.Protocol, Generic[In]):
 
     def flush(self) -> None:
         if self._waiting and self._transport is not None:
-            data = self._encoder.encode(self._waiting)
-            self._waiting = []
+            messages, self._waiting = self._waiting, []
+            try:
+                data = self._encoder.encode(messages)
+            except (UnicodeEncodeError, OverflowError):  # names of clients may hold what no message can
+                data = self._encoder.encode([message for message in messages if self._fits(message)])
             self._transport.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+
+    def _fits(self, message: Struct | Raw) -> bool:
+        try:
+            return bool(self._encoder.encode(message))
+        except (UnicodeEncodeError, OverflowError):
+            return False
 
     def close(self) -> None:
         """What was sent still arrives."""

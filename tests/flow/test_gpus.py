@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from itertools import count
 
 import pytest
 
 from policies.limits import Limit, LimitsByName
 from pricing.gpu import GpuRate
-from tests.flow.world import DONE, FINISH, ROLE, USAGE, Peer, World, head, plain, token
+from tests.flow.world import DONE, FINISH, ROLE, USAGE, Peer, Response, Script, World, head, plain, token
 
 RATE = GpuRate(3_600_000_000_000)  # 1,000 USD an hour: a second costs 1,000,000,000 nano-dollars
 SECOND = 1_000_000_000
@@ -48,6 +50,11 @@ async def five_seconds(peer: Peer) -> None:
     await peer.end()
 
 
+async def after(seconds: float, reply: Awaitable[Response]) -> Response:
+    await asyncio.sleep(seconds)
+    return await reply
+
+
 def near(seconds: float) -> object:
     """The sockets of a flow take a moment, the virtual clock does not."""
     return pytest.approx(seconds * SECOND, abs=SECOND / 100)
@@ -55,9 +62,7 @@ def near(seconds: float) -> object:
 
 async def test_two_calls_at_the_same_time_share_what_the_time_costs() -> None:
     async with World(two_seconds, gpu=RATE) as world:
-        first = asyncio.create_task(world.request(BODY))
-        await asyncio.sleep(1)
-        replies = [await world.request(BODY), await first]
+        replies = await asyncio.gather(world.request(BODY), after(1, world.request(BODY)))
         assert [reply.status for reply in replies] == [200, 200]
         costs = [outcome.cost_usd_nanos or 0 for outcome in world.outcomes]
         assert costs == [near(1.5), near(1.5)]
@@ -155,3 +160,52 @@ async def test_a_retry_pays_for_the_time_of_both_attempts() -> None:
         assert (await world.request(BODY)).status == 200
         costs = [attempt.cost_usd_nanos for attempt in world.outcomes[0].attempts]
         assert costs == [near(1), near(2)]
+
+
+STREAM = b'{"model":"m","messages":[],"stream":true,"max_tokens":10000}'
+
+
+def slow_after_a_quick_one(seconds: int) -> Script:
+    """The first call teaches that two seconds are usual; each later one takes longer."""
+    asked = count()
+
+    async def script(peer: Peer) -> None:
+        if not next(asked):
+            await two_seconds(peer)
+            return
+        await peer.stream_head()
+        await peer.chunk(ROLE)
+        for _ in range(seconds):
+            for _ in range(5):
+                await peer.chunk(token("word " * 50))
+                await asyncio.sleep(0.2)
+        for event in (FINISH, DONE):
+            await peer.chunk(event)
+        await peer.end()
+
+    return script
+
+
+async def test_a_hold_grows_ahead_of_the_time_that_a_stream_takes() -> None:
+    async with World(slow_after_a_quick_one(10), gpu=RATE, limits_of=limited(Limit("usd", 100 * SECOND))) as world:
+        await world.request(BODY)
+        assert (await world.stream(STREAM)).complete
+        (attempt,) = world.outcomes[-1].attempts
+        assert attempt.cost_usd_nanos == near(10)
+        assert attempt.held_usd_nanos == near(14)  # the last time at nine seconds
+        (usd,) = world.store.standing("key:key-1")
+        assert (usd.totals.spent, usd.totals.overrun) == (near(12), 0)
+
+
+async def test_a_stream_ends_before_its_time_costs_more_than_the_budget_has() -> None:
+    async with World(slow_after_a_quick_one(100), gpu=RATE, limits_of=limited(Limit("usd", 9 * SECOND))) as world:
+        await world.request(BODY)
+        reply = await world.stream(STREAM)
+        assert reply.complete
+        assert b'"length"' in reply.body
+        (attempt,) = world.outcomes[-1].attempts
+        assert attempt.usage is not None
+        assert "cut" in attempt.usage.flags
+        (usd,) = world.store.standing("key:key-1")
+        assert usd.totals.overrun == 0
+        assert 7 * SECOND < usd.totals.spent <= 9 * SECOND

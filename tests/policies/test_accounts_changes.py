@@ -132,7 +132,7 @@ def test_nothing_is_left_of_a_blocked_account() -> None:
 
 def test_a_strict_limit_makes_the_call_strict() -> None:
     found = accounts({"key": (Limit("usd", 100, hold="strict"),)})
-    assert found.strict(PATH, at=at()) and not found.strict(("agent:a",), at=at())
+    assert found.room(PATH, at=at()).strict and not found.room(("agent:a",), at=at()).strict
 
 
 def test_an_account_is_shown_before_its_first_call() -> None:

@@ -7,6 +7,7 @@ from msgspec import structs
 from policies import budget
 from policies.budget import Allowance
 from policies.estimate import Expected
+from pricing.gpu import GpuForecast, GpuRate
 from proxy.types import Call, Head, Identity, Left, Target, Traits
 from tests.build import PRICE, call, target, with_traits
 
@@ -183,3 +184,29 @@ def test_dearer_input_is_held_where_the_body_can_cause_it() -> None:
     assert each(b'{"type":"image_url"}') == 5_000
     assert each(b'{"ttl":"1h"}') == 7_000
     assert each(b'{"type":"input_audio"}') == 9_000
+
+
+# --- engines of one's own
+
+GPU = target(price=GpuRate(3_600_000_000).price)  # a second costs a million nano-dollars
+TIMED = structs.replace(EXACT, time=GpuForecast(GPU.price or PRICE, 1, spread=1.0, spread_max=1.0, left_s=60.0))
+OF_100 = call(head=Head(model="m", output_tokens_max=100))
+
+
+def test_the_time_of_an_engine_is_held_and_not_its_tokens() -> None:
+    held = budget.allowance(OF_100, GPU, TIMED, Left(10**12, hard=True))
+    assert (held.amounts.usd_nanos, held.amounts.tokens, held.clamped) == (1_500_000, 200, False)
+    soft = budget.allowance(OF_100, GPU, TIMED, Left(10**12, hard=True, soft=True))
+    assert soft.amounts.by_index[5] == 1_500_000
+    assert budget.exposure_usd_nanos(held, GPU) == 0
+
+
+def test_a_strict_limit_holds_the_engine_to_the_deadline() -> None:
+    held = budget.allowance(OF_100, GPU, TIMED, Left(10**12, hard=True, strict=True))
+    assert held.amounts.usd_nanos == 60_000_000
+
+
+def test_a_longer_hold_changes_the_money_alone() -> None:
+    held = budget.allowance(OF_100, GPU, TIMED, Left(10**12, hard=True))
+    longer = budget.lengthened(held, GPU, 2_000_000).amounts
+    assert (longer.usd_nanos, longer.tokens) == (2_000_000, held.amounts.tokens)

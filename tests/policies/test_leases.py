@@ -90,6 +90,15 @@ def test_a_lease_that_is_half_used_is_to_be_renewed_once() -> None:
     assert leases.look(0.9, 0.0, 0.4) == ()
 
 
+def test_what_is_wanted_stays_within_bounds_however_often_calls_ask() -> None:
+    leases = Leases()
+    for number in range(200):
+        lent = leases.take((terms(1, 10, exact=number % 2 == 0),), 0.0)
+        leases.hold(str(number), PATH, lent, draw=usd(10), wall=0.0)
+        leases.grow(lent)
+    assert lent[0].wanted.ahead <= 10 * 1_024
+
+
 def test_what_is_lent_does_not_grow_by_itself() -> None:
     leases = Leases()
     lent = leases.take((terms(1, 20),), 0.0)

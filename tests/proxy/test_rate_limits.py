@@ -13,7 +13,7 @@ from proxy.clock import SystemClock, loop_time
 from proxy.execution.line import Queueing
 from proxy.rate_limits import Quota, RateLimits
 from proxy.tasks import Tasks
-from proxy.types import Attempt, Call, Identity, Usage
+from proxy.types import Attempt, Call, Identity, Priority, Usage
 from tests.build import call, target
 from tests.rates import rate_limits as new_rate_limits
 
@@ -22,12 +22,13 @@ def made(rules: RateRules, queueing: Queueing | None = None) -> RateLimits:
     return new_rate_limits(SystemClock(seed=1, now=loop_time), rules, queueing or Queueing(wait_s=100))
 
 
-def asked(agent: str = "a", key: str = "k", deadline: float = 10_000.0) -> Call:
-    return call(identity=Identity(key_id=key, agent=agent), deadline=deadline)
+def asked(agent: str = "a", key: str = "k", deadline: float = 10_000.0, *, priority: Priority = "standard") -> Call:
+    made = call(identity=Identity(key_id=key, agent=agent), deadline=deadline)
+    return structs.replace(made, priority=priority)
 
 
-def quota(limits: RateLimits, agent: str = "a", key: str = "k") -> Quota:
-    found = limits.quota(asked(agent, key))
+def quota(limits: RateLimits, agent: str = "a", key: str = "k", *, priority: Priority = "standard") -> Quota:
+    found = limits.quota(asked(agent, key, priority=priority))
     assert found is not None
     return found
 
@@ -164,6 +165,42 @@ async def test_a_call_that_is_cancelled_as_its_turn_comes_gives_its_place_to_the
     assert (served, limits.running, limits.waiting) == (["lucky"], 0, 0)
 
 
+async def in_turn(limits: RateLimits, *calls: tuple[str, Priority]) -> list[str]:
+    """Who gets the one place in which order, where all wait at once, and who is turned away."""
+    first, order = quota(limits), list[str]()
+    assert await first.admit() is None
+
+    async def ask(agent: str, priority: Priority) -> None:
+        one = quota(limits, agent, priority=priority)
+        refused = await one.admit()
+        order.append(agent if refused is None else f"not {agent}")
+        await asyncio.sleep(1)
+        one.end([])
+
+    waiting = asyncio.gather(*[ask(agent, priority) for agent, priority in calls])
+    await asyncio.sleep(0.5)
+    first.end([])
+    await waiting
+    assert (limits.running, limits.waiting, limits._lines) == (0, 0, {})
+    return order
+
+
+async def test_in_the_line_of_a_key_urgent_calls_go_first() -> None:
+    limits = made(RateRules(keys={"k": Rates(concurrency=1)}))
+    order = await in_turn(
+        limits, ("d", "batch"), ("b", "standard"), ("e", "batch"), ("a", "critical"), ("c", "standard")
+    )
+    assert order == ["a", "b", "c", "d", "e"]
+
+
+async def test_a_full_line_of_a_key_turns_the_least_urgent_away() -> None:
+    limits = made(RateRules(keys={"k": Rates(concurrency=1)}), Queueing(wait_s=100, calls_max=2))
+    order = await in_turn(limits, ("c", "batch"), ("b", "standard"), ("a", "critical"), ("d", "batch"))
+    assert sorted(order[:2]) == ["not c", "not d"]
+    assert order[2:] == ["a", "b"]
+    assert limits.turned_away == 2
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> None:
     rng = Random(seed)
@@ -173,7 +210,7 @@ async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> 
     async def ask() -> None:
         agent = rng.choice("abc")
         await asyncio.sleep(rng.random() * 5)
-        one = quota(limits, agent)
+        one = quota(limits, agent, priority=rng.choice(("critical", "standard", "batch")))
         try:
             if await one.admit() is not None:
                 return

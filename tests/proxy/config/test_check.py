@@ -59,7 +59,7 @@ def test_no_check_minds_a_wrong_type(odd: dict[str, Value]) -> None:
         (("agents", "a", "hedge"), {"quantile": 0.98}),
         (("agents", "a", "retry", "budget"), 0.2),
         (("models", "m", "gate"), {"share": 0.9}),
-        (("providers", "sim", "gpu"), {"usd_per_hour": 2.5}),
+        (("providers", "sim", "kv_tokens"), 600_000),
         (("telemetry", "otlp"), None),
     ],
 )
@@ -121,6 +121,23 @@ def test_a_name_that_nothing_bears_is_refused_with_the_nearest(
 ) -> None:
     whole = values(**{"models": {"m": {"targets": [{"provider": "sim", "model": "m"}]}}, **given})
     assert [(problem.path, problem.message) for problem in references(whole)] == [(path, message)]
+
+
+def test_an_engine_paid_by_the_hour_has_no_second_price_and_one_process() -> None:
+    sim: Value = {"kind": "simulated", "gpu": {"usd_per_hour": 2.5}}
+    given = values(
+        providers={"sim": sim, "other": {"kind": "simulated"}},
+        pricing={"overrides": {"sim/m": {}, "other/m": {}}},
+        server={"workers": 2},
+    )
+    write_out(given, {})
+    first, second = sorted(references(given), key=lambda problem: problem.message)
+    assert (first.path, second.path) == (("pricing", "overrides", "sim/m"), ("providers", "sim", "gpu"))
+    assert "providers.sim.gpu" in first.message
+    assert "server.workers: 1" in second.message
+    alone = values(providers={"sim": sim}, server={"workers": 1})
+    write_out(alone, {})
+    assert list(references(alone)) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1", "[::1]"])

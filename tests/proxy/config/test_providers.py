@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from proxy.config.providers import ENGINE_NAMES, KINDS, OpenAIProvider, SimulatedProvider
+from pricing.gpu import GpuRate
+from proxy.config.providers import ENGINE_NAMES, KINDS, Gpu, OpenAIProvider, SimulatedProvider
 from proxy.providers.engines import ENGINES
 from proxy.secret import Secret
 
@@ -68,3 +69,15 @@ def test_a_simulation_needs_nothing_and_is_calm_by_default() -> None:
 def test_every_kind_is_listed_under_its_own_name() -> None:
     for kind, block in KINDS.items():
         assert block.model_fields["kind"].annotation.__args__ == (kind,)  # type: ignore[union-attr]
+
+
+def test_gpus_of_ones_own_have_a_price_by_the_hour() -> None:
+    fields: dict[str, Any] = {"engine": "vllm", "base_url": "http://10.0.0.11:8000/v1"}
+    assert openai(**fields).gpu is None
+    gpu = openai(**fields, gpu={"usd_per_hour": "2.50", "gpus": 2, "idle": "spread"}).gpu
+    assert gpu is not None
+    assert gpu.rate == GpuRate(2_500_000_000, 2, spread_idle=True)
+    assert Gpu(usd_per_hour="1").rate == GpuRate(1_000_000_000)
+    for wrong in ({}, {"usd_per_hour": "free"}, {"usd_per_hour": "1", "gpus": 0}, {"usd_per_hour": "1", "idle": "x"}):
+        with pytest.raises(ValidationError):
+            openai(**fields, gpu=wrong)

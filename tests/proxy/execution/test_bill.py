@@ -6,6 +6,7 @@ from msgspec import structs
 
 from policies import budget
 from policies.estimate import Expected
+from pricing.gpu import GpuShare
 from proxy.execution import bill
 from proxy.execution.bill import Facts
 from proxy.types import Amounts, Head, Left, Usage
@@ -55,3 +56,12 @@ def test_figures_that_are_odd_or_our_own_teach_nothing() -> None:
     assert bill.sample(known, "complete", structs.replace(REPORTED, flags=("clamped",)), stream_s=0.0) is None
     assert bill.sample(known, "abandoned", HELD, stream_s=0.0) is None
     assert bill.sample(known, "complete", None, stream_s=0.0) is None
+
+
+def test_time_that_was_used_is_charged_whatever_came_of_it() -> None:
+    timed = structs.replace(facts(), share=GpuShare(0.5, 700))
+    for billed in (None, REPORTED, HELD):
+        assert bill.cost(timed, billed) == 700
+        assert bill.spent(timed, billed, 700).usd_nanos == 700
+        assert bill.exposure_usd_nanos(timed, billed) == 0
+    assert bill.spent(timed, REPORTED, 700).tokens == 140

@@ -6,15 +6,17 @@ import asyncio
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from policies.provider_limits import TargetRules
 from policies.rate_limit import Rates
+from policies.tiers import TIERS
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
 from proxy.execution.line import Claim, Queueing
-from proxy.execution.permits import Permit, Permits, Waiter
+from proxy.execution.permits import Permit, Permits
 from proxy.tasks import Tasks
-from proxy.types import Usage
+from proxy.types import Identity, Priority, Target, Usage
 from tests.build import call, target
 from tests.rates import permits as new_permits
 
@@ -218,39 +220,110 @@ async def test_a_call_that_is_cancelled_as_its_turn_comes_gives_its_permit_to_th
     assert (served, permits.held, permits.waiting) == (["lucky"], 0, 0)
 
 
-class Youngest:
-    """Another order: the last that came is the first that goes."""
-
-    def __init__(self) -> None:
-        self._waiters: list[Waiter] = []
-
-    def __len__(self) -> int:
-        return len(self._waiters)
-
-    def add(self, ticket: Waiter) -> None:
-        self._waiters.append(ticket)
-
-    def first(self) -> Waiter:
-        return self._waiters[-1]
-
-    def remove(self, ticket: Waiter) -> None:
-        self._waiters.remove(ticket)
+def of(agent: str, priority: Priority = "standard", tokens: int = 0) -> Claim:
+    return Claim(structs.replace(call(deadline=10_000.0, identity=Identity("k", agent)), priority=priority), tokens)
 
 
-async def test_the_order_of_a_line_can_be_another() -> None:
-    permits = made(Rates(concurrency=1))
-    permits._new_line = Youngest
-    first, order = got(permits.at_once(A, claim())), list[int]()
+async def order_of(permits: Permits, *claims: Claim) -> list[str]:
+    """Who gets the one permit in which order, where all wait at once; those turned away come first."""
+    first, order = got(permits.at_once(A, claim())), list[str]()
 
-    async def ask(number: int) -> None:
-        got(await permits.acquire(A, claim())).release(None)
-        order.append(number)
+    async def ask(asked: Claim) -> None:
+        permit = await permits.acquire(A, asked)
+        order.append(f"{asked.call.identity.agent} {asked.call.priority}")
+        if isinstance(permit, ProxyError):
+            assert permit.code == "overloaded"
+            order[-1] += " turned away"
+        else:
+            await asyncio.sleep(2)
+            permit.release(None)
 
-    waiting = asyncio.gather(*[ask(number) for number in range(3)])
+    waiting = asyncio.gather(*[ask(each) for each in claims])
+    await asyncio.sleep(1)
+    first.release(None)
+    await waiting
+    assert (permits.held, permits.waiting) == (0, 0)
+    return order
+
+
+async def test_agents_take_turns() -> None:
+    order = await order_of(made(Rates(concurrency=1)), *[of(agent) for agent in ("a", "a", "a", "b", "b", "c")])
+    assert [each[0] for each in order] == ["a", "b", "c", "a", "b", "a"]
+
+
+async def test_a_higher_priority_goes_first() -> None:
+    claims = [of(priority, priority) for priority in reversed(TIERS)]
+    order = await order_of(made(Rates(concurrency=1)), *claims)
+    assert [each.partition(" ")[0] for each in order] == ["critical", "interactive", "standard", "batch"]
+
+
+async def test_a_full_line_turns_the_least_urgent_away_and_the_newest_of_the_agent_with_the_most() -> None:
+    permits = made(Rates(concurrency=1), queueing=Queueing(wait_s=100, calls_max=4))
+    claims = [of("a", "batch"), of("flood"), of("flood"), of("flood"), of("b"), of("c", "critical"), of("d", "batch")]
+    order = await order_of(permits, *claims)
+    assert sorted(order[:3]) == ["a batch turned away", "d batch turned away", "flood standard turned away"]
+    assert order[3:] == ["c critical", "flood standard", "b standard", "flood standard"]
+    assert permits.turned_away == 3
+
+
+async def test_who_is_turned_away_is_told_when_those_that_wait_will_have_gone() -> None:
+    permits = made(Rates(concurrency=2), queueing=Queueing(wait_s=500, calls_max=6))
+    for _ in range(100):
+        permit = got(permits.at_once(A, claim()))
+        await asyncio.sleep(8)
+        permit.release(None)
+    running = [got(permits.at_once(A, claim())) for _ in range(2)]
+    tasks = Tasks(lambda name, error: pytest.fail(f"{name}: {error}"))
+
+    async def ask() -> None:
+        await permits.acquire(A, claim())
+
+    waiting = [tasks.start(f"{number}", ask()) for number in range(6)]
+    await asyncio.sleep(0)
+    error = await permits.acquire(A, claim())
+    assert isinstance(error, ProxyError)
+    assert (error.code, error.status) == ("overloaded", 503)
+    assert error.retry_after_s == pytest.approx(8 * 6 / 2), "6 of 8 s each, two at a time"
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    for permit in running:
+        permit.release(None)
+
+
+async def test_a_critical_call_goes_before_others_at_other_targets_of_the_provider() -> None:
+    permits = made(provider=Rates(concurrency=1))
+    first, order = got(permits.at_once(A, claim())), list[str]()
+
+    async def ask(target: Target, asked: Claim) -> None:
+        permit = got(await permits.acquire(target, asked))
+        order.append(asked.call.priority)
+        await asyncio.sleep(1)
+        permit.release(None)
+
+    waiting = asyncio.gather(
+        *[ask(A, of("a", "batch")) for _ in range(3)], *[ask(B, of("b", "critical")) for _ in range(3)]
+    )
     await asyncio.sleep(0)
     first.release(None)
     await waiting
-    assert order == [2, 1, 0]
+    assert order == ["critical"] * 3 + ["batch"] * 3
+
+
+async def test_what_calls_really_took_decides_whose_turn_it_is() -> None:
+    permits = made(Rates(concurrency=1))
+    first, order = got(permits.at_once(A, claim())), list[str]()
+
+    async def ask(agent: str) -> None:
+        permit = got(await permits.acquire(A, of(agent, tokens=200)))
+        order.append(agent)
+        permit.release(Usage(input_uncached=100_000 if agent == "long" else 100, output=10))
+
+    waiting = asyncio.gather(*[ask(agent) for agent in ("long", "long", *["short"] * 6)])
+    await asyncio.sleep(0)
+    first.release(None)
+    await waiting
+    assert order == ["long", *["short"] * 6, "long"]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -262,7 +335,8 @@ async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> 
     async def ask(number: int) -> None:
         nonlocal running
         await asyncio.sleep(rng.random() * 5)
-        permit = await permits.acquire(rng.choice((A, B)), claim(rng.randint(0, 5)))
+        asked = of(rng.choice("ab"), rng.choice(("critical", "standard", "batch")), rng.randint(0, 5))
+        permit = await permits.acquire(rng.choice((A, B)), asked)
         if isinstance(permit, ProxyError):
             return
         try:
@@ -281,6 +355,7 @@ async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> 
         await asyncio.sleep(rng.random() / 3)
         rng.choice(started).cancel()
     await asyncio.wait(started)
-    assert (permits.held, permits.waiting, permits._queues) == (0, 0, {})
+    assert (permits.held, permits.waiting, permits._queues.providers) == (0, 0, ())
+    assert all(line.idle for line in permits.lines._lines.values())
     await asyncio.sleep(1)  # the last refusal is over
     got(permits.at_once(A, claim()))

@@ -125,7 +125,16 @@ def test_every_field_of_an_attempt_stands_in_its_own_column(file: sqlite3.Connec
         "held_usd_nanos": 5_000,
         "cost_usd_nanos": 1_000,
         "exposure_usd_nanos": 700,
+        "gpu_s": None,
+        "idle_usd_nanos": 0,
     }
+
+
+def test_only_an_attempt_at_an_engine_of_ones_own_has_columns_for_its_time(file: sqlite3.Connection) -> None:
+    timed = replace(attempt(number=2), gpu_s=0.75, idle_usd_nanos=11)
+    insert(file, 1, [outcome(None, attempt(), timed)])
+    rows = file.execute("SELECT number, cost_usd_nanos, gpu_s, idle_usd_nanos FROM attempt ORDER BY number").fetchall()
+    assert [tuple(row) for row in rows] == [(1, 1_000, None, 0), (2, 1_000, 0.75, 11)]
 
 
 def test_the_token_classes_are_those_of_usage_in_its_order() -> None:

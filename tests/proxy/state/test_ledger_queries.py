@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pricing.book import Bill, explain
+from pricing.gpu import GpuRate
 from proxy.errors import ProxyError
+from proxy.gpus import GpuBooked
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_insert import insert
 from proxy.state.ledger_queries import FILTERS, LedgerReports, spend
 from proxy.state.ledger_schema import SCHEMA, TOKEN_CLASSES
-from proxy.state.report import Charged, SpendRow
+from proxy.state.report import Charged, IdleGpu, SpendRow
 from proxy.types import Attempt, Charge, Identity, Outcome, Period, Usage
 from tests import build
 from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
@@ -220,3 +222,37 @@ async def test_an_attempt_charged_as_held_says_so(tmp_path: Path) -> None:
     detail = await reports(tmp_path, outcome(call("r"), held)).request("r")
     assert detail is not None
     assert any("all that was held for it is charged" in sentence for sentence in detail.decision)
+
+
+# --- engines of one's own
+
+
+def booked(price: int, charged: int) -> GpuBooked:
+    return GpuBooked("ops", "1800.5", "450.0", 7, price, charged, idle_usd_nanos=max(0, price - charged))
+
+
+async def test_spend_tells_the_time_of_engines_beside_the_calls(tmp_path: Path) -> None:
+    timed = replace(attempt(usage=Usage(source="estimated")), gpu_s=0.5)
+    asked = reports(tmp_path, outcome(None, timed))
+    assert (await asked.spend("agent")).idle_gpus == []
+    for provider, price, charged in (("a", 100, 40), ("b", 900, 100), ("a", 50, 60)):
+        asked._ledger.append_event("gpu", provider, booked(price, charged))
+    asked._ledger.append_event("run", "r", {"idle_usd_nanos": 5})
+    found = await asked.spend("model")
+    assert found.idle_gpus == [IdleGpu("b", 1_800.5, 450.0, 900, 100, 800), IdleGpu("a", 3_601.0, 900.0, 150, 100, 60)]
+    assert (found.total.cost_usd_nanos, found.total.estimated_usd_nanos) == (1_000, 0)  # time was measured
+    assert (await asked.spend("model", until_ms=1_000)).idle_gpus == []
+
+
+async def test_a_request_says_how_its_time_became_money(tmp_path: Path) -> None:
+    price = GpuRate(2_500_000_000).price
+    at = replace(build.target("gpu-a/qwen"), price=price)
+    timed = replace(attempt(cost=1_000_000), target=at, gpu_s=0.5, idle_usd_nanos=652_777)
+    found = await reports(tmp_path, outcome(None, timed)).request("req-1")
+    assert found is not None
+    assert found.attempts[0].price is None
+    assert (found.attempts[0].fields["gpu_s"], found.attempts[0].fields["price_id"]) == (0.5, "gpu-694445")
+    assert found.decision[2] == (
+        "attempt 1: its share of the time of gpu-a is 0.500000 s, at $0.000694445 a second = $0.000347223, "
+        "and $0.000652777 for time in which it stood idle: $0.001000000"
+    )

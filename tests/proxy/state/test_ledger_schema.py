@@ -4,14 +4,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.errors import ProxyError
 from proxy.state.chain import GENESIS
 from proxy.state.events import Event
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_insert import insert
-from proxy.state.ledger_schema import SCHEMA, STEPS, names, refusal
-from tests.proxy.state.samples import call, outcome
+from proxy.state.ledger_schema import SCHEMA, SCHEMA_VERSION, STEPS, names, refusal
+from proxy.state.verify import verify
+from tests.proxy.state.samples import attempt, call, outcome
 
 
 def version_1(path: Path, rows: int) -> None:
@@ -28,14 +30,14 @@ def shape(file: sqlite3.Connection) -> list[tuple[str, str]]:
     return file.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
 
 
-async def test_a_file_of_version_1_becomes_one_of_version_2_in_place(tmp_path: Path) -> None:
+async def test_a_file_of_version_1_becomes_one_of_the_present_version_in_place(tmp_path: Path) -> None:
     version_1(tmp_path / "ledger.db", 3)
     ledger = Ledger.open(tmp_path / "ledger.db")
     assert (ledger.head.seq, ledger.head.hash) == (3, GENESIS)
     ledger.append(outcome(call("new")))
     ledger.append_event("run", "r", {})
     await ledger.flush()
-    assert await ledger.query(lambda file: file.execute("PRAGMA user_version").fetchone()) == (2,)
+    assert await ledger.query(lambda file: file.execute("PRAGMA user_version").fetchone()) == (SCHEMA_VERSION,)
     rows = await ledger.query(
         lambda file: file.execute("SELECT seq, request_id, charges, hash IS NULL FROM outcome").fetchall()
     )
@@ -43,6 +45,19 @@ async def test_a_file_of_version_1_becomes_one_of_version_2_in_place(tmp_path: P
     assert await ledger.query(lambda file: file.execute("SELECT seq FROM event").fetchall()) == [(5,)]
     fresh = Ledger.open(tmp_path / "fresh.db")
     assert await ledger.query(shape) == await fresh.query(shape)
+
+
+async def test_the_chain_of_a_file_without_engines_still_verifies_after_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    file = sqlite3.connect(path, isolation_level=None)
+    file.executescript("".join(STEPS[:2]) + "PRAGMA user_version = 2; PRAGMA journal_mode = WAL;")
+    insert(file, 1, [outcome(call("one")), outcome(call("two"))])
+    file.close()
+    ledger = Ledger.open(path)
+    ledger.append(outcome(call("three"), replace(attempt(), gpu_s=0.5)))
+    await ledger.flush()
+    found = await ledger.query(verify)
+    assert (found.checked, found.broken) == (3, None)
 
 
 async def test_the_next_start_changes_nothing_more(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.errors import ProxyError
 from proxy.state import ledger_schema
@@ -22,7 +23,7 @@ from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
 EVENT = Event(1_700_000_000_000, "topup", "agent:a", '{"amount":1}')
 ROWS: tuple[Item, ...] = (
     outcome(call("one")),
-    outcome(call("two"), attempt(number=1), attempt(number=2)),
+    outcome(call("two"), attempt(number=1), replace(attempt(number=2), gpu_s=0.5, idle_usd_nanos=7)),
     EVENT,
     refused(call("four")),
     outcome(call("five", run="r")),
@@ -82,6 +83,11 @@ EDITS = [
     ("UPDATE event SET hash = NULL WHERE seq = 3", 3),
     ("UPDATE attempt SET cost_usd_nanos = 0 WHERE call = 2 AND position = 1", 2),
     ("DELETE FROM attempt WHERE call = 2 AND position = 1", 2),
+    ("UPDATE attempt SET idle_usd_nanos = 8 WHERE call = 2 AND position = 1", 2),
+    ("UPDATE attempt SET gpu_s = NULL, idle_usd_nanos = 0 WHERE call = 2 AND position = 1", 2),
+    ("UPDATE attempt SET idle_usd_nanos = 8 WHERE call = 1", 1),
+    ("UPDATE attempt SET gpu_s = 0.0 WHERE call = 1", 1),
+    ("UPDATE attempt SET exposure_usd_nanos = 1 WHERE call = 1", 1),
     ("UPDATE attempt SET position = 5 WHERE call = 2 AND position = 0", 2),
     ("INSERT INTO attempt (call, position, held_usd_nanos) VALUES (4, 0, 5)", 4),
     ("INSERT INTO attempt (call, position, held_usd_nanos) VALUES (0, 0, 5)", 0),

@@ -79,6 +79,14 @@ async def test_what_a_dead_process_wrote_is_heard_before_it_is_lost() -> None:
     right.channel.send(Note(1))  # to nobody
 
 
+async def test_a_message_that_cannot_be_sent_takes_no_other_with_it() -> None:
+    left, right, _ = await pair()
+    for note in (Note(1), Note(2, "\udcff"), Note(2**70), Note(3)):
+        left.channel.send(note)
+    await asyncio.sleep(0.1)
+    assert right.heard == [Note(1), Note(3)]
+
+
 async def test_what_is_said_before_the_connection_stands_is_not_lost() -> None:
     one, other = socket.socketpair()
     left, right = End(), End()

@@ -1,0 +1,19 @@
+"""The metrics of lines: who stands in them now, and how long those stood that have left."""
+
+from __future__ import annotations
+
+from proxy.telemetry.metrics import Metrics
+
+
+def test_depth_goes_up_and_down_and_waits_are_kept_by_route() -> None:
+    metrics = Metrics(("smart",), ())
+    for route in ("smart", "smart", "", "typed by a client"):
+        metrics.queues.began(route)
+    metrics.queues.ended("smart", 0.3)
+    text = metrics.exposition("")[0].decode()
+    assert 'headgate_queue_depth{route="smart"} 1.0' in text
+    assert 'headgate_queue_seconds_count{route="smart"} 1.0' in text
+    assert 'headgate_queue_seconds_bucket{le="0.25",route="smart"} 0.0' in text
+    assert 'headgate_queue_seconds_bucket{le="0.5",route="smart"} 1.0' in text
+    assert 'headgate_queue_depth{route="other"} 2.0' in text
+    assert "typed" not in text
