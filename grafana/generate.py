@@ -72,6 +72,7 @@ def fleet_causes() -> list[Json]:
             "In flight by route",
             "One route that climbs alone has slow targets; all of them together point at the gate or its network.",
             (gauge(at_route("in_flight_requests"), "route"), "{{route}}"),
+            (gauge(at_route("queue_depth"), "route"), "{{route}}, of them waiting"),
             unit="short",
         ),
         lines(

@@ -17,6 +17,7 @@ from policies.clamp import Clamp, Unpayable, Wish
 from policies.estimate import Expected
 from policies.settle import CONTEXT_TOKENS_MAX
 from pricing.book import MAY_OCCUR, InputClass, hold_usd_nanos
+from pricing.gpu import GpuForecast
 from pricing.tokens import CALL_OVERHEAD, input_bound
 from proxy.types import Amounts, Call, Left, Price, Target
 
@@ -77,7 +78,7 @@ def allowance(
         left=left,
         may_occur=may_occur,
         open=silent and not fits.clamped and limit > 0,
-        time_usd_nanos=_time_usd_nanos(expected, left, most),
+        time_usd_nanos=0 if expected.time is None else _time_usd_nanos(expected.time, left, most),
     )
     return structs.replace(sized, amounts=_amounts(sized, target.price))
 
@@ -108,11 +109,8 @@ def exposure_usd_nanos(held: Allowance, target: Target) -> int:
     return most - held.amounts.usd_nanos
 
 
-def _time_usd_nanos(expected: Expected, left: Left, output_tokens: int) -> int:
+def _time_usd_nanos(time: GpuForecast, left: Left, output_tokens: int) -> int:
     """Who wants no overrun holds the engine until the deadline, as if nobody else were there."""
-    time = expected.time
-    if time is None:
-        return 0
     return time.most_usd_nanos if left.strict else time.likely_usd_nanos(output_tokens)
 
 

@@ -21,6 +21,8 @@ PACE_S: Final = 0.1  # between calls, behind a refusal of a target whose limit i
 PACED_FOR_S: Final = 10.0
 SPAN_LEAST_S: Final = 1.0
 SPAN_MOST_S: Final = 86_400.0
+AMPLE: Final = 0.5  # above such a share of the limit, replies are read `READ_EVERY_S`
+READ_EVERY_S: Final = 0.02
 NEAR: Final = 0.9  # below such a share of the limit the time until it is full is worth reading again
 
 ToldKind = Literal["requests", "tokens"]
@@ -65,6 +67,7 @@ class TargetLimits:
         "pace",
         "paced_until",
         "provider",
+        "read_again_at",
         "requests",
         "shut_until",
         "tokens",
@@ -77,6 +80,7 @@ class TargetLimits:
         self.tokens: Bucket | None = None
         self.shut_until = self.paced_until = -inf
         self.pace = Bucket(1, PACE_S)
+        self.read_again_at = -inf  # while much remains, not every reply is worth reading
         self.asked_requests = self.asked_tokens = 0  # ever
         self.arrange()
 
@@ -133,6 +137,8 @@ class TargetLimits:
 
     def told(self, told: Told, now: float, *, asked_since: int) -> None:
         """A reply to a call; of the same kind, `asked_since` was asked for after it and may not be in the figure."""
+        if told.limit is not None and told.remaining < AMPLE * told.limit:
+            self.read_again_at = now
         known = self.requests if told.kind == "requests" else self.tokens
         bucket = _shaped(known, told, self.own.share)
         if bucket is None:

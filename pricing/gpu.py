@@ -23,7 +23,7 @@ PICOS_PER_NANO: Final = 1_000
 # Until it is known how long a model's answers take: what a small model on a modern GPU needs, and rather more.
 TOKEN_S: Final = 0.02
 FIRST_TOKEN_S: Final = 1.0
-GUARD_S: Final = 0.25
+GUARD_S: Final = 0.25  # from the decision to stop a reply to its stop
 ID: Final = "gpu-"
 
 
@@ -80,8 +80,8 @@ class GpuForecast(Struct, frozen=True):
 
     @property
     def most_usd_nanos(self) -> int:
-        """If it had the engine to itself until the deadline."""
-        return cost_of(self.price, self.left_s * self.spread_max)
+        """If it had the engine to itself until the deadline, and until it is stopped there."""
+        return cost_of(self.price, (self.left_s + GUARD_S) * self.spread_max)
 
     @property
     def guard_usd_nanos(self) -> int:

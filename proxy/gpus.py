@@ -93,9 +93,11 @@ class GpuBooks:
                 self._book(provider, rates.get(provider, rate))
             if provider not in rates:
                 self._gpus.forget(provider)
-        self._rates = dict(rates)
+        now = self._clock.now()
         for provider, rate in rates.items():
-            self._gpus.meter(provider, rate)
+            if provider not in self._rates:  # its meter may have been made for a configuration that was then refused
+                self._gpus.meter(provider, rate).book(now, rate)
+        self._rates = dict(rates)
 
     async def keep(self) -> None:
         """Until it is cancelled."""

@@ -5,6 +5,7 @@ An upstream's own `x-request-id` keeps its name; `x-headgate-request-id` is alwa
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 
 from policies.ladder import NOTICED
@@ -132,6 +133,7 @@ def usd(nanos: int) -> str:
     return f"{whole}.{f'{rest:09d}'.rstrip('0').ljust(6, '0')}"
 
 
+@lru_cache(maxsize=1_024)
 def _latin(name: str) -> str:
     """Names come from clients and operators and may hold any character; a header may not."""
     if name.isascii() and name.isprintable():

@@ -18,55 +18,16 @@ from policies.leases import Hold, Lease, Leases, Terms, Wanted
 from policies.limits import NO_DEMANDS, Rulebook, demands
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.lease_messages import Asking, Granted, Refused
 from proxy.pressure import Pressure
 from proxy.state.store import Ask
 from proxy.types import Amounts, Charge, Left, Reservation
 
 LASTS_S = 10.0  # after the last heartbeat that the owner has answered
+PATIENCE_S = 10.0
 ROUNDS = 3  # questions for one hold; more than one only where a window closes in between
 PATHS_MAX = 50_000  # what is remembered of paths; forgetting them costs a question
 CALM = Pressure()
-
-
-class Asking(Struct, frozen=True, array_like=True, tag="ask"):
-    """Lend what this call needs: `most`, or less where the money left pays less, down to `least`."""
-
-    request: int
-    id: str
-    path: tuple[str, ...]
-    most: Amounts
-    least: Amounts
-    ttl_s: float
-    wanted: tuple[Wanted, ...] = ()
-    waits: bool = True  # for the holds of others
-
-
-class Withdrawn(Struct, frozen=True, array_like=True, tag="withdraw"):
-    """Whoever asked is gone."""
-
-    request: int
-
-
-class Granted(Struct, frozen=True, array_like=True, tag="grant"):
-    request: int
-    lent: tuple[Terms, ...]
-    left: int | None  # as the decision saw it
-    left_after: int | None
-    pressure: Pressure
-
-
-class Refused(Struct, frozen=True, array_like=True, tag="refuse"):
-    request: int
-    code: str
-    message: str
-    status: int
-    retry_after_s: float | None
-    details: dict[str, object]
-
-    def error(self) -> ProxyError:
-        return ProxyError(
-            self.code, self.message, status=self.status, retry_after_s=self.retry_after_s, details=self.details
-        )
 
 
 class Owner(Protocol):
@@ -103,13 +64,17 @@ NoteHold = Callable[[Hold], bool]  # False: it could not be written
 
 
 class LeasedStore:
-    def __init__(self, clock: Clock, rules: Rulebook, owner: Owner, note: NoteHold) -> None:
+    def __init__(
+        self, clock: Clock, rules: Rulebook, owner: Owner, note: NoteHold, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        """`patience_s`: an owner that has not answered by then is not there."""
         self.leases = Leases()
         self._closed: ProxyError | None = None  # why nothing is held any more
         self._valid_until = 0.0
         self._clock = clock
         self._rules = rules
         self._owner = owner
+        self._patience_s = patience_s
         self._note = note
         self._charts: dict[tuple[str, ...], Chart] = {}
         self._questions: dict[int, Question] = {}
@@ -282,14 +247,21 @@ class LeasedStore:
         self._questions[number] = Question(asking.path, settle, answer)
         self._owner.ask(replace(asking, request=number))
         try:
-            return await answer
+            async with asyncio.timeout(self._patience_s):
+                return await answer
+        except TimeoutError:
+            self._forsake(number, asking)
+            return ProxyError("ledger_unavailable", "The accounts did not answer in time.", retry_after_s=1.0)
         except asyncio.CancelledError:
-            if self._questions.pop(number, None) is not None:
-                self._owner.withdraw(number)
-            elif (hold := self.leases.live.get(asking.id)) is not None and asking.waits:
-                self.leases.void(hold.id, self._clock.now())  # it came in the same moment: nobody will end it
-                self._give_back()
+            self._forsake(number, asking)
             raise
+
+    def _forsake(self, number: int, asking: Asking) -> None:
+        """Nobody waits for the answer any more. If it came in the same moment, nobody will end the hold either."""
+        if self._questions.pop(number, None) is not None:
+            self._owner.withdraw(number)
+        elif asking.waits and self.leases.void(asking.id, self._clock.now()):
+            self._give_back()
 
     def _wanted(self, path: tuple[str, ...]) -> tuple[Wanted, ...]:
         return tuple([lease.wanted for lease in self._charts.get(path, UNKNOWN).leases])

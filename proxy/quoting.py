@@ -168,7 +168,8 @@ class Quoter:
 
     def _likely(self, call: Call, target: Target, usual: Experience) -> Likely:
         likely, now = usual.expected(call, target), self._present.clock.now()
-        occupancy = Occupancy.of(self._present.snapshot().providers[target.provider].gpu, target)
+        meter = self._present.snapshot().providers[target.provider].gpu
+        occupancy = None if meter is None else Occupancy.of(meter, target)
         if occupancy is None:
             return likely
         return occupancy.foresee(likely, usual, left_s=call.deadline - now, now=now)

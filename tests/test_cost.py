@@ -15,19 +15,23 @@ from types import FrameType
 import pytest
 from multidict import CIMultiDict
 
+from policies.limits import LimitsByName, Rulebook
 from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
 from proxy.providers.transport import HttpTransport
 from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, World, head, plain, read_response, streaming, token
+from tests.money import WIDE, WatchedBudgets
 from tests.sim.gate import PLAIN, STREAM, SmallGate
-from tests.sim.virtual import run
+from tests.sim.virtual import SeededClock, run
 
 ROOT = Path(__file__).parents[1]
 OURS = tuple(str(ROOT / package) + "/" for package in ("proxy", "policies", "pricing"))
 CHUNKS = (100, 1_100)
 
-PLAIN_CALLS_MAX = 110
-STREAM_CALLS_MAX = 190
-CHUNK_CALLS_MAX = 7.2  # a look at the hold each 64 KiB
+NO_LIMITS = LimitsByName()
+PLAIN_CALLS_MAX = 130
+BUDGET_CALLS_MAX = 208
+STREAM_CALLS_MAX = 205
+CHUNK_CALLS_MAX = 7  # a look at the hold each 64 KiB
 FRAMES_MAX = 6
 SURFACE_CALLS_MAX = 50
 
@@ -89,7 +93,7 @@ class Sink:
         raise AssertionError("aborted")
 
 
-def calls_of(raw: bytes, make: Callable[[], Ready]) -> Counter[str]:
+def calls_of(raw: bytes, make: Callable[[], Ready], rules: Rulebook = WIDE) -> Counter[str]:
     """The calls of our functions for one request, by file and function, once everything is warm."""
     counted: Counter[str] = Counter()
 
@@ -111,7 +115,7 @@ def calls_of(raw: bytes, make: Callable[[], Ready]) -> Counter[str]:
         assert gate.outcomes.pop().status == 200
 
     async def main() -> None:
-        gate = SmallGate(transport=Again(make))
+        gate = SmallGate(transport=Again(make), store=WatchedBudgets(SeededClock(1), rules))
         for profiled in (False, False, True):
             await serve(gate, profiled)
 
@@ -135,15 +139,23 @@ def shown(counted: Counter[str]) -> str:
 def test_a_plain_call_costs_no_more_calls_of_ours_than_it_has_to(
     record_property: Callable[[str, object], None],
 ) -> None:
-    counted = calls_of(PLAIN, plain_reply)
+    counted = calls_of(PLAIN, plain_reply, NO_LIMITS)
     print("calls of ours for a plain request:", counted.total())
     record_property("plain_calls", counted.total())
     assert counted.total() <= PLAIN_CALLS_MAX, shown(counted)
 
 
+def test_budgets_cost_what_they_have_to(record_property: Callable[[str, object], None]) -> None:
+    """Two accounts with two limits each stand over the call."""
+    counted = calls_of(PLAIN, plain_reply)
+    print("calls of ours for a plain request under budgets:", counted.total())
+    record_property("budget_calls", counted.total())
+    assert counted.total() <= BUDGET_CALLS_MAX, shown(counted)
+
+
 def test_a_streamed_chunk_costs_a_few_calls(record_property: Callable[[str, object], None]) -> None:
     long = STREAM.replace(b'"max_tokens":100', b'"max_tokens":2000')  # an upstream that says more is cut
-    few, many = (calls_of(long, lambda count=count: stream_of(count)) for count in CHUNKS)
+    few, many = (calls_of(long, lambda count=count: stream_of(count), NO_LIMITS) for count in CHUNKS)
     each = (many.total() - few.total()) / (CHUNKS[1] - CHUNKS[0])
     print("calls of ours for a stream without its chunks:", round(few.total() - CHUNKS[0] * each))
     print("calls of ours for a streamed chunk:", each)

@@ -216,7 +216,7 @@ PLANTED = (
     Mutation(
         "a budget's end that the plan does not see",
         "proxy/pipeline.py",
-        "plan(call, pressure, ladder=rules.on_budget, usual=parts.race.usual)",
+        "plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)",
         "plan(call)",
         ("tests/flow/test_ladder.py",),
     ),
@@ -300,8 +300,8 @@ PLANTED = (
     Mutation(
         "a soft hold that is not raised",
         "proxy/execution/meter.py",
-        "        self.allowance = more\n",
-        "",
+        "        self.allowance = more\n        return True\n",
+        "        return True\n",
         ("tests/proxy/execution/test_meter.py",),
     ),
     Mutation(
@@ -687,6 +687,41 @@ PLANTED = (
         "while ended and ended[0][0] <= on_disk:",
         "while ended:",
         ("tests/proxy/test_books.py",),
+    ),
+    Mutation(
+        "every call pays for an engine as if it were alone there",
+        "pricing/gpu.py",
+        "(now - self._at) / running",
+        "now - self._at",
+        ("tests/pricing/test_gpu.py", "tests/flow/test_gpus.py"),
+    ),
+    Mutation(
+        "the time of an engine is free when the call fails",
+        "proxy/execution/bill.py",
+        "    if facts.share is not None:\n        return facts.share.cost_usd_nanos\n",
+        "    if facts.share is not None and billed is not None:\n        return facts.share.cost_usd_nanos\n",
+        ("tests/flow/test_gpus.py", "tests/proxy/execution/test_bill.py"),
+    ),
+    Mutation(
+        "a stream goes on though the budget has no more for its time",
+        "proxy/execution/meter.py",
+        "        return spent + forecast.guard_usd_nanos < self.allowance.time_usd_nanos\n",
+        "        return True\n",
+        ("tests/flow/test_gpus.py",),
+    ),
+    Mutation(
+        "an engine's time is in the books once more each hour",
+        "proxy/gpus.py",
+        "meter.book(self._clock.now(), rate)",
+        "meter.stretch(self._clock.now())",
+        ("tests/proxy/test_gpus.py",),
+    ),
+    Mutation(
+        "a share of an engine's time that the chain does not cover",
+        "proxy/state/verify.py",
+        "    if tried[width:] != NO_GPU:\n",
+        "    if False:\n",
+        ("tests/proxy/state/test_verify.py", "tests/proxy/state/test_ledger_schema.py"),
     ),
     Mutation(
         "the journal cleared before the holds in it are charged",

@@ -59,6 +59,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/state/ledger_report.py": ("tests/proxy/surfaces/test_admin_ledger.py", DECLARATIONS),
     "proxy/state/quote_report.py": ("tests/proxy/test_quoting.py", DECLARATIONS),
     "proxy/data_plane.py": ("tests/proxy/test_app.py", "the gate that answers calls"),
+    "proxy/lease_messages.py": ("tests/proxy/test_leases.py", DECLARATIONS),
     "proxy/instruments.py": ("tests/proxy/test_app.py", "the metrics of a gate that runs"),
     "proxy/workers/messages.py": ("tests/workers", DECLARATIONS),
     "proxy/workers/lender.py": ("tests/proxy/test_leases.py", "both sides of a lease, with a wire between them"),

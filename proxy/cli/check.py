@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.assemble import Targets, prices_of
+from proxy.assemble import Targets, gpu_rates, prices_of
 from proxy.cli.options import Subparsers, add_config, config_file
 from proxy.cli.output import Output, standard
+from proxy.cli.table import dollars
 from proxy.clock import SystemClock, today
 from proxy.config.load import Config, ConfigError, effective, load, oddities
 from proxy.config.unpayable import unpayable
@@ -76,6 +77,9 @@ def _lines(config: Config, output: Output, file: Path) -> None:
     output.table(("setting", "value", "origin"), rows)
     for warning in _warnings(config):
         output.note(f"warning: {warning}")
+    for provider, rate in gpu_rates(config).items():
+        hour = dollars(rate.usd_nanos_per_hour * rate.gpus)
+        output.note(f"{provider} costs {hour} an hour, {rate.usd_nanos_per_s:,} nano-dollars a second")
     if output.human:
         output.success(f"{file} is valid; version {config.version}")
 

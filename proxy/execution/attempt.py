@@ -58,7 +58,7 @@ class Exchange:
         self.permit: Permit | None = None  # to ask the target; given back when the attempt ends
         self.meter: Meter | None = None  # of a stream whose hold may not suffice
         self._expected = bench.experience.expected(record.call, target)
-        self._occupancy = Occupancy.of(provider.gpu, target)
+        self._occupancy = None if provider.gpu is None else Occupancy.of(provider.gpu, target)
         if self._occupancy is not None:
             now = bench.clock.now()
             left_s = record.call.deadline - now

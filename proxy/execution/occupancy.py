@@ -32,10 +32,10 @@ class Occupancy:
         return f"Occupancy({self._target.id}, {self._meter!r}, {self.share})"
 
     @classmethod
-    def of(cls, meter: GpuMeter | None, target: Target) -> Occupancy | None:
+    def of(cls, meter: GpuMeter, target: Target) -> Occupancy | None:
         """None where tokens are what costs."""
         price = target.price
-        return None if meter is None or price is None or not price.per_second else cls(meter, target, price)
+        return None if price is None or not price.per_second else cls(meter, target, price)
 
     def foresee(self, expected: Expected, experience: Experience, *, left_s: float, now: float) -> Expected:
         """What the call will probably take, the engine's time included. `left_s`: until its deadline."""

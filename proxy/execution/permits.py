@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from policies.provider_limits import TargetLimits, TargetRules, Told, ToldKind
+from policies.provider_limits import READ_EVERY_S, TargetLimits, TargetRules, Told, ToldKind
 from policies.rate_limit import Shortage
 from policies.rate_refusal import overloaded, rate_limited
 from policies.rooms import Rooms
@@ -80,6 +80,9 @@ class Permit:
         """What the head of the reply said of the target's limits."""
         permits, room = self._permits, self._room
         now = permits.clock.now()
+        if now < room.read_again_at:
+            return
+        room.read_again_at = now + READ_EVERY_S
         for each in said(headers):
             reset_s = None
             if each.reset and room.wants_reset(each.kind, each.remaining, each.limit):

@@ -7,6 +7,7 @@ is given back as it stands: its many forms are read by `hints`, and only when so
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-tokenlimit-")
 DIGITS_MAX = 15
 
 Kind = Literal["requests", "tokens"]
+KINDS: tuple[Kind, ...] = ("requests", "tokens")
 
 
 class Said(Struct, frozen=True):
@@ -47,17 +49,21 @@ FORMS: tuple[Form, ...] = (
 )
 
 
+REMAINING: Mapping[str, Form] = MappingProxyType({form[1]: form for form in FORMS})
+
+
 def said(headers: Mapping[str, str]) -> list[Said]:
     """Names of headers are in lower case. Numbers that make no sense are as good as absent."""
     found: list[Said] = []
-    for kind, remaining, limit, reset in FORMS:
-        text = headers.get(remaining)
-        if text is not None and (number := _whole(text)) is not None:
+    for name, text in headers.items():
+        form = REMAINING.get(name)
+        if form is not None and (number := _whole(text)) is not None:
+            kind, _, limit, reset = form
             found.append(Said(kind, number, _whole(headers.get(limit, "")), headers.get(reset, "")))
-    kinds = [each.kind for each in found]
-    if len(set(kinds)) == len(kinds):
+    if len(found) < 2:
         return found
-    return [min((each for each in found if each.kind == kind), key=_share) for kind in dict.fromkeys(kinds)]
+    by_kind = [[each for each in found if each.kind == kind] for kind in KINDS]
+    return [min(each, key=_share) for each in by_kind if each]
 
 
 def _share(said: Said) -> float:

@@ -9,6 +9,7 @@ the same. CR and LF behind a reply are skipped, as RFC 9112 2.2 allows; any othe
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
+from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -171,7 +172,12 @@ class Replies:
 
 
 def _values(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.lower().decode("ascii"): value.rstrip().decode("utf-8", "surrogateescape") for name, value in fields}
+    return {_key(name): value.rstrip().decode("utf-8", "surrogateescape") for name, value in fields}
+
+
+@lru_cache(maxsize=512)  # upstreams send the same few names
+def _key(name: bytes) -> str:
+    return name.lower().decode("ascii")
 
 
 def _fault(status: int, values: dict[str, str]) -> str:
@@ -197,5 +203,5 @@ def _flood(fields: list[tuple[bytes, bytes]]) -> str:
 
 
 def _repeated(fields: list[tuple[bytes, bytes]]) -> str:
-    names = [name.decode("ascii").lower() for name, _ in fields]
+    names = [_key(name) for name, _ in fields]
     return GARBLED if any(names.count(name) > 1 for name in FRAMING) else ""

@@ -165,13 +165,8 @@ def _usage(usage: Usage) -> Row:
 
 def _attempt_row(position: int, attempt: Attempt, arrived_at: float) -> Row:
     """As wide as the table only where the time of an engine was used."""
-    row = _columns(position, attempt, arrived_at)
-    return row if attempt.gpu_s is None else (*row, attempt.gpu_s, attempt.idle_usd_nanos)
-
-
-def _columns(position: int, attempt: Attempt, arrived_at: float) -> Row:
     target, cost = attempt.target, attempt.cost_usd_nanos
-    return (
+    row = (
         position,
         attempt.number,
         attempt.role,
@@ -191,3 +186,4 @@ def _columns(position: int, attempt: Attempt, arrived_at: float) -> Row:
         attempt.error_code or ABSENT,
         attempt.exposure_usd_nanos,
     )
+    return row if attempt.gpu_s is None else (*row, attempt.gpu_s, attempt.idle_usd_nanos)

@@ -8,6 +8,8 @@ the next request would begin. An offer to upgrade the protocol is not taken, and
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.errors import ProxyError
@@ -138,7 +140,7 @@ class RequestParser:
             raise HttpParserError("too many headers")
         headers: dict[str, str] = {}
         for name, value in fields:
-            key = name.lower().decode()  # llhttp lets nothing but ASCII through
+            key = _key(name)
             if key not in headers:
                 headers[key] = value.rstrip().decode("utf-8", "surrogateescape")
             elif key in ONCE:
@@ -150,6 +152,11 @@ class RequestParser:
         if size > self._head_bytes_max:
             self.refusal = ProxyError("headers_too_large", TOO_LARGE)
             raise HttpParserError("a head that is too large")
+
+
+@lru_cache(maxsize=512)  # clients send the same few names
+def _key(name: bytes) -> str:
+    return name.lower().decode()  # llhttp lets nothing but ASCII through
 
 
 def _check(method: bytes, version: str, headers: dict[str, str]) -> None:

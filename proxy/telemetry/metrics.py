@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -279,16 +280,15 @@ class Metrics:
 
     def _bill(self, attempt: Attempt, route: str, agent: str) -> None:
         usage, cost = attempt.usage, attempt.cost_usd_nanos
-        provider = attempt.target.provider
-        model = self._labels.model(attempt.target)
+        provider, model = attempt.target.provider, self._labels.model(attempt.target)
         if cost:
             self._spend[agent, route, provider, model].value += cost
             self.spent_usd_nanos += cost
         if usage is None:
             return
-        for kind, count in zip(TOKEN_KINDS, _tokens(usage), strict=True):
-            if count:
-                self._tokens[agent, provider, model, kind].value += count
+        counts = _tokens(usage)
+        for kind, count in compress(zip(TOKEN_KINDS, counts, strict=True), counts):  # those that occurred
+            self._tokens[agent, provider, model, kind].value += count
         if cost is None:
             self._unpriced[provider,].value += 1
         elif usage.source != "reported" and attempt.gpu_s is None:  # time is measured, whoever counts the tokens

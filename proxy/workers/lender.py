@@ -21,7 +21,7 @@ from policies.refusal import budget_exceeded
 from proxy.budgets import Budgets
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.leases import Asking, Granted, Refused
+from proxy.lease_messages import Asking, Granted, Refused
 from proxy.tasks import Tasks
 from proxy.types import Amounts, Charge, Left, Reservation
 from proxy.workers.messages import Renewed

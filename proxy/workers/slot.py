@@ -19,7 +19,7 @@ from typing import TypeVar
 from msgspec import Raw, Struct, msgpack
 
 from proxy.books import DECODE, HELD, HoldRecord
-from proxy.leases import Asking, Withdrawn
+from proxy.lease_messages import Asking, Withdrawn
 from proxy.state import fold
 from proxy.state.events import Expired, change, charged
 from proxy.state.journal import Journal

@@ -25,7 +25,8 @@ from proxy.config.load import Config, ConfigError
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.errors import ProxyError
 from proxy.instruments import learn_names, metrics_of
-from proxy.leases import Asking, Granted, LeasedStore, Refused, Withdrawn
+from proxy.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.leases import PATIENCE_S, LeasedStore
 from proxy.runs import RunCommand, Runs
 from proxy.state.journal import Journal
 from proxy.state.keys import KeyStoreError
@@ -88,7 +89,8 @@ class Worker:
         self._sender = Sender(self.metrics.table)
         self.runs = Runs(self.clock, linked=self._linked)
         self.runs.restore(welcome.marks, ())
-        self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self._note)
+        patience_s = config.budgets.wait_s + PATIENCE_S
+        self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self._note, patience_s=patience_s)
         self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
         self.plane = DataPlane(listening, self._surroundings())
 

@@ -124,9 +124,19 @@ async def test_a_strict_limit_holds_the_engine_until_the_deadline() -> None:
         reply = await world.request(BODY, headers="X-Headgate-Deadline: 20\r\n")
         assert reply.status == 200
         (attempt,) = world.outcomes[-1].attempts
-        assert attempt.held_usd_nanos == near(20)
+        assert attempt.held_usd_nanos == near(20.25)
         (usd,) = world.store.standing("key:key-1")
         assert (usd.totals.spent, usd.totals.overrun, usd.held) == (attempt.cost_usd_nanos, 0, 0)
+
+
+async def test_a_call_that_its_deadline_ends_stays_within_a_strict_hold() -> None:
+    async with World(endless, gpu=RATE, limits_of=limited(Limit("usd", 50 * SECOND, hold="strict"))) as world:
+        await world.stream(headers="X-Headgate-Deadline: 10\r\n")
+        (attempt,) = world.outcomes[0].attempts
+        assert world.outcomes[0].error_code == "deadline_exceeded"
+        assert attempt.cost_usd_nanos == near(10)
+        (usd,) = world.store.standing("key:key-1")
+        assert (usd.totals.spent, usd.totals.overrun) == (attempt.cost_usd_nanos, 0)
 
 
 async def test_other_limits_hold_what_such_calls_took_and_share_with_those_that_run() -> None:

@@ -203,7 +203,7 @@ def test_the_time_of_an_engine_is_held_and_not_its_tokens() -> None:
 
 def test_a_strict_limit_holds_the_engine_to_the_deadline() -> None:
     held = budget.allowance(OF_100, GPU, TIMED, Left(10**12, hard=True, strict=True))
-    assert held.amounts.usd_nanos == 60_000_000
+    assert held.amounts.usd_nanos == 60_250_000
 
 
 def test_a_longer_hold_changes_the_money_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, structs
@@ -147,3 +148,14 @@ def test_names_from_clients_are_forgotten_the_longest_unused_first() -> None:
         who = Identity(key_id="k", agent=f"a{number}")
         experience.ended(structs.replace(STREAM, identity=who), TARGET, plain())
     assert repr(experience) == f"Experience(1 inputs, {estimate.KEPT_MAX} outputs, 0 paces)"
+
+
+def test_how_long_answers_take_is_remembered_for_each_target_the_recent_ones_first() -> None:
+    experience = Experience()
+    assert experience.seconds(TARGET) is None
+    for _ in range(50):
+        experience.took(TARGET, 2.0)
+    assert experience.seconds(TARGET) == pytest.approx(2.0)
+    experience.took(TARGET, 12.0)
+    assert experience.seconds(TARGET) == pytest.approx(3.0)
+    assert experience.seconds(target("other/model")) is None

@@ -110,11 +110,11 @@ def test_holds_expect_todays_company_or_none() -> None:
         meter.start(0.0)
     forecast = meter.forecast(PRICE, 0.0, left_s=60.0, usual_s=8.0)
     assert forecast.likely_usd_nanos(1_000) == 2 * 694_445
-    assert forecast.most_usd_nanos == 60 * 694_445
+    assert forecast.most_usd_nanos == cost_of(PRICE, 60.25)
     assert forecast.guard_usd_nanos == cost_of(PRICE, 0.25)
 
 
-@pytest.mark.parametrize(("tokens", "seconds"), [(0, 1.0), (100, 3.0), (10_000, 60.0)])
+@pytest.mark.parametrize(("tokens", "seconds"), [(0, 1.0), (100, 3.0), (10_000, 60.25)])
 def test_until_it_is_known_how_long_answers_take_their_limit_says_it(tokens: int, seconds: float) -> None:
     forecast = GpuMeter(RATE, 0.0).forecast(PRICE, 0.0, left_s=60.0, usual_s=None)
     assert forecast.likely_usd_nanos(tokens) == cost_of(PRICE, seconds)
@@ -123,9 +123,9 @@ def test_until_it_is_known_how_long_answers_take_their_limit_says_it(tokens: int
 def test_holds_cover_idle_time_where_requests_pay_for_it() -> None:
     forecast = GpuMeter(SPREAD, 0.0).forecast(PRICE, 10.0, left_s=60.0, usual_s=8.0)
     assert forecast.likely_usd_nanos(0) == 3 * 8 * 694_445
-    assert forecast.most_usd_nanos == 3 * 60 * 694_445
+    assert forecast.most_usd_nanos == cost_of(PRICE, 3 * 60.25)
     late = GpuMeter(RATE, 0.0).forecast(PRICE, 10.0, left_s=-1.0, usual_s=8.0)
-    assert (late.most_usd_nanos, late.likely_usd_nanos(0)) == (0, 0)
+    assert late.most_usd_nanos == late.likely_usd_nanos(0) == cost_of(PRICE, 0.25)
 
 
 def test_more_than_the_time_cost_is_an_alarm() -> None:

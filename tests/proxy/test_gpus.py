@@ -105,6 +105,16 @@ async def test_an_engine_that_is_no_longer_configured_is_booked_once_more() -> N
     assert world.gpus.meter("a", CHEAP) is not meter
 
 
+async def test_the_time_of_an_engine_begins_when_its_configuration_comes_into_force() -> None:
+    world = World()
+    world.gpus.meter("a", DEAR)  # for a configuration that was refused
+    await asyncio.sleep(100)
+    world.books.use({"a": CHEAP})
+    await asyncio.sleep(10)
+    world.books.book()
+    assert [body.price_usd_nanos for _, body in world.booked] == [10_000_000]
+
+
 async def test_calls_that_pay_more_than_the_time_cost_are_an_alarm() -> None:
     world = World()
     world.books.use({"a": CHEAP})

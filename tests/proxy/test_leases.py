@@ -10,7 +10,8 @@ from policies.limits import Limit, LimitsByName
 from proxy.budgets import Budgets, Waiting
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
-from proxy.leases import Asking, Granted, LeasedStore, Refused, Withdrawn
+from proxy.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.leases import LeasedStore
 from proxy.state.store import Ask
 from proxy.tasks import Tasks
 from proxy.types import Amounts, Left, Reservation
@@ -218,6 +219,16 @@ async def test_when_the_owner_is_gone_nothing_new_is_held_and_what_is_held_may_e
     assert isinstance(refused, ProxyError)
     assert refused.code == "shutting_down"
     assert [charge.amount for charge in store.post(held, Amounts(30))] == [30]
+
+
+async def test_an_owner_that_does_not_answer_is_waited_for_no_longer_than_needed() -> None:
+    wire = Wire(rules(Limit("usd", 1_000)))
+    line = wire.lines[0]
+    line.ask = lambda asking: None  # type: ignore[method-assign]
+    before = wire.clock.now()
+    refused = await line.store.reserve("c", PATH, fixed(600), ttl_s=60)
+    assert isinstance(refused, ProxyError)
+    assert (refused.code, wire.clock.now() - before) == ("ledger_unavailable", 10.0)
 
 
 async def test_a_repeat_of_an_id_is_the_same_hold() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from msgspec import structs
 
 from proxy.assembly import Assembly
 from proxy.clock import SystemClock, loop_time
-from proxy.config.load import Config, load
+from proxy.config.load import Config, ConfigError, load
 from proxy.execution.permits import Permit
 from proxy.pacing import Pacing
 from proxy.telemetry.metrics import Metrics
@@ -92,3 +93,34 @@ async def test_what_is_left_at_a_target_is_shown(tmp_path: Path) -> None:
 async def test_each_of_several_processes_takes_its_part(tmp_path: Path) -> None:
     house = House(configured(tmp_path, agent="rpm: 8", workers=4))
     assert [await house.admitted() for _ in range(3)] == [True, True, False]
+
+
+async def test_an_agent_has_its_own_priority_or_that_of_the_defaults(tmp_path: Path) -> None:
+    house = House(configured(tmp_path, agent="priority: batch"))
+    rules = house.assembly.snapshot.rules
+    assert (rules("planner").priority, rules("another").priority) == ("batch", "standard")
+    with pytest.raises(ConfigError, match="critical"):
+        configured(tmp_path, agent="priority: urgent")
+
+
+async def test_calls_in_line_show_in_the_metrics_with_the_time_that_they_waited(tmp_path: Path) -> None:
+    house = House(configured(tmp_path, agent="concurrency: 1", target=", concurrency: 1"))
+    first, second = house.pacing.rates.quota(CALL), house.pacing.rates.quota(CALL)
+    assert first is not None
+    assert second is not None
+    assert await first.admit() is None
+    (target,) = house.assembly.present.metered
+    permit = house.pacing.permits.at_once(target, house.pacing.permits.claim(CALL))
+    assert isinstance(permit, Permit)
+    waiting = asyncio.gather(second.admit(), house.pacing.permits.acquire(target, house.pacing.permits.claim(CALL)))
+    await asyncio.sleep(0.2)
+    assert house.shown("queue_depth")['route="small"'] == 2
+    first.end([])
+    permit.release(None)
+    refused, other = await waiting
+    assert refused is None
+    assert isinstance(other, Permit)
+    assert house.shown("queue_depth")['route="small"'] == 0
+    assert house.shown("queue_seconds_sum")['route="small"'] == pytest.approx(0.4)
+    second.end([])
+    other.release(None)

@@ -59,6 +59,12 @@ def test_odd_prices_are_a_warning(file: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.startswith("warning: ")
 
 
+def test_what_an_engine_of_ones_own_costs_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(GOOD.replace("kind: simulated", "kind: simulated, gpu: {usd_per_hour: 2.50, gpus: 2}"))
+    assert main(["check", "--config", str(file)]) == 0
+    assert "sim costs $5.0000 an hour, 1,388,889 nano-dollars a second" in capsys.readouterr().err
+
+
 def test_without_the_option_the_usual_file_is_meant(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

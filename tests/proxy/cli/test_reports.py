@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from pricing.book import Bill, explain
 from proxy.cli import reports
+from proxy.gpus import GpuBooked
 from proxy.secret import Secret
 from proxy.state.budget_report import BudgetList
 from proxy.state.ledger import Ledger
@@ -46,7 +47,7 @@ class Gate:
     """An admin listener over a real ledger, asked by the command in a thread of its own."""
 
     def __init__(self, folder: Path, *done: Outcome, token: str | None = None) -> None:
-        ledger = Ledger.open(folder / "ledger.db")
+        ledger = self.ledger = Ledger.open(folder / "ledger.db")
         for one in done:
             ledger.append(one)
         services = AdminServices(
@@ -89,6 +90,20 @@ async def test_spend_is_a_table_with_a_total(tmp_path: Path, capsys: pytest.Capt
         ["planner", "1", "1", "10", "5", "$0.000123"],
         ["a", "2", "1", "10", "5", "$0.00", "1"],
         ["total", "3", "2", "20", "10", "$0.000123", "1"],
+    ]
+
+
+async def test_the_time_of_engines_stands_below_the_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate = Gate(tmp_path, outcome())
+    body = GpuBooked("ops", "7200.0", "1800.0", 694_445, 5 * 10**9, 10**9, idle_usd_nanos=4 * 10**9)
+    gate.ledger.append_event("gpu", "gpu-a", body)
+    gate.ledger.append_event("gpu", "new", GpuBooked("ops", "0.0", "0.0", 1, 0, 0, idle_usd_nanos=0))
+    assert await gate.run("spend") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-3:] == [
+        ["idle", "GPUs", "hours", "busy", "price", "charged", "idle"],
+        ["gpu-a", "2.00", "25.0%", "$5.0000", "$1.0000", "$4.0000"],
+        ["new", "0.00", "-", "$0.00", "$0.00", "$0.00"],
     ]
 
 
