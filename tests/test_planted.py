@@ -124,8 +124,8 @@ PLANTED = (
     Mutation(
         "a caller that stopped waiting is given its hold",
         "proxy/leases.py",
-        "                self._owner.withdraw(number)\n",
-        "                pass\n",
+        "            self._owner.withdraw(number)\n",
+        "            pass\n",
         ("tests/proxy/test_leases.py",),
     ),
     Mutation(

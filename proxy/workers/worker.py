@@ -7,6 +7,7 @@ as after `Stop`, nothing new is accepted, what runs may end, and everything that
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from contextlib import suppress
@@ -16,7 +17,6 @@ from typing import Final
 from msgspec import Raw
 
 from policies.leases import Hold, Leases, Wanted
-from proxy import memory
 from proxy.assemble import Assembled
 from proxy.assembly import Assembly
 from proxy.clock import SystemClock
@@ -104,7 +104,9 @@ class Worker:
         self.tasks.start("beat", self._beat())
         self.tasks.start("keys", watch_keys(self._look_at_keys))
         self.channel.send(Ready())
-        memory.settle()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         await self.ending.wait()
         self._ready = False
         await self.plane.stop()

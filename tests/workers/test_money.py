@@ -27,13 +27,11 @@ def test_a_thousand_calls_on_four_workers_never_spend_more_than_the_run_has(tmp_
         bill, asked = await clients.bill()
         assert asked == len(served)
         standing = await clients.standing("run:r1")
-        spend = await clients.admin("/runs/r1")
         print(f"{len(served)} served, {len(refused)} refused, bill {bill / USD}, {standing}")
         assert standing["spent"] == bill == sum(answer.cost_usd_nanos for answer in served)
         assert (standing["overrun"], standing["unresolved"]) == (0, 0)
         assert bill <= USD
         assert bill > 0.9 * USD, "money was left that a call could have had"
-        assert str(bill) in str(spend) or spend
         assert fleet.stop() == 0
 
     play(fleet, scene)
