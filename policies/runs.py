@@ -3,7 +3,8 @@
 Nobody registers a run: its first call makes it. A client names only its parent; who stands above that is known from
 the parent's own calls. The first parent that a run names stays, and a claim that would close a circle is not heard, so
 a run can neither leave the account of its parent nor pay for itself. How a refusal is worded is `run_refusal`'s
-business, what happens to calls that are in flight is `proxy.runs`'. Runs that are idle are forgotten; marks are not.
+business, what happens to calls that are in flight is `proxy.runs.registry`'. Runs that are idle are forgotten; marks
+are not.
 """
 
 from __future__ import annotations

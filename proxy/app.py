@@ -23,19 +23,19 @@ from pricing.book import Bill, explain
 from proxy.assemble import gpu_rates
 from proxy.assembly import Assembly
 from proxy.budget_desk import BudgetDesk
-from proxy.budgets import Budgets, Waiting
 from proxy.clock import Clock
 from proxy.config.load import Config, ConfigError, effective
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
-from proxy.governing import Governor, recall
 from proxy.instruments import describe, gpu_books, learn_names, metrics_of, watch_ledger
-from proxy.keeping import Keeper
 from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import AdminListener, bind, url
-from proxy.restoring import open_books
-from proxy.run_views import RunViews
-from proxy.runs import Applied, RunCommand, Runs, RunState
+from proxy.money.budgets import Budgets, Waiting
+from proxy.money.keeping import Keeper
+from proxy.money.restoring import open_books
+from proxy.runs.governor import Governor, recall
+from proxy.runs.registry import Applied, RunCommand, Runs, RunState
+from proxy.runs.views import RunViews
 from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports

@@ -24,7 +24,7 @@ from proxy.config.paces import Paces, paces
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.config.schema import Agent, Budget, Defaults, Model, TargetChoice
 from proxy.dialects.base import Dialect
-from proxy.gpus import Gpus
+from proxy.money.gpus import Gpus
 from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES
 from proxy.providers.openai_compatible import Account, OpenAICompatible

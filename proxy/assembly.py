@@ -14,7 +14,7 @@ from proxy.clock import Clock
 from proxy.config.check import is_loopback
 from proxy.config.load import Config
 from proxy.dialects.openai_chat import OpenAI
-from proxy.gpus import Gpus
+from proxy.money.gpus import Gpus
 from proxy.snapshot import Snapshot
 from proxy.state.keys import Keyring, KeyStore, load_pepper
 

@@ -1,6 +1,6 @@
 """What one process knows and tells of its budgets, connected: news, outlook, metrics.
 
-The arithmetic (`policies.accounts`) and the queues (`proxy.budgets`) are made elsewhere and know nothing of it.
+The arithmetic (`policies.accounts`) and the queues (`proxy.money.budgets`) are made elsewhere and know nothing of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from policies.limits import Standing
 from proxy.assembly import Assembly
 from proxy.budget_news import BudgetNews, Events
 from proxy.clock import Clock
-from proxy.outlook import Names, Outlook
+from proxy.money.outlook import Names, Outlook
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
 

@@ -24,7 +24,7 @@ from proxy.finish import Appendable, Finish, Observer, Recorder
 from proxy.listeners import DataListener
 from proxy.pacing import Pacing
 from proxy.pipeline import Parts, Pipeline
-from proxy.runs import Applied, RunCommand, Runs, RunState
+from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.store import Store
 from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface

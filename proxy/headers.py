@@ -13,9 +13,9 @@ from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
+from proxy.money.rate_limits import Quota
 from proxy.pressure import Pressure
 from proxy.providers.limit_headers import PREFIXES as LIMIT_PREFIXES
-from proxy.rate_limits import Quota
 from proxy.relay import Headers
 from proxy.types import Period
 

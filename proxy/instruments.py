@@ -9,7 +9,7 @@ from proxy.assemble import Assembled, gpu_rates
 from proxy.assembly import Assembly
 from proxy.clock import Clock, day_wall
 from proxy.config.load import Config
-from proxy.gpus import GpuBooks
+from proxy.money.gpus import GpuBooks
 from proxy.state.ledger import Ledger
 from proxy.telemetry.gpu_metrics import GpuMetrics
 from proxy.telemetry.log import RequestLog

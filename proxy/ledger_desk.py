@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from proxy.assembly import Assembly
-from proxy.budgets import Budgets
-from proxy.correcting import LedgerTools
-from proxy.quoting import Present, Quoter
-from proxy.runs import Runs
+from proxy.money.budgets import Budgets
+from proxy.money.correcting import LedgerTools
+from proxy.money.quoting import Present, Quoter
+from proxy.runs.registry import Runs
 from proxy.state.export import LedgerAnswers
 from proxy.state.ledger import Ledger
 from proxy.surfaces.admin_ledger import LedgerServices

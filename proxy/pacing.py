@@ -1,7 +1,7 @@
 """The rate limits of a process that serves: made from its configuration, changed with it, shown in its metrics.
 
 Every process takes its part of each limit, an equal one; none asks another. Which calls fit is decided in
-`proxy.rate_limits` for keys and agents, and in `proxy.execution.permits` for targets.
+`proxy.money.rate_limits` for keys and agents, and in `proxy.execution.permits` for targets.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
 from proxy.execution.permits import Permits
-from proxy.rate_limits import RateLimits
+from proxy.money.rate_limits import RateLimits
 from proxy.snapshot import Snapshot
 from proxy.telemetry.metrics import Metrics
 

@@ -27,9 +27,9 @@ from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.execution.running import Running
 from proxy.finish import Finish
-from proxy.rate_limits import RateLimits
+from proxy.money.rate_limits import RateLimits
 from proxy.relay import Downstream, Patience, Watch, relay
-from proxy.runs import Runs
+from proxy.runs.registry import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.state.store import Store
 from proxy.tasks import Tasks

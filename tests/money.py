@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from policies.accounts import Accounts
 from policies.limits import Crossing, Instant, Limit, LimitsByName, Refusal, Rulebook
-from proxy.budgets import Budgets, Waiting
 from proxy.clock import Clock
+from proxy.money.budgets import Budgets, Waiting
 from proxy.types import Charge
 
 KINDS = ("team", "key", "agent", "run")

@@ -8,7 +8,7 @@ from policies.usual_output import UsualOutput
 from proxy.clock import Clock
 from proxy.execution.line import Queueing
 from proxy.execution.permits import Permits
-from proxy.rate_limits import RateLimits
+from proxy.money.rate_limits import RateLimits
 
 
 class Refusals:

@@ -40,13 +40,7 @@ LAYERS = (
     ),
     Layer(
         "execution",
-        (
-            *("proxy.execution", "proxy.snapshot", "proxy.budgets", "proxy.outlook"),
-            *("proxy.leases", "proxy.lease_messages"),
-            *("proxy.books", "proxy.restoring", "proxy.keeping"),
-            *("proxy.runs", "proxy.governing", "proxy.run_views", "proxy.rate_limits"),
-            *("proxy.correcting", "proxy.quoting", "proxy.gpus"),
-        ),
+        ("proxy.execution", "proxy.snapshot", "proxy.money", "proxy.runs"),
         ("nouns", "pure", "foundations", "ports"),
         ("msgspec",),
     ),

@@ -12,8 +12,8 @@ from policies.settle import Ending
 from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
+from proxy.money.rate_limits import Quota
 from proxy.pressure import Pressure
-from proxy.rate_limits import Quota
 from proxy.types import AbortRule, Attempt, Call, Gaps, Plan, ServedBy
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from proxy.errors import ProxyError
-from proxy.outlook import Query
+from proxy.money.outlook import Query
 from proxy.secret import Secret
 from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_guard import KEY_ID, Audit, Guard, Rules, json_reply

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from policies.limits import HoldMode, Limit
 from policies.written import text_of, units_of
 from proxy.errors import ProxyError
-from proxy.outlook import Query
+from proxy.money.outlook import Query
 from proxy.surfaces.admin_guard import json_reply
 from proxy.surfaces.query import limit, parameters
 from proxy.types import Per, Unit

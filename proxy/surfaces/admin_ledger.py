@@ -13,9 +13,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from proxy.correcting import Billed
 from proxy.errors import ProxyError
-from proxy.quoting import QuoteRequest
+from proxy.money.correcting import Billed
+from proxy.money.quoting import QuoteRequest
 from proxy.surfaces.admin_guard import json_reply
 from proxy.surfaces.query import instant_ms, number, parameters
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from proxy.errors import ProxyError
-from proxy.runs import Kind, RunCommand
+from proxy.runs.registry import Kind, RunCommand
 from proxy.surfaces.admin_guard import json_reply
 from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import Unit

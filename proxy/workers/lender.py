@@ -18,10 +18,10 @@ from policies.leases import Returned, Used, Wanted
 from policies.lending import Lending
 from policies.limits import Crossing, Instant
 from policies.refusal import budget_exceeded
-from proxy.budgets import Budgets
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.lease_messages import Asking, Granted, Refused
+from proxy.money.budgets import Budgets
+from proxy.money.lease_messages import Asking, Granted, Refused
 from proxy.tasks import Tasks
 from proxy.types import Amounts, Charge, Left, Reservation
 from proxy.workers.messages import Renewed

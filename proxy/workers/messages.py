@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from policies.leases import Returned, Terms, Used, Wanted
 from policies.runs import Mark
-from proxy.lease_messages import Asking, Granted, Refused, Withdrawn
-from proxy.runs import Applied, RunCommand, RunState
+from proxy.money.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.runs.registry import Applied, RunCommand, RunState
 from proxy.state.ledger_rows import Entry
 from proxy.telemetry.merging import Change
 

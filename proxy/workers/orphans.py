@@ -18,9 +18,9 @@ from typing import Final
 
 from msgspec import DecodeError, msgpack
 
-from proxy.books import DECODE, HELD, HoldRecord
 from proxy.errors import ProxyError
 from proxy.listeners import ListenError
+from proxy.money.books import DECODE, HELD, HoldRecord
 from proxy.state import fold
 from proxy.state.events import Expired
 from proxy.state.journal import Journal

@@ -14,8 +14,8 @@ from typing import Final
 from msgspec import Raw, msgpack
 
 from policies.leases import Hold, Leases
-from proxy.books import HELD
 from proxy.clock import Clock
+from proxy.money.books import HELD
 from proxy.state.journal import Journal
 from proxy.state.ledger_rows import entry, storable
 from proxy.types import Outcome

@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from msgspec import Raw, Struct, msgpack
 
-from proxy.books import DECODE, HELD, HoldRecord
-from proxy.lease_messages import Asking, Withdrawn
+from proxy.money.books import DECODE, HELD, HoldRecord
+from proxy.money.lease_messages import Asking, Withdrawn
 from proxy.state import fold
 from proxy.state.events import Expired, change, charged
 from proxy.state.journal import Journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from proxy.runs import RunState, State
+from proxy.runs.registry import RunState, State
 
 STRONGEST: Final[tuple[State, ...]] = ("killed", "paused", "running", "idle")
 

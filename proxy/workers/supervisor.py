@@ -20,7 +20,7 @@ from proxy.assembly import Assembly
 from proxy.clock import Clock
 from proxy.config.carried import carry
 from proxy.config.load import Config
-from proxy.runs import Applied, RunCommand, Runs, RunState
+from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks
 from proxy.telemetry.log import RequestLog

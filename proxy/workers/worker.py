@@ -25,9 +25,9 @@ from proxy.config.load import Config, ConfigError
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.errors import ProxyError
 from proxy.instruments import learn_names, metrics_of
-from proxy.lease_messages import Asking, Granted, Refused, Withdrawn
-from proxy.leases import PATIENCE_S, LeasedStore
-from proxy.runs import RunCommand, Runs
+from proxy.money.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.money.leases import PATIENCE_S, LeasedStore
+from proxy.runs.registry import RunCommand, Runs
 from proxy.state.journal import Journal
 from proxy.state.keys import KeyStoreError
 from proxy.tasks import Tasks

@@ -10,7 +10,7 @@ import pytest
 from policies.limits import Limit, LimitsByName
 from policies.retry import Retry
 from policies.runs import RunLimits
-from proxy.runs import Applied, Kind, RunCommand
+from proxy.runs.registry import Applied, Kind, RunCommand
 from proxy.snapshot import AgentRules
 from proxy.types import AbortRule
 from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, Peer, Response, World, plain, token

@@ -28,7 +28,7 @@ from proxy.finish import Finish
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
-from proxy.runs import Runs
+from proxy.runs.registry import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface

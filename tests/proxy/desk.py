@@ -6,12 +6,12 @@ from aiohttp import web
 
 from policies.limits import Rulebook
 from proxy.clock import SystemClock
-from proxy.correcting import LedgerTools
 from proxy.errors import ProxyError
-from proxy.governing import Governor, recall
-from proxy.quoting import QuoteRequest
-from proxy.run_views import RunViews
-from proxy.runs import Runs
+from proxy.money.correcting import LedgerTools
+from proxy.money.quoting import QuoteRequest
+from proxy.runs.governor import Governor, recall
+from proxy.runs.registry import Runs
+from proxy.runs.views import RunViews
 from proxy.secret import Secret
 from proxy.state.ledger import Ledger
 from proxy.state.quote_report import Quote

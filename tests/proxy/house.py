@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from policies.accounts import Accounts
 from policies.limits import Instant, Limit, LimitsByName, Rulebook, Totals
-from proxy.budgets import Budgets
 from proxy.errors import ProxyError
-from proxy.keeping import Keeper
-from proxy.restoring import open_books
+from proxy.money.budgets import Budgets
+from proxy.money.keeping import Keeper
+from proxy.money.restoring import open_books
 from proxy.state.ledger import Ledger
 from proxy.types import Amounts, Charge, Period, Reservation
 from tests.money import News

@@ -11,7 +11,7 @@ from proxy.assembly import Assembly
 from proxy.budget_desk import BudgetDesk
 from proxy.clock import SystemClock, loop_time
 from proxy.config.load import load
-from proxy.outlook import Query
+from proxy.money.outlook import Query
 from proxy.state.keys import KeyStore, load_pepper
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics

@@ -17,7 +17,7 @@ from proxy.finish import Finish
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.base import Transport, UpstreamRequest
 from proxy.providers.openai_compatible import Account
-from proxy.runs import Runs
+from proxy.runs.registry import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, Call, Identity, Outcome, Target, Traits

@@ -11,7 +11,7 @@ import asyncio
 import pytest
 from msgspec import structs
 
-from proxy.runs import Applied, RunCommand
+from proxy.runs.registry import Applied, RunCommand
 from proxy.types import AbortRule, Outcome
 from tests.sim.gate import PLAIN, STREAM, SmallGate
 from tests.sim.test_cancellation import WAITS_MAX, cancelled_at

@@ -22,7 +22,7 @@ from proxy.finish import Finish, Observer, Recorder
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account
 from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
-from proxy.runs import Runs
+from proxy.runs.registry import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks

@@ -15,8 +15,8 @@ from msgspec import Raw
 from policies.leases import Leases, Terms, Wanted
 from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock
-from proxy.lease_messages import Asking
-from proxy.leases import LeasedStore
+from proxy.money.lease_messages import Asking
+from proxy.money.leases import LeasedStore
 from proxy.state.journal import Journal
 from proxy.types import Amounts, Left, Period, Reservation
 from proxy.workers.settlements import Settlements

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from msgspec.structs import replace
 
 from proxy.cli import quote
-from proxy.quoting import QuoteRequest
+from proxy.money.quoting import QuoteRequest
 from proxy.state.ledger import Ledger
 from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote
 from proxy.surfaces.admin_ledger import LedgerServices

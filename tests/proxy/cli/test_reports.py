@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from pricing.book import Bill, explain
 from proxy.cli import reports
-from proxy.gpus import GpuBooked
+from proxy.money.gpus import GpuBooked
 from proxy.secret import Secret
 from proxy.state.budget_report import BudgetList
 from proxy.state.ledger import Ledger

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pricing.book import Bill, explain
 from pricing.gpu import GpuRate
 from proxy.errors import ProxyError
-from proxy.gpus import GpuBooked
+from proxy.money.gpus import GpuBooked
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_insert import insert
 from proxy.state.ledger_queries import FILTERS, LedgerReports, spend

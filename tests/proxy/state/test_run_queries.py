@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from proxy.runs import RunCommand
+from proxy.runs.registry import RunCommand
 from proxy.state import run_queries
 from proxy.state.ledger import Ledger
 from proxy.state.run_queries import RunReports

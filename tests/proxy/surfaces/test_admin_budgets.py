@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from proxy.outlook import Query
+from proxy.money.outlook import Query
 from proxy.state.budget_report import BudgetList
 from proxy.surfaces.admin_budgets import BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_guard import Guard, Rules

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Struct
 
-from proxy.quoting import QuoteRequest
+from proxy.money.quoting import QuoteRequest
 from proxy.state.ledger import Ledger
 from proxy.surfaces.admin_ledger import LedgerServices
 from tests.proxy.desk import Desk

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import msgpack
 
-from proxy.books import HELD
 from proxy.errors import ProxyError
 from proxy.listeners import ListenError
+from proxy.money.books import HELD
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_rows import entry

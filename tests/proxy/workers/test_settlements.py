@@ -8,8 +8,8 @@ import pytest
 from msgspec import Raw, msgpack
 
 from policies.leases import Leases, Terms
-from proxy.books import DECODE, HELD
 from proxy.clock import SystemClock
+from proxy.money.books import DECODE, HELD
 from proxy.state.journal import Journal
 from proxy.types import Amounts, Period
 from proxy.workers.messages import Settled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.runs import RunState
+from proxy.runs.registry import RunState
 from proxy.workers.states import merged
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from policies.limits import Limit, LimitsByName, Totals
-from proxy.correcting import Billed, LedgerTools
+from proxy.money.correcting import Billed, LedgerTools
 from proxy.state import events
 from proxy.state.events import Change, Expired
 from proxy.state.export import attempts

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from policies.accounts import Accounts
 from pricing.book import hold_usd_nanos
 from proxy.assembly import Assembly
-from proxy.budgets import Budgets
 from proxy.clock import SystemClock, loop_time
 from proxy.config.load import load
 from proxy.errors import ProxyError
 from proxy.ledger_desk import LedgerDesk
-from proxy.quoting import QuoteRequest
-from proxy.runs import RunCommand, Runs
+from proxy.money.budgets import Budgets
+from proxy.money.quoting import QuoteRequest
+from proxy.runs.registry import RunCommand, Runs
 from proxy.state.ledger import Ledger
 from proxy.state.quote_report import Quote
 from proxy.types import Amounts, Head, Identity, Usage

@@ -8,7 +8,7 @@ from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
-from proxy.runs import Applied, Kind, RunCommand, Runs, RunState, Seen
+from proxy.runs.registry import Applied, Kind, RunCommand, Runs, RunState, Seen
 from proxy.types import Identity
 from tests import build
 from tests.sim.gate import SmallGate

@@ -7,11 +7,11 @@ import asyncio
 from policies.accounts import Accounts
 from policies.leases import Hold, Leases, Wanted
 from policies.limits import Limit, LimitsByName
-from proxy.budgets import Budgets, Waiting
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
-from proxy.lease_messages import Asking, Granted, Refused, Withdrawn
-from proxy.leases import LeasedStore
+from proxy.money.budgets import Budgets, Waiting
+from proxy.money.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.money.leases import LeasedStore
 from proxy.state.store import Ask
 from proxy.tasks import Tasks
 from proxy.types import Amounts, Left, Reservation

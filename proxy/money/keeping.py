@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from proxy.books import Books, Part
-from proxy.budgets import Budgets
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.money.books import Books, Part
+from proxy.money.budgets import Budgets
 from proxy.state.events import Checkpoint
 from proxy.state.fold import Sums, fold
 from proxy.state.journal import Journal

@@ -11,7 +11,7 @@ from msgspec import structs
 from policies.rate_limit import RateRules, Rates
 from proxy.clock import SystemClock, loop_time
 from proxy.execution.line import Queueing
-from proxy.rate_limits import Quota, RateLimits
+from proxy.money.rate_limits import Quota, RateLimits
 from proxy.tasks import Tasks
 from proxy.types import Attempt, Call, Identity, Priority, Usage
 from tests.build import call, target

@@ -15,9 +15,9 @@ from msgspec import DecodeError, Struct
 
 from policies.accounts import Accounts
 from policies.limits import Instant, Totals
-from proxy.books import DECODE, HELD, Books, HoldRecord
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.money.books import DECODE, HELD, Books, HoldRecord
 from proxy.state.events import Expired
 from proxy.state.fold import Sums, ended, fold, topups
 from proxy.state.journal import Journal

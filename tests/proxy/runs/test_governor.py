@@ -10,7 +10,7 @@ from msgspec import json, structs
 
 from policies.limits import Limit, LimitsByName
 from proxy.errors import ProxyError
-from proxy.runs import Kind, RunCommand
+from proxy.runs.registry import Kind, RunCommand
 from proxy.state.events import TopUp
 from proxy.state.ledger import Ledger
 from proxy.types import Identity

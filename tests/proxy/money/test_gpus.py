@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pricing.gpu import GpuRate
 from proxy.clock import SystemClock, loop_time
-from proxy.gpus import GpuBooked, GpuBooks, Gpus
+from proxy.money.gpus import GpuBooked, GpuBooks, Gpus
 from proxy.tasks import Tasks
 
 CHEAP, DEAR = GpuRate(3_600_000_000), GpuRate(7_200_000_000)  # a second: one million, two million nano-dollars

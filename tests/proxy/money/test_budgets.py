@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from policies.limits import Limit, LimitsByName
-from proxy.budgets import Waiting
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
+from proxy.money.budgets import Waiting
 from proxy.types import Amounts, Reservation
 from tests.money import WatchedBudgets
 

@@ -15,7 +15,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.budgets import Budgets
+from proxy.money.budgets import Budgets
 from proxy.state.events import Adjusted, Change
 from proxy.state.export import Key, Known, attempts, known, unresolved
 from proxy.state.ledger import Ledger

@@ -8,7 +8,7 @@ from policies.accounts import Accounts
 from policies.ladder import Ladder
 from policies.limits import Instant, Limit, LimitsByName, Standing
 from proxy.clock import SystemClock, loop_time
-from proxy.outlook import RATES_MAX, Names, Outlook, Query
+from proxy.money.outlook import RATES_MAX, Names, Outlook, Query
 from proxy.state.budget_report import BudgetRow
 from proxy.types import Amounts, Charge, Period
 

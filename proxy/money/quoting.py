@@ -21,12 +21,12 @@ from policies.run_refusal import run_stopped
 from policies.runs import Stop
 from pricing.book import cost_usd_nanos
 from pricing.tokens import input_estimate
-from proxy.budgets import Budgets
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.execution.occupancy import Occupancy
-from proxy.runs import Runs
+from proxy.money.budgets import Budgets
+from proxy.runs.registry import Runs
 from proxy.snapshot import Snapshot
 from proxy.state.export import Seen
 from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote

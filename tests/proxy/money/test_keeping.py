@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import json
 
 from policies.limits import Totals
-from proxy.keeping import CHECKPOINT_ROWS, CHECKPOINT_S, COMPARE_S, EVERY_S
+from proxy.money.keeping import CHECKPOINT_ROWS, CHECKPOINT_S, COMPARE_S, EVERY_S
 from proxy.state.events import Checkpoint
 from tests.proxy.house import House
 from tests.proxy.state.samples import call, outcome

@@ -18,7 +18,7 @@ from policies.leases import Hold, Lease, Leases, Terms, Wanted
 from policies.limits import NO_DEMANDS, Rulebook, demands
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.lease_messages import Asking, Granted, Refused
+from proxy.money.lease_messages import Asking, Granted, Refused
 from proxy.pressure import Pressure
 from proxy.state.store import Ask
 from proxy.types import Amounts, Charge, Left, Reservation

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from msgspec import structs
 
 from policies.limits import Standing
-from proxy.budgets import Budgets
-from proxy.runs import RunState
+from proxy.money.budgets import Budgets
+from proxy.runs.registry import RunState
 from proxy.state.run_queries import RunReports
 from proxy.state.run_report import LimitRow, RunRow, Runs, RunTree, unrecorded
 

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from policies.limits import Limit, LimitsByName, Totals
-from proxy.books import HELD
 from proxy.errors import ProxyError
+from proxy.money.books import HELD
 from proxy.state.events import TopUp
 from proxy.state.journal import Journal
 from proxy.types import Charge, Period, Reservation

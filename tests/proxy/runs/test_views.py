@@ -9,7 +9,7 @@ from policies.runs import NO_LIMITS
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
-from proxy.runs import RunCommand
+from proxy.runs.registry import RunCommand
 from proxy.state.ledger import Ledger
 from proxy.state.run_report import LimitRow
 from proxy.types import Amounts, Identity, Outcome

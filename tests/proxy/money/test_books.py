@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.books import DECODE, Books
 from proxy.errors import ProxyError
+from proxy.money.books import DECODE, Books
 from proxy.state.journal import Journal
 from proxy.state.ledger_rows import entry
 from proxy.types import Amounts, Reservation

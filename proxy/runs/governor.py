@@ -16,9 +16,9 @@ from typing import Protocol
 from msgspec import Struct, json, structs
 
 from policies.runs import Bounds, Mark
-from proxy.budgets import Budgets
 from proxy.errors import ProxyError
-from proxy.runs import STATES, Applied, RunCommand, Runs, Seen
+from proxy.money.budgets import Budgets
+from proxy.runs.registry import STATES, Applied, RunCommand, Runs, Seen
 from proxy.state import run_queries
 from proxy.state.events import TopUp
 from proxy.state.run_report import Governed, Raised, ToppedUp
