@@ -29,7 +29,7 @@ from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.instruments import describe, gpu_books, learn_names, metrics_of, watch_ledger
 from proxy.ledger_desk import LedgerDesk
-from proxy.listeners import AdminListener, bind, url
+from proxy.listeners import bind, url
 from proxy.money.budgets import Budgets, Waiting
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books
@@ -41,6 +41,7 @@ from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.run_queries import RunReports
 from proxy.surfaces.admin import AdminServices, admin_app
+from proxy.surfaces.admin_listener import AdminListener
 from proxy.surfaces.admin_runs import RunServices
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog

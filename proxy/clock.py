@@ -12,6 +12,8 @@ import secrets
 import time
 from calendar import timegm
 from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -58,6 +60,16 @@ def secret_token(bytes_of_entropy: int = 32) -> str:
 
 def secret_bytes(count: int = 32) -> bytes:
     return secrets.token_bytes(count)
+
+
+def http_date() -> str:
+    """The present instant as HTTP writes it (RFC 9110, 5.6.7)."""
+    return _http_date(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def day_wall(day: str) -> float:

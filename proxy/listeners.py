@@ -9,8 +9,6 @@ import asyncio
 import errno
 import socket
 
-from aiohttp import web
-
 from proxy.surfaces.server import Server
 
 BACKLOG = 1024
@@ -63,20 +61,3 @@ class DataListener:
 
     async def stop(self) -> None:
         await self._server.shutdown(LAST_WORDS_S)
-
-
-class AdminListener:
-    """The admin application on its own socket."""
-
-    def __init__(self, sock: socket.socket, application: web.Application) -> None:
-        self._socket = sock
-        self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, handler_cancellation=True, auto_decompress=False
-        )
-
-    async def start(self) -> None:
-        await self._runner.setup()
-        await web.SockSite(self._runner, self._socket, backlog=BACKLOG).start()
-
-    async def stop(self) -> None:
-        await self._runner.cleanup()

@@ -230,8 +230,12 @@ def _passed_headers(headers: Mapping[str, str], provider: Provider) -> tuple[tup
     for name, value in headers.items():
         lower = name.lower()
         if (lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES)) and len(value) <= PASSED_CHARS_MAX:
-            passed.append((lower, _clean(provider, value)))
-    return tuple(passed[:PASSED_MAX])
+            passed.append((lower, value))
+    del passed[PASSED_MAX:]
+    told = "\n".join([value for _, value in passed])
+    if _clean(provider, told) is told:  # as with most replies: one look at all of them
+        return tuple(passed)
+    return tuple([(name, _clean(provider, value)) for name, value in passed])
 
 
 def _clean(provider: Provider, text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from http import HTTPStatus
 
-from aiohttp.helpers import rfc822_formatted_time
+from proxy.clock import http_date
 
 Headers = list[tuple[str, str]]
 
@@ -21,7 +21,7 @@ END = "\r\n"
 def head(status: int, headers: Headers, *, framing: str, keep_alive: bool, chunks: bool) -> bytes:
     """`framing` is the header line that says how the body ends, or "" when the connection's end does; `chunks`: the
     client speaks HTTP/1.1."""
-    lines = [_status_line(status, chunks), *map(": ".join, headers), f"Date: {rfc822_formatted_time()}", SERVER_LINE]
+    lines = [_status_line(status, chunks), *map(": ".join, headers), f"Date: {http_date()}", SERVER_LINE]
     if framing:
         lines.append(framing)
     if keep_alive is not chunks:  # otherwise it goes without saying

@@ -102,6 +102,8 @@ class BudgetMetrics:
 
     def observe(self, outcome: Outcome) -> None:
         """What one call cost above its hold and all room is one sum of money, however many accounts it overran."""
+        if not outcome.charges:
+            return
         overrun = max((charge.overrun for charge in outcome.charges if charge.period.unit == "usd"), default=0)
         if overrun and outcome.target is not None:
             self._overruns[outcome.target.provider,].value += overrun

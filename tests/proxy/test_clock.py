@@ -6,12 +6,13 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.clock import Clock, SystemClock, day_wall, loop_time, secret_bytes, secret_token, today
+from proxy.clock import Clock, SystemClock, day_wall, http_date, loop_time, secret_bytes, secret_token, today
 
 TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")  # W3C Trace Context: lower case, and not all zeros
 
@@ -172,3 +173,9 @@ def test_what_is_no_day_is_refused(text: str) -> None:
 @given(st.floats(0.0, 4_102_444_800.0))
 def test_every_instant_lies_in_its_day(wall: float) -> None:
     assert 0.0 <= wall - day_wall(today(At(wall))) < 86_400.0
+
+
+def test_a_date_header_is_the_present_second_in_imf_fixdate() -> None:
+    told = parsedate_to_datetime(http_date())
+    assert re.fullmatch(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", http_date())
+    assert abs(told.timestamp() - SystemClock().wall()) < 5
