@@ -8,7 +8,7 @@ client = OpenAI(
     base_url=os.environ.get("HEADGATE_URL", "http://127.0.0.1:8080") + "/agents/greeter/v1",
     api_key=os.environ.get("HEADGATE_KEY", "any"),
 )
-model = os.environ.get("HEADGATE_MODEL", "sim-small")  # `headgate up` always has this one, and it costs nothing
+model = os.environ.get("HEADGATE_MODEL", "sim-small")  # `headgate up` always has this one: made up, so nobody bills it
 
 reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Say hello."}])
 print(reply.choices[0].message.content)
