@@ -18,7 +18,7 @@ from proxy.cli.output import Output, standard
 from proxy.cli.table import dollars
 from proxy.clock import SystemClock, today
 from proxy.config.load import Config, ConfigError, effective, load, oddities
-from proxy.config.unpayable import unpayable
+from proxy.config.unpayable import unpayable, unpriced
 
 MISUSED = 2
 
@@ -63,7 +63,7 @@ def check(arguments: argparse.Namespace) -> int:
 def _warnings(config: Config) -> tuple[str, ...]:
     """What is allowed and looks like a mistake."""
     targets = Targets(config, prices_of(config, today(SystemClock())))
-    return (*oddities(config), *unpayable(config, targets.price))
+    return (*oddities(config), *unpriced(config, targets.price), *unpayable(config, targets.price))
 
 
 def _json(config: Config) -> str:

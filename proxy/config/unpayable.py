@@ -1,4 +1,5 @@
-"""Budgets that can never admit a call: allowed, because an operator may mean to close an account, and worth a warning.
+"""What can never admit a call: a budget too small, a target without a price. Allowed, because an operator may mean to
+close an account or to add the price later, and worth a warning.
 
 A limit in money is compared with what the shortest useful answer of the cheapest model holds that its bearer may use; a
 wildcard model may stand for anything, so with one of those nothing is said.
@@ -34,6 +35,18 @@ def unpayable(config: Config, price: PriceOf) -> Iterator[str]:
             why = _why_not(limit, least)
             if why is not None:
                 yield f"{place}.budget.{at} admits no call: {why}"
+
+
+def unpriced(config: Config, price: PriceOf) -> Iterator[str]:
+    if config.pricing.unknown == "allow":
+        return
+    for name, model in config.models.items():
+        for at, target in enumerate(model.targets):
+            if "*" not in target.model and price(target.provider, target.model) is None:
+                yield (
+                    f"models.{name}.targets.{at}: no price is known for '{target.provider}/{target.model}', so calls "
+                    "to it are refused; give it one under `pricing.overrides`, or set `pricing.unknown: allow`"
+                )
 
 
 def _why_not(budget: Budget, holds: list[int | None]) -> str | None:

@@ -1,11 +1,11 @@
-"""Budgets that could never admit a call are told, others are not."""
+"""Budgets and targets that could never admit a call are told, others are not."""
 
 from __future__ import annotations
 
 import pytest
 
 from proxy.config.schema import Config
-from proxy.config.unpayable import unpayable
+from proxy.config.unpayable import unpayable, unpriced
 from proxy.types import Price
 from tests.build import PRICE
 
@@ -61,3 +61,18 @@ def test_defaults_keys_and_teams_are_looked_at_and_what_agents_inherit_is_said_o
     config = config.model_copy(update={"agents": {"a": inheriting}})
     places = [warning.partition(" ")[0] for warning in unpayable(config, price)]
     assert places == ["defaults.budget.0", "keys.0.budget.0", "teams.t.budget.0"]
+
+
+@pytest.mark.parametrize(("unknown", "places"), [("refuse", ["models.free.targets.1"]), ("allow", [])])
+def test_a_target_without_a_price_is_told_where_it_would_be_refused(unknown: str, places: list[str]) -> None:
+    values: dict[str, object] = {
+        "providers": {"sim": {"kind": "simulated"}},
+        "models": {
+            "free": {"targets": [{"provider": "sim", "model": "small"}, {"provider": "sim", "model": "unpriced"}]},
+            "any-*": {"targets": [{"provider": "sim", "model": "*"}]},
+        },
+        "pricing": {"unknown": unknown},
+    }
+    warnings = list(unpriced(Config.model_validate(values), price))
+    assert [warning.partition(":")[0] for warning in warnings] == places
+    assert all("'sim/unpriced'" in warning for warning in warnings)
