@@ -122,7 +122,7 @@ class _Survey:
         if alone:
             self.notices.append(f"no provider key and no engine was found: {names} are SIMULATED, answers are made up")
         else:
-            self.notices.append(f"{names} are SIMULATED: for a first try, their answers are made up and cost nothing")
+            self.notices.append(f"{names} are SIMULATED: for a first try; answers are made up, nobody bills them")
 
     def secrets(self, environment: Mapping[str, str]) -> None:
         if key := environment.get("HEADGATE_KEY"):
