@@ -9,7 +9,7 @@ from urllib.parse import quote
 from msgspec import structs
 
 from proxy.cli.asking import add_connection, report, with_query
-from proxy.cli.table import Page, dollars
+from proxy.cli.table import Page, dollars, exact_dollars
 from proxy.state.report import AttemptDetail, IdleGpu, RequestDetail, Spend
 
 DIMENSIONS = ("agent", "model", "run", "key", "team", "provider", "target")
@@ -77,7 +77,7 @@ def _explain_lines(answer: RequestDetail, page: Page) -> Iterator[str]:
     for attempt in answer.attempts:
         yield from _price_lines(attempt)
     cost = facts["cost_usd_nanos"]
-    yield f"cost {dollars(cost if isinstance(cost, int) else None)}"
+    yield f"cost {exact_dollars(cost * 1_000) if isinstance(cost, int) else 'unpriced'}"
 
 
 def _price_lines(attempt: AttemptDetail) -> Iterator[str]:
@@ -87,4 +87,4 @@ def _price_lines(attempt: AttemptDetail) -> Iterator[str]:
     yield f"attempt {attempt.fields['number']}: usage {source}, price {attempt.fields['price_id'] or 'none'}"
     for line in attempt.price.lines if attempt.price else ():
         each = dollars(line.usd_picos_each * 1_000)
-        yield f"  {line.count} {line.name} at {each} a million = {dollars(-(-line.usd_picos // 1_000))}"
+        yield f"  {line.count} {line.name} at {each} a million = {exact_dollars(line.usd_picos)}"

@@ -53,6 +53,12 @@ def dollars(nanos: int | None) -> str:
     return f"{'-' if nanos < 0 else ''}${whole}.{rest:0{digits}d}"
 
 
+def exact_dollars(picos: int) -> str:
+    """Every digit, six at least: what is shown as a sum must add up."""
+    whole, rest = divmod(picos, 10**12)
+    return f"${whole}.{f'{rest:012d}'.rstrip('0').ljust(6, '0')}"
+
+
 def seconds(length_s: float) -> str:
     if length_s < 120:
         return f"{length_s:.2f}s"

@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 
-from proxy.cli.table import Page, dollars, seconds
+from proxy.cli.table import Page, dollars, exact_dollars, seconds
 
 
 class Terminal(StringIO):
@@ -60,3 +60,11 @@ def test_a_pipe_gets_ascii_and_a_terminal_what_it_can_print() -> None:
 def test_escapes_do_not_break_the_columns() -> None:
     first, second, third = Page(StringIO()).table(("name", "n"), [("\x1b", "1"), ("ab", "2")])
     assert len(first) == len(second) == len(third)
+
+
+@pytest.mark.parametrize(
+    ("picos", "text"),
+    [(0, "$0.000000"), (1_650_000, "$0.00000165"), (1, "$0.000000000001"), (1_500_000_000_000, "$1.500000")],
+)
+def test_exact_money_loses_no_digit(picos: int, text: str) -> None:
+    assert exact_dollars(picos) == text
