@@ -54,6 +54,8 @@ def _lines(answer: BudgetList, page: Page) -> Iterator[str]:
         return
     bars = sys.stdout.isatty()
     yield from page.table(HEAD, [_cells(row, bars=bars) for row in answer.rows])
+    for row in answer.rows:
+        yield from _besides(row)
     if answer.truncated:
         yield f"only the {len(answer.rows)} that are used most are shown"
 
@@ -73,6 +75,15 @@ def _cells(row: BudgetRow, *, bars: bool) -> tuple[str, ...]:
         row.exhausted_at or "-",
         row.rung or "-",
     )
+
+
+def _besides(row: BudgetRow) -> Iterator[str]:
+    """What is missing between spent, held and left."""
+    found = ((row.overrun, "overrun"), (row.unresolved, "unresolved since a crash"))
+    shown = [(_amount(row, amount), word) for amount, word in found]
+    parts = [f"{amount} {word}" for amount, word in shown if amount not in ("0", "$0.00")]
+    if parts:
+        yield f"{row.account} {row.unit}/{row.window}: besides, {', '.join(parts)}"
 
 
 def bar(used: float) -> str:

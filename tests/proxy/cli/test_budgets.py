@@ -35,7 +35,18 @@ ROW = BudgetRow(
     rung="shorter",
 )
 TOKENS = msgspec.structs.replace(
-    ROW, unit="tokens", window="total", limit=400, spent=1, held=0, left=399, used=0.002, resets_at=None, rung=None
+    ROW,
+    unit="tokens",
+    window="total",
+    limit=400,
+    spent=1,
+    held=0,
+    overrun=0,
+    unresolved=0,
+    left=399,
+    used=0.002,
+    resets_at=None,
+    rung=None,
 )
 
 
@@ -124,3 +135,12 @@ def test_no_budget_at_all_says_where_they_stand(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(("used", "full"), [(0.0, 0), (0.001, 1), (0.05, 1), (0.999, 19), (1.0, 20), (3.0, 20)])
 def test_a_bar_is_full_only_when_the_limit_is(used: float, full: int) -> None:
     assert budgets.bar(used) == "█" * full + "░" * (20 - full)
+
+
+def test_what_is_neither_spent_nor_held_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = msgspec.structs.replace(ROW, unresolved="0.000694", overrun="0.10")
+    run(BudgetList(rows=(lost, msgspec.structs.replace(TOKENS, unresolved=3), ROW), truncated=False))
+    assert capsys.readouterr().out.splitlines()[4:] == [
+        "agent:planner usd/day: besides, $0.100000 overrun, $0.000694 unresolved since a crash",
+        "agent:planner tokens/total: besides, 3 unresolved since a crash",
+    ]
