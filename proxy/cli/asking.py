@@ -114,7 +114,8 @@ def _ask(admin: str, target: str, token: str, order: object | None) -> bytes:
         reply = connection.getresponse()
         status, said = reply.status, reply.read()
     except ConnectionRefusedError as error:
-        raise Refusal(f"nothing listens at {admin}: start it with `headgate up`") from error
+        hint = f"nothing listens at {admin}: start it with `headgate up`, or name its address with --admin"
+        raise Refusal(hint) from error
     except (OSError, HTTPException, UnicodeError) as error:
         raise Refusal(f"no answer from {admin}: {error}") from error
     finally:

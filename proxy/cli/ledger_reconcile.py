@@ -112,7 +112,9 @@ def _bill(path: Path) -> Bill:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             bill = read(file)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}", 2) from error
+    except UnicodeDecodeError as error:
         raise Refusal(f"{path} cannot be read: {error}", 2) from error
     if bill.problems:
         raise Refusal("\n".join(f"{path}: {problem}" for problem in bill.problems), 2)

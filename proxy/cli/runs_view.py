@@ -40,7 +40,7 @@ def tree(answer: RunTree, page: Page) -> Iterator[str]:
     yield f"cost           {dollars(answer.total_usd_nanos)}"
     yield f"wall time      {seconds(answer.wall_s)}"
     share = "" if path.share is None else f", {path.share:.0%} of the wall time"
-    yield f"critical path  {seconds(path.seconds)} in {path.calls} calls, one after the other{share}"
+    yield f"critical path  {seconds(path.seconds)} in {_calls(path.calls)}, one after the other{share}"
     if step is not None:
         yield f"longest step   {seconds(step.duration_s)}, {step.model}, request {step.request_id}"
     if answer.truncated:
@@ -95,11 +95,11 @@ def governed(answer: Governed, page: Page) -> Iterator[str]:
     above = f" by {answer.stopped_by}" if answer.stopped_by else ""
     yield f"run {answer.run} is {answer.state}{above}{again}"
     if answer.interrupted:
-        yield f"{answer.interrupted} calls in flight were cut: {dollars(answer.cost_usd_nanos)}"
+        yield f"{_in_flight(answer.interrupted)} cut: {dollars(answer.cost_usd_nanos)}"
     if answer.draining:
         yield f"{answer.draining} of them are not billed yet: their provider goes on, and is read to the end"
     if answer.running:
-        yield f"{answer.running} calls in flight were left to end"
+        yield f"{_in_flight(answer.running)} left to end"
 
 
 def topped_up(answer: ToppedUp, page: Page) -> Iterator[str]:
@@ -108,3 +108,11 @@ def topped_up(answer: ToppedUp, page: Page) -> Iterator[str]:
     for limit in answer.limits:
         left, most = _amount(answer.unit, limit.left), _amount(answer.unit, limit.limit)
         yield f"{answer.unit} per {limit.window}: {left} of {most} left"
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
+
+
+def _in_flight(count: int) -> str:
+    return f"{_calls(count)} in flight {'was' if count == 1 else 'were'}"

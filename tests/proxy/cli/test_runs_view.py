@@ -54,3 +54,11 @@ def test_a_pause_says_what_goes_on() -> None:
 def test_a_top_up_says_what_there_is_now() -> None:
     done = ToppedUp("agent:a", "tokens", 50, [Raised("day", 150, 20, 130)])
     assert text(runs_view.topped_up(done, PAGE)) == ["agent:a: 50 more", "tokens per day: 130 of 150 left"]
+
+
+def test_one_call_is_not_several() -> None:
+    cut = Governed("r", "paused", None, interrupted=1, draining=0, cost_usd_nanos=5_000, running=1)
+    assert text(runs_view.governed(cut, PAGE))[1:] == [
+        "1 call in flight was cut: $0.000005",
+        "1 call in flight was left to end",
+    ]
