@@ -10,11 +10,11 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as installed_version
 from io import FileIO
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from msgspec import structs
 
@@ -25,6 +25,7 @@ from proxy.assembly import Assembly
 from proxy.budget_desk import BudgetDesk
 from proxy.clock import Clock
 from proxy.config.load import Config, ConfigError, effective
+from proxy.config.unpayable import unpriced
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.instruments import describe, gpu_books, learn_names, metrics_of, watch_ledger
@@ -34,8 +35,9 @@ from proxy.money.budgets import Budgets, Waiting
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books
 from proxy.runs.governor import Governor, recall
-from proxy.runs.registry import Applied, RunCommand, Runs, RunState
+from proxy.runs.registry import Runs
 from proxy.runs.views import RunViews
+from proxy.serving import Serving
 from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
@@ -53,28 +55,6 @@ from proxy.workers.supervisor import Household, Supervisor
 
 Load = Callable[[], Config]
 NEED_RESTART = ("server", "admin", "data_dir", "telemetry")  # what a reload reads and cannot change
-
-
-class Serving(Protocol):
-    """Whatever answers calls."""
-
-    @property
-    def in_flight(self) -> int: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None:
-        """No new connections; calls that run may end within `limits.drain_s`."""
-        ...
-
-    async def prepare(self, config: Config) -> str | None:
-        """Why it cannot be used."""
-        ...
-
-    def swap(self, config: Config) -> None: ...
-    async def apply(self, command: RunCommand) -> Applied: ...
-    async def look(self, runs: Sequence[str]) -> list[RunState]: ...
-    def kill(self) -> None:
-        """Processes that serve, if they are others, end at once."""
-        ...
 
 
 class Gate:
@@ -124,6 +104,10 @@ class Gate:
     @property
     def in_flight(self) -> int:
         return self._serving.in_flight
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        return tuple(unpriced(self.config, self.assembly.present.targets.price))
 
     async def start(self) -> None:
         logging.getLogger().addHandler(LibraryHandler(self.log))

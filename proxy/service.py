@@ -43,7 +43,7 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     loop.add_signal_handler(signal.SIGHUP, lambda: gate.tasks.start("reload", gate.reload_from_file()))
     await gate.start()
     urls = (gate.data_url, gate.admin_url)
-    print(banner(gate.config, urls, notices, open_gate=gate.open), flush=True)
+    print(banner(gate.config, urls, (*notices, *gate.unpriced), open_gate=gate.open), flush=True)
     # What was made so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()

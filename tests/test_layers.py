@@ -70,7 +70,7 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
-            *("proxy.data_plane", "proxy.instruments", "proxy.pacing"),
+            *("proxy.data_plane", "proxy.serving", "proxy.instruments", "proxy.pacing"),
         ),
         ("nouns", "pure", "foundations", "ports", "execution", "pipeline", "surfaces", "configuration", "commands"),
     ),

@@ -70,6 +70,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/service.py": ("tests/proxy/test_app.py", "the gate as a process"),
     "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),
     "proxy/surfaces/admin_listener.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),
+    "proxy/serving.py": ("tests/proxy/test_app.py", DECLARATIONS),
     "proxy/listeners.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),
     "proxy/watching.py": ("tests/proxy/test_app.py", "reloads of a gate that runs"),
 }

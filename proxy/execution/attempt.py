@@ -95,6 +95,10 @@ class Exchange:
         call = self._record.call
         try:
             await self._reserve()
+        except ProxyError:
+            self._withdraw()
+            raise
+        try:
             with Alarm(self._patience(timeouts)):
                 request = self._provider.request(call, self.target, self.clamped_to)
                 response = await self._provider.transport.send(request, self._mark_sent)
@@ -179,6 +183,14 @@ class Exchange:
             self.permit.release(billed)
         self._bench.ended(self.target)
 
+    def _withdraw(self) -> None:
+        """Nothing was held and nothing was sent: it has been no attempt."""
+        self._ended = True
+        self._record.open.remove(self)
+        if self.permit is not None:
+            self.permit.release(None)
+        self._bench.ended(self.target)
+
     async def _reserve(self) -> None:
         if not self._record.purse.limited:
             return  # nothing stands over this call, so there is nobody to ask
@@ -219,7 +231,8 @@ class Exchange:
         held = self._allowance if self.meter is None else self.meter.allowance  # as the meter has raised it
         seen = bill.output_seen(self.reading, self._expected) if self.meter is None else self.meter.seen()
         share = self._occupancy.share if self._occupancy is not None else None
-        return Facts(self._record.call, self.target, self._expected, held, self.reading, seen, share)
+        age_s = self._bench.clock.now() - self._started_at
+        return Facts(self._record.call, self.target, self._expected, held, self.reading, seen, age_s, share)
 
     def _learn(self, facts: Facts, ending: Ending, billed: Usage | None) -> None:
         began = self._first_event_at if self._record.call.head.stream else None

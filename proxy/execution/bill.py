@@ -6,6 +6,9 @@ different amounts for the same attempt, so a charge for "all that was held" is f
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Final
+
 from msgspec import Struct
 
 from policies import budget
@@ -17,6 +20,8 @@ from pricing.gpu import GpuShare
 from proxy.execution.reading import Reading
 from proxy.types import Amounts, Call, Target, Usage
 
+GUARD_S: Final = 0.25  # how much of a target's speed `guard_tokens` is
+
 
 class Facts(Struct, frozen=True):
     """One attempt at its end. `output_seen`: tokens relayed, by the meter."""
@@ -27,6 +32,7 @@ class Facts(Struct, frozen=True):
     held: Allowance | None
     reading: Reading | None
     output_seen: int
+    age_s: float = 0.0  # since it was begun
     share: GpuShare | None = None  # of the time of an engine of one's own
 
     @property
@@ -57,8 +63,10 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
     reading, held, traits = facts.reading, facts.held, facts.target.traits
     passage = reading.passage if reading is not None else None
     guard = 0
-    if reading is not None and held is not None:
-        guard = min(facts.expected.guard_tokens, max(0, held.output_max - facts.output_seen))
+    if held is not None:
+        # Nobody saw what a plain answer had become: it was made for as long as it took, at the target's speed.
+        lengths = 1 if passage is not None else ceil(facts.age_s / GUARD_S)
+        guard = min(facts.expected.guard_tokens * lengths, max(0, held.output_max - facts.output_seen))
     return Evidence(
         ending=ending,
         reported=facts.reported,

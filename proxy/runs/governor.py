@@ -70,7 +70,7 @@ class Governor:
         if self._repeats(command):
             return await self._again(command)
         if not (unseen or self._runs.knows(command.run) or await self._seen(command.run)):
-            message = "no call of a run of this id was ever seen; `unseen` refuses it all the same, when it comes"
+            message = "no call of a run of this id was ever seen; `unseen` (--unseen) refuses it all the same"
             raise ProxyError("unknown_path", message)
         if command.kind != "kill" and self._runs.mark_of(command.run) == "killed":
             raise ProxyError("run_killed", "this run was killed, and that is final", status=409)

@@ -30,7 +30,11 @@ class RunViews:
         self._look = look
 
     async def seen(self, id: str) -> bool:
-        return bool(await self._reports.known([id]))
+        """By the ledger, or by a process where its first call is still in flight."""
+        if await self._reports.known([id]):
+            return True
+        states = await self._look([id])
+        return any(state.run == id and (state.in_flight or state.children or state.parent) for state in states)
 
     async def runs(
         self, limit: int, *, agent: str | None = None, since_ms: int | None = None, before: int | None = None

@@ -44,6 +44,12 @@ async def test_a_run_shows_its_state_its_calls_in_flight_and_its_sums(tmp_path: 
     assert (tree.run.state, tree.run.in_flight, tree.total_usd_nanos) == ("running", 1, 1_000)
 
 
+async def test_a_run_counts_as_seen_from_its_first_call_on(tmp_path: Path) -> None:
+    at = desk(tmp_path, outcome(call("1", run="old")))
+    begin(at, "new")
+    assert [await at.views.seen(run) for run in ("old", "new", "other")] == [True, True, False]
+
+
 async def test_a_run_whose_first_call_is_in_flight_is_there(tmp_path: Path) -> None:
     at = desk(tmp_path, outcome(call("1", run="old")))
     begin(at, "new", "old")

@@ -1,0 +1,29 @@
+"""What answers calls, as the gate sees it: its own data plane, or a supervisor with workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from proxy.config.load import Config
+from proxy.runs.registry import Applied, RunCommand, RunState
+
+
+class Serving(Protocol):
+    @property
+    def in_flight(self) -> int: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None:
+        """No new connections; calls that run may end within `limits.drain_s`."""
+        ...
+
+    async def prepare(self, config: Config) -> str | None:
+        """Why it cannot be used."""
+        ...
+
+    def swap(self, config: Config) -> None: ...
+    async def apply(self, command: RunCommand) -> Applied: ...
+    async def look(self, runs: Sequence[str]) -> list[RunState]: ...
+    def kill(self) -> None:
+        """Processes that serve, if they are others, end at once."""
+        ...
