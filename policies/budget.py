@@ -166,5 +166,8 @@ def _clamp(call: Call, target: Target, expected: Expected, *, left: Left, wish: 
     )
     left_usd_nanos = left.usd_nanos if head.fields is not None else None  # no limit can be written into a form
     fits = clamp.output_limit(wish, target.price, left_usd_nanos=left_usd_nanos)
-    # What cannot be paid is asked for nevertheless: the accounts know which of them refuse it, and why.
-    return Clamp(fits.floor, clamped=True) if isinstance(fits, Unpayable) else fits
+    if isinstance(fits, Unpayable):
+        # What cannot be paid is asked for nevertheless: the accounts know which of them refuse it, and why.
+        return Clamp(fits.floor, clamped=True)
+    # A strict hold is true only if the upstream is told: the client may have used a name that it does not know.
+    return structs.replace(fits, clamped=fits.clamped or (wish.told and fits.limit is not None))

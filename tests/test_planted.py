@@ -237,7 +237,7 @@ PLANTED = (
     Mutation(
         "a limit that the upstream is not told",
         "proxy/execution/attempt.py",
-        "self._provider.request(call, self.target, self.clamped_to)",
+        "self._provider.request(call, self.target, self.told_limit)",
         "self._provider.request(call, self.target)",
         ("tests/flow/test_budgets.py",),
     ),

@@ -35,7 +35,7 @@ _BRACKET = ord("[")
 _WITH_FORMS = frozenset({"transcriptions", "images"})
 _WITH_USAGE_OPTION = frozenset({"chat", "completions"})
 _FORM_FIELDS = frozenset({"model", "stream", "n"})
-_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")  # the first that is given wins
+_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")  # the largest that is given counts
 _REQUIRED: dict[Endpoint, str] = {"completions": "prompt", "embeddings": "input"}
 _ASK_USAGE = b"true"
 
@@ -78,15 +78,15 @@ def write(call: Call, target: Target, output_limit: int | None = None) -> bytes:
 
 
 def _limiting(endpoint: Endpoint, fields: dict[str, Raw], traits: Traits, limit: int) -> dict[str, bytes]:
-    """The fields that bound the output. One that the client gave is lowered, whatever its name; else the upstream's own
-    name for it is added."""
-    given = [name for name in _LIMITS if name in fields and bytes(fields[name]) != _NULL]
-    if given:
-        lower = [name for name in given if (_count(fields, name, TOKENS_MAX) or limit) > limit]
-        return dict.fromkeys(lower, b"%d" % limit)
+    """The fields that bound the output. What the client gave is lowered where it is above; the upstream's own name for
+    it takes the place of any other, which the upstream may not know or not take beside its own."""
+    given = {name: _count(fields, name, TOKENS_MAX) for name in _LIMITS if name in fields}
+    stated = {name: count for name, count in given.items() if count is not None}
     own = {"chat": traits.output_limit_field, "completions": "max_tokens", "responses": "max_output_tokens"}
     name = own.get(endpoint)
-    return {} if name is None else {name: b"%d" % limit}
+    if name is None or name in stated:
+        return {given: b"%d" % limit for given, count in stated.items() if count > limit}
+    return {**dict.fromkeys(stated, _NULL), name: b"%d" % min([limit, *stated.values()])}
 
 
 def _read_form(raw: bytes, content_type: str) -> Head:
@@ -190,12 +190,9 @@ def _is_array(value: Raw) -> bool:
 
 
 def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
-    first = None
-    for name in _LIMITS:
-        if name in fields:
-            limit = _count(fields, name, TOKENS_MAX)  # of each that is given: none may be nonsense
-            first = limit if first is None else first
-    return first
+    """Which of several names an upstream goes by is its own affair, so the money must do for the largest."""
+    given = [_count(fields, name, TOKENS_MAX) for name in _LIMITS if name in fields]
+    return max((limit for limit in given if limit is not None), default=None)
 
 
 def _bool(fields: dict[str, Raw], name: str) -> bool:

@@ -83,9 +83,15 @@ class Exchange:
         return self.target.traits.abort
 
     @property
-    def clamped_to(self) -> int | None:
-        """Output tokens that the upstream was told to stay below, where that is less than the client asked for."""
+    def told_limit(self) -> int | None:
+        """Output tokens that the upstream was told to stay below."""
         return self._allowance.output_limit if self._allowance and self._allowance.clamped else None
+
+    @property
+    def clamped_to(self) -> int | None:
+        """The same, where it is less than the client asked for."""
+        told, stated = self.told_limit, self._record.call.head.output_tokens_max
+        return told if told is not None and (stated is None or told < stated) else None
 
     def age_s(self, now: float) -> float:
         return now - self._started_at
@@ -100,7 +106,7 @@ class Exchange:
             raise
         try:
             with Alarm(self._patience(timeouts)):
-                request = self._provider.request(call, self.target, self.clamped_to)
+                request = self._provider.request(call, self.target, self.told_limit)
                 response = await self._provider.transport.send(request, self._mark_sent)
                 self.reading = Reading(call, self.target, self._provider, response)
                 await self.reading.begin(timeouts.reply_bytes_max)

@@ -158,7 +158,7 @@ class Quoter:
         return TargetQuote(
             target=target.id,
             output_tokens_max=held.output_limit,
-            clamped=held.clamped,
+            clamped=held.clamped and held.output_limit < (call.head.output_tokens_max or held.output_limit + 1),
             hold_usd_nanos=held.amounts.usd_nanos,
             price_id=target.price.id if target.price else None,
             price=target.price,

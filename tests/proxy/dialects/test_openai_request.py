@@ -31,7 +31,7 @@ def test_a_head_holds_what_decides() -> None:
         True,
         True,
         3,
-        5,
+        7,
     )
     assert head.content_type == JSON and head.fields is not None and bytes(head.fields["n"]) == b"3"
 
@@ -51,7 +51,7 @@ def test_null_is_as_good_as_absent(name: str) -> None:
         ({"max_tokens": 3, "max_output_tokens": 4, "max_completion_tokens": 5}, 5),
     ],
 )
-def test_the_newest_output_limit_wins(limits: dict[str, object], output_max: int) -> None:
+def test_of_several_output_limits_the_largest_counts(limits: dict[str, object], output_max: int) -> None:
     assert read("responses", body("responses", **limits), JSON).output_tokens_max == output_max
 
 

@@ -192,14 +192,17 @@ def test_a_refusal_for_load_says_how_long() -> None:
 @pytest.mark.parametrize(
     ("given", "limit", "sent"),
     [
-        (b'"max_tokens":900', 100, {"max_tokens": 100}),
+        (b'"max_tokens":900', 100, {"max_tokens": None, "max_completion_tokens": 100}),
         (b'"max_completion_tokens":900', 100, {"max_completion_tokens": 100}),
-        (b'"max_tokens":50', 100, {"max_tokens": 50}),
+        (b'"max_tokens":50', 100, {"max_tokens": None, "max_completion_tokens": 50}),
+        (b'"max_completion_tokens":50,"max_tokens":900', 100, {"max_completion_tokens": 50, "max_tokens": 100}),
         (b'"max_tokens":null', 100, {"max_tokens": None, "max_completion_tokens": 100}),
         (b'"top_p":1', 100, {"max_completion_tokens": 100}),
     ],
 )
-def test_a_limit_of_the_gate_is_put_where_the_upstream_reads_it(given: bytes, limit: int, sent: dict[str, int]) -> None:
+def test_a_limit_of_the_gate_is_put_where_the_upstream_reads_it(
+    given: bytes, limit: int, sent: dict[str, int | None]
+) -> None:
     asked = call(b'{"model":"gpt","messages":[],' + given + b"}")
     of = structs.replace(target(), traits=Traits(output_limit_field="max_completion_tokens"))
     body = msgspec.json.decode(provider().request(asked, of, limit).body)
