@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.json_body import patch, top_level
+from proxy.dialects.json_body import loads, patch, top_level
 from proxy.dialects.multipart import find_fields
 from proxy.errors import ProxyError
 from proxy.types import Call, Endpoint, Head, Target, Traits
@@ -29,7 +29,6 @@ _T = TypeVar("_T")
 _STR = msgspec.json.Decoder(str)
 _INT = msgspec.json.Decoder(int)
 _BOOL = msgspec.json.Decoder(bool)
-_ITEMS = msgspec.json.Decoder(list[Raw])
 _NULL = b"null"
 _BRACKET = ord("[")
 _WITH_FORMS = frozenset({"transcriptions", "images"})
@@ -166,7 +165,9 @@ def _options(raw: Raw) -> dict[str, Raw]:
 
 
 def _choices(endpoint: Endpoint, fields: dict[str, Raw]) -> int:
-    choices = (_count(fields, "n", CHOICES_MAX) or 1) if "n" in fields else 1
+    """Answers that are made, which is more than are returned where the upstream picks the `best_of` them."""
+    wanted = [_count(fields, name, CHOICES_MAX) or 1 for name in ("n", "best_of") if name in fields]
+    choices = max(wanted, default=1)
     return choices * _prompts(fields) if endpoint == "completions" else choices
 
 
@@ -176,12 +177,12 @@ def _prompts(fields: dict[str, Raw]) -> int:
     if raw is None or not _is_array(raw):
         return 1
     try:
-        items = _ITEMS.decode(raw)
-    except ValueError:  # a lone surrogate in one of them: then the first choice's end is taken for all
-        return 1
-    if len(items) > PROMPTS_MAX and not bytes(memoryview(items[0])[:1]).isdigit():
+        items = loads(raw)  # also where one holds a lone surrogate
+    except ValueError:
+        raise _wrong("prompt", "a text, tokens, or a list of these") from None
+    texts_or_lists = sum(isinstance(item, str | list) for item in items)
+    if texts_or_lists > PROMPTS_MAX:
         raise _wrong("prompt", f"at most {PROMPTS_MAX} prompts")
-    texts_or_lists = sum(bytes(memoryview(item)[:1]) in (b'"', b"[") for item in items)
     return max(1, texts_or_lists)
 
 

@@ -57,15 +57,30 @@ def test_of_several_output_limits_the_largest_counts(limits: dict[str, object], 
 
 @pytest.mark.parametrize(
     ("prompt", "choices"),
-    [("a", 2), (["a", "b", "c"], 6), ([[1, 2], [3]], 4), ([1, 2, 3], 2), ([], 2), (["\ud800"], 2)],
+    [
+        ("a", 2),
+        (["a", "b", "c"], 6),
+        ([[1, 2], [3]], 4),
+        ([1, 2, 3], 2),
+        ([], 2),
+        (["\ud800"], 2),
+        (["\ud800", "b"], 4),
+    ],
 )
 def test_each_prompt_has_choices_of_its_own(prompt: object, choices: int) -> None:
     assert read("completions", body("completions", prompt=prompt, n=2), JSON).choices == choices
 
 
+def test_answers_that_are_made_to_be_dropped_are_choices_as_well() -> None:
+    """They are billed like the one that is returned."""
+    assert read("completions", body("completions", prompt=["a", "b"], n=2, best_of=20), JSON).choices == 40
+    assert read("completions", body("completions", prompt="a", best_of=None), JSON).choices == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
+        ({"best_of": 0}, "best_of"),
         ({"model": 5}, "model"),
         ({"model": ""}, "model"),
         ({"model": None}, "model"),
