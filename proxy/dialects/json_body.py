@@ -175,7 +175,10 @@ def _with_lone_surrogates(raw: bytes) -> dict[str, Raw]:
     if raw.count(b"\\ud") + raw.count(b"\\uD") > _SURROGATES_MAX:
         raise ValueError("it escapes too many surrogates")
     shadow = _SURROGATE.sub(_private, raw)
-    fields = _OBJECT.decode(shadow)
+    try:
+        fields = _OBJECT.decode(shadow)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return {_name(raw[key]): Raw(raw[start:end]) for key, start, end in _walk(shadow, fields)}
 
 

@@ -298,3 +298,9 @@ async def test_junk_leaves_nothing_behind() -> None:
             writer.write(head(b"junk", path="/v1/chat/completions", key="wrong") + b"junk")
             assert (await read_response(reader)).status == 401
         assert len(world.tasks) == 0
+
+
+async def test_nesting_beside_a_lone_surrogate_is_no_defect() -> None:
+    async with World(plain) as world:
+        response = await world.request(b'{"model":"m","messages":["\\ud800",' + b"[" * 5_000 + b"]" * 5_000 + b"]}")
+        assert (response.status, response.error["code"]) == (400, "invalid_json")
