@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Final
 
-from msgspec import Raw
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from proxy.types import Usage
@@ -45,9 +47,15 @@ _EMBEDDED = re.compile(rb'"(?:image_)?url"\s*:\s*"data:image/[\w.+-]+$').search
 # Nobody writes a letter as an escape but to hide a name from whoever reads the bytes.
 _HIDDEN = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|[57][0-9aA]|5[fF])").search
 # What the text does not show the size of: kept or fetched by the provider, or unpacked by it.
-_KEPT = frozenset({"cached_content", "conversation", "previous_response_id", "web_search_options"})
-_FETCHED = (b'"file_', b'"video_url"', b'"pmpt_')
-_HOSTED_TOOLS = (b'"web_search', b'"file_search', b'"code_interpreter', b'"computer', b'"mcp"', b'"image_generation"')
+_KEPT = frozenset(
+    (
+        *("cached_content", "conversation", "extra_body", "previous_response_id"),
+        *("plugins", "search_parameters", "web_search_options"),
+        *("chat_template", "mm_processor_kwargs"),  # they say how often a text is repeated, how finely a picture is cut
+    )
+)
+_FETCHED = (b'"file_', b'"audio_url"', b'"document_url"', b'"video_url"', b'"pmpt_', b'"item_reference"')
+_OWN_TOOLS = frozenset({"function", "custom"})  # the client runs these; whatever else there is, the provider does
 
 # What to take away first when a report exceeds its bound: the cheapest class, so that the clamp favours nobody.
 _CHEAPEST_FIRST = (
@@ -85,6 +93,13 @@ _LONGEST_FIRST = tuple(sorted(_ENCODINGS, key=len, reverse=True))
 
 
 ATTACHED_TOKENS_MAX = 2_000_000
+
+
+class _Tool(Struct, gc=False):
+    type: str = ""
+
+
+_TOOLS: Final = Decoder(list[_Tool] | None)
 
 
 def estimate(raw_bytes: int) -> int:
@@ -128,19 +143,28 @@ def input_bound(raw: bytes, fields: Mapping[str, Raw] | None, *, model: str, con
     bound += (TOOLS_OVERHEAD if tools else 0) + TOOL_OVERHEAD * tools
     pictures = len(_PICTURES(raw)) if b"image" in raw else 0
     if pictures:
-        embedded = [size for before, size in _attachments(raw) if _EMBEDDED(before)]
+        shown = [bytes(fields[name]) for name in ("messages", "input") if fields and name in fields]
+        # What looks like a picture elsewhere, in the schema of a tool say, is text to the model.
+        embedded = [size for part in shown for before, size in _attachments(part) if _EMBEDDED(before)]
         bound += pictures * _image_most(model) - sum(embedded[:pictures])
     return min(bound, context_tokens)
 
 
 def _has_more_than_shows(raw: bytes, fields: Mapping[str, Raw]) -> bool:
-    tools = bytes(fields["tools"]) if "tools" in fields else b""
     return (
         not _KEPT.isdisjoint(fields)
-        or any([name in raw for name in _FETCHED])  # noqa: C419  (three short searches)
-        or (bool(tools) and any([name in tools for name in _HOSTED_TOOLS]))  # noqa: C419
+        or any([name in raw for name in _FETCHED])  # noqa: C419  (a few short searches)
+        or ("tools" in fields and not _runs_its_tools(fields["tools"]))
         or (b"\\u00" in raw and _HIDDEN(raw) is not None)
     )
+
+
+def _runs_its_tools(tools: Raw) -> bool:
+    """Whether the client does, all of them."""
+    try:
+        return all(tool.type in _OWN_TOOLS for tool in _TOOLS.decode(tools) or ())
+    except ValueError:  # not what is known as a list of tools
+        return False
 
 
 def _image_most(model: str) -> int:

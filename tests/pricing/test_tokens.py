@@ -208,10 +208,35 @@ def test_text_that_looks_like_an_image_counts_as_text() -> None:
         b'"tools":[{"type":"web_search_preview"}]',
         b'"tools":[{"type":"mcp","server_url":"https://example.org"}]',
         b'"input":[{"\\u0066ile_id":"f"}]',
+        b'"input":[{"type":"item_reference","id":"msg_1"}]',
+        b'"messages":[{"content":[{"type":"audio_url","audio_url":{"url":"https://example.org/a.wav"}}]}]',
+        b'"messages":[{"content":[{"type":"document_url","document_url":"https://example.org/a.pdf"}]}]',
+        b'"tools":[{"type":"function","function":{"name":"f"}},{"type":"browser_search"}]',
+        b'"tools":[{"googleSearch":{}}]',
+        b'"tools":{"web":1}',
+        b'"search_parameters":{"mode":"on"}',
+        b'"plugins":[{"id":"web"}]',
+        b'"extra_body":{"google":{"cached_content":"c"}}',
+        b'"chat_template":"{% for i in range(9999) %}x{% endfor %}"',
     ],
 )
 def test_what_the_text_does_not_show_may_fill_the_context(more: bytes) -> None:
     assert bound(b'{"model":"m",' + more + b"}", context=77_000) == 77_000
+
+
+def test_tools_that_the_client_runs_hide_nothing() -> None:
+    for tools in (
+        b"null",
+        b"[]",
+        b'[{"type":"function","function":{"name":"f"}},{"type":"custom","name":"web_search"}]',
+    ):
+        assert bound(b'{"model":"m","messages":[],"tools":' + tools + b"}") < 2_000
+
+
+def test_a_picture_in_the_schema_of_a_tool_is_text() -> None:
+    schema = {"default": {"url": "data:image/png;base64," + "A" * 50_000}}
+    tools = json.dumps([{"type": "function", "function": {"name": "f", "parameters": schema}}]).encode()
+    assert bound(b'{"tools":' + tools + b"," + body(TEXT, image(1_000))[1:]) > 50_000
 
 
 def test_escapes_of_other_signs_hide_nothing() -> None:
