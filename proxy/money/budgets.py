@@ -211,14 +211,15 @@ class Budgets:
         try:
             while await self._turn(account, until, first=first):  # ends: by the answer, or when the time is over
                 answer = self._try(id, path, ask, ttl_s)
-                if isinstance(answer, Refusal) and answer.only_held:
-                    account, first = _held_by(answer), False
-                    continue
-                self._wake(account)  # there may be room for the next one as well
-                return answer
+                if not (isinstance(answer, Refusal) and answer.only_held):
+                    return answer
+                before, account, first = account, _held_by(answer), False
+                if account != before:
+                    self._wake(before)  # what is in the way of this one need not be in the next one's
             return self._try(id, path, ask, ttl_s)
         finally:
             self.waiting -= 1
+            self._wake(account)  # whoever leaves a line, for whatever reason, may have been all that stood in the way
 
     async def _turn(self, account: str, until: float, *, first: bool) -> bool:
         """False: the time is over. Who has been at the head of the line before stands there again."""
@@ -230,11 +231,6 @@ class Budgets:
                 await turn
         except TimeoutError:
             return False
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave(account, turn)
-                self._wake(account)  # the turn was ours and is the next one's
-            raise
         finally:
             self._leave(account, turn)
         return True

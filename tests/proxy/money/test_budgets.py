@@ -97,6 +97,42 @@ async def test_a_call_cancelled_while_it_waits_leaves_no_hold_and_no_gap_in_the_
     assert (store.live, store.waiting) == (1, 0)
 
 
+async def test_the_next_goes_on_when_the_one_in_front_of_it_gives_up() -> None:
+    store = budgets()
+    await held(store, "first", 50)
+    began = loop_time()
+    large = asyncio.ensure_future(take(store, "large", 60))  # noqa: TID251
+    await asyncio.sleep(1)
+    small = asyncio.ensure_future(take(store, "small", 5))  # noqa: TID251
+    assert isinstance(await small, Reservation)
+    assert loop_time() - began == 2.0  # when the large one's time was over
+    assert isinstance(await large, ProxyError)
+    another = asyncio.ensure_future(take(store, "another", 60))  # noqa: TID251
+    await asyncio.sleep(1)
+    small = asyncio.ensure_future(take(store, "smaller", 5))  # noqa: TID251
+    await asyncio.sleep(0)
+    another.cancel()  # its client has left
+    before = loop_time()
+    assert isinstance(await small, Reservation)
+    assert loop_time() == before
+
+
+async def test_who_moves_to_another_line_makes_room_in_the_first() -> None:
+    store = budgets()
+    first = await held(store, "first", 10, "key:k", "agent:a")
+    await held(store, "other", 100, "key:full")
+    moving = asyncio.ensure_future(take(store, "moving", 5, "agent:a", "key:full"))  # noqa: TID251
+    await asyncio.sleep(0)
+    next_one = asyncio.ensure_future(take(store, "next", 5, "agent:a", "key:k"))  # noqa: TID251
+    await asyncio.sleep(0.5)
+    before = loop_time()
+    store.void(first)
+    assert isinstance(await next_one, Reservation)
+    assert loop_time() == before
+    assert isinstance(await moving, ProxyError)
+    assert store.waiting == 0
+
+
 async def test_only_so_many_may_wait() -> None:
     store = budgets(Waiting(wait_s=2.0, calls_max=0))
     await held(store, "first", 80)
