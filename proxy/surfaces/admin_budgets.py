@@ -7,7 +7,7 @@ to know.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Annotated, get_args
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from proxy.types import Per, Unit
 KINDS = ("team", "key", "agent", "run")
 UNITS: tuple[Unit, ...] = get_args(Unit)
 USD_MAX = 10**9
+SMALLEST = Decimal("1e-9")  # without it, 1e-999999999 would be written out
 BUDGETS_MAX = 32
 
 Count = Annotated[int, Meta(ge=0, le=10**15)]
@@ -72,7 +73,7 @@ class BudgetRoutes:
 def _nanos(usd: Decimal) -> int:
     if not usd.is_finite() or not 0 <= usd <= USD_MAX:
         raise ValueError(f"an amount in USD is between 0 and {USD_MAX}")
-    whole, _, fraction = f"{usd:f}".partition(".")
+    whole, _, fraction = f"{usd.quantize(SMALLEST, ROUND_FLOOR):f}".partition(".")
     return units_of("usd", whole, fraction)
 
 

@@ -174,6 +174,6 @@ async def _body(request: web.Request, shape: type[T]) -> T:
 def _nanos(usd: Decimal) -> int:
     fits = usd.is_finite() and 0 < usd <= AMOUNT_MAX
     nanos = usd * NANOS if fits else Decimal()
-    if not fits or nanos != int(nanos):
+    if not fits or nanos < 1 or nanos != int(nanos):  # 1e-999999999 becomes 0 on the way
         raise ValueError(f"usd must be above 0, at most {AMOUNT_MAX}, with at most nine digits behind the point")
     return int(nanos)

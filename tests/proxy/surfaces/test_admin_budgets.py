@@ -58,6 +58,7 @@ async def test_what_means_nothing_is_refused_by_name(query: str, param: str) -> 
         (BudgetRequest(usd=Decimal("0.1"), per="run", hold="strict"), "0.10/run,strict"),
         (BudgetRequest(usd=Decimal("1E+2")), "100.00"),
         (BudgetRequest(usd=Decimal("1e-12")), "0.00"),
+        (BudgetRequest(usd=Decimal("1e-999999999")), "0.00"),
         (BudgetRequest(tokens=400_000, per="minute"), "400000tokens/minute"),
         (BudgetRequest(concurrency=8), "8concurrency"),
         (

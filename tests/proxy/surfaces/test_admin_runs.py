@@ -99,6 +99,7 @@ BAD = [
     ("topup", {"usd": "NaN"}, "above 0"),
     ("topup", {"usd": "sNaN"}, "above 0"),
     ("topup", {"usd": "1e999999"}, "above 0"),
+    ("topup", {"usd": "1e-999999999"}, "above 0"),
     ("topup", {"usd": "0.1234567891"}, "nine digits"),
     ("topup", {"tokens": 0}, "tokens"),
     ("topup", {"tokens": 1.5}, "tokens"),
