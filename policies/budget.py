@@ -23,6 +23,7 @@ from proxy.types import Amounts, Call, Left, Price, Target
 
 OUTPUT_TOKENS_DEFAULT: Final = 4_096  # for a silent client of a model whose maximum is not known
 OUTPUT_TOKENS_USUAL: Final = 1_024  # until it is known what is
+HOLD_USD_NANOS_MAX: Final = 2**60  # a billion dollars; a client may ask for what no journal has the digits for
 SILENT_ENDPOINTS: Final = frozenset({"embeddings", "moderations", "rerank"})  # they generate nothing
 NO_LIMITS: Final = Left()
 
@@ -117,14 +118,18 @@ def _time_usd_nanos(time: GpuForecast, left: Left, output_tokens: int) -> int:
 def _amounts(of: Allowance, price: Price | None) -> Amounts:
     usd_nanos, soft = 0, None
     if price is not None and price.per_second:
-        usd_nanos = of.time_usd_nanos
+        usd_nanos = min(HOLD_USD_NANOS_MAX, of.time_usd_nanos)
     elif price is not None:
-        usd_nanos = hold_usd_nanos(price, of.input_tokens, of.output_charged, may_occur=of.may_occur)
+        usd_nanos = _hold(of, price, of.output_charged)
         if of.left.soft and of.left.hard:
-            soft = hold_usd_nanos(price, of.input_tokens, of.output_held, may_occur=of.may_occur)
+            soft = _hold(of, price, of.output_held)
     # Who wants no overrun in money must not be let down by the tokens.
     tokens = of.input_tokens + (of.output_max if of.left.strict else of.output_held)
     return Amounts(usd_nanos, tokens, requests=1, steps=1, concurrency=1, soft_usd_nanos=soft)
+
+
+def _hold(of: Allowance, price: Price, output_tokens: int) -> int:
+    return min(HOLD_USD_NANOS_MAX, hold_usd_nanos(price, of.input_tokens, output_tokens, may_occur=of.may_occur))
 
 
 def _input_tokens(call: Call, target: Target, expected: Expected, left: Left) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+from msgspec import structs
 
 from policies.accounts import Hold
 from policies.limits import Limit, LimitsByName
 from proxy.errors import ProxyError
 from proxy.types import Charge
+from tests.build import PRICE
 from tests.flow.world import DONE, FINISH, ROLE, USAGE, Peer, World, plain, streaming, token
 
 COST = 10 * 1_000 + 5 * 2_000  # what REPLY and USAGE report, at the price of the tests
@@ -114,6 +116,26 @@ class FullDisk:
 
     def posted(self, id: str, charges: tuple[Charge, ...]) -> None:
         raise AssertionError("nothing was held")
+
+
+class Packing:
+    """Writes as the journal does."""
+
+    def held(self, hold: Hold) -> ProxyError | None:
+        msgspec.msgpack.encode((hold.draw.by_index, hold.amounts))
+        return None
+
+    def posted(self, id: str, charges: tuple[Charge, ...]) -> None:
+        msgspec.msgpack.encode(charges)
+
+
+async def test_a_call_beyond_all_measure_is_no_defect_and_leaves_nothing_held() -> None:
+    dear = structs.replace(PRICE, output=1_000_000_000)
+    body = msgspec.json.encode({"model": "m", "prompt": ["a"] * 2_048, "n": 1_024, "max_tokens": 10_000_000})
+    async with World(plain, price=dear, limits_of=limited(Limit("requests", 10))) as world:
+        world.store._witness = Packing()
+        assert (await world.request(body, path="/v1/completions")).status == 200
+        assert world.store.standing("key:key-1")[0].held == 0
 
 
 async def test_what_cannot_be_recorded_is_not_sent() -> None:
