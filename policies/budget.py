@@ -146,11 +146,12 @@ def _may_occur(call: Call, price: Price | None) -> tuple[InputClass, ...]:
     if price is None:
         return MAY_OCCUR
     classes, usual = MAY_OCCUR, max(price.input_uncached, price.input_cache_write_5m)
-    if price.input_cache_write_1h > usual and b'"1h"' in call.raw:
+    any_may = call.head.fields is None or b"\\u00" in call.raw  # an escape can hide each of these words
+    if price.input_cache_write_1h > usual and (any_may or b'"1h"' in call.raw):
         classes = (*classes, "input_cache_write_1h")
-    if price.input_audio > usual and (b"audio" in call.raw or call.head.fields is None):
+    if price.input_audio > usual and (any_may or b"audio" in call.raw):
         classes = (*classes, "input_audio")
-    if price.input_image > usual and (b"image" in call.raw or call.head.fields is None):
+    if price.input_image > usual and (any_may or b"image" in call.raw):
         classes = (*classes, "input_image")
     return classes
 

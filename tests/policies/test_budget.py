@@ -183,6 +183,7 @@ def test_dearer_input_is_held_where_the_body_can_cause_it() -> None:
     assert each(b"{}") == 1_250
     assert each(b'{"type":"image_url"}') == 5_000
     assert each(b'{"ttl":"1h"}') == 7_000
+    assert each(b'{"ttl":"\\u0031h"}') == 9_000
     assert each(b'{"type":"input_audio"}') == 9_000
 
 
