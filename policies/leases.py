@@ -251,6 +251,7 @@ class Leases:
             lease = self._leases[terms.number] = Lease(terms, now)
         lease.amount += terms.amount
         lease.exact = terms.exact
+        lease.index = terms.index  # a reload may have made a soft limit a hard one
         lease.resets_wall = terms.resets_wall
         lease.renewing = False
         lease.aim()

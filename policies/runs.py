@@ -192,6 +192,10 @@ class Tree:
     def marks(self) -> tuple[tuple[str, Mark], ...]:
         return tuple(self._marks.items())
 
+    def __iter__(self) -> Iterator[Run]:
+        """The longest unused first, and none before one below it."""
+        return iter(self._runs.values())
+
     def find(self, id: str) -> Run | None:
         return self._runs.get(id)
 

@@ -23,6 +23,17 @@ class Asking(Struct, frozen=True, array_like=True, tag="ask"):
     waits: bool = True  # for the holds of others
 
 
+class Feeling(Struct, frozen=True, array_like=True, tag="feel"):
+    """How near the accounts of a path are to the end of a budget; leases that pay do not say it."""
+
+    path: tuple[str, ...]
+
+
+class Felt(Struct, frozen=True, array_like=True, tag="felt"):
+    path: tuple[str, ...]
+    pressure: Pressure
+
+
 class Withdrawn(Struct, frozen=True, array_like=True, tag="withdraw"):
     """Whoever asked is gone."""
 

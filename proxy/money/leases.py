@@ -18,7 +18,7 @@ from policies.leases import Hold, Lease, Leases, Terms, Wanted
 from policies.limits import NO_DEMANDS, Rulebook, demands
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.money.lease_messages import Asking, Granted, Refused
+from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused
 from proxy.pressure import Pressure
 from proxy.state.store import Ask
 from proxy.types import Amounts, Charge, Left, Reservation
@@ -26,6 +26,7 @@ from proxy.types import Amounts, Charge, Left, Reservation
 LASTS_S = 10.0  # after the last heartbeat that the owner has answered
 PATIENCE_S = 10.0
 ROUNDS = 3  # questions for one hold; more than one only where a window closes in between
+PRESSURE_S = 0.5  # so old may be what is known of the pressure on a path
 PATHS_MAX = 50_000  # what is remembered of paths; forgetting them costs a question
 CALM = Pressure()
 
@@ -35,6 +36,7 @@ class Owner(Protocol):
 
     def ask(self, asking: Asking) -> None: ...
     def withdraw(self, request: int) -> None: ...
+    def feel(self, feeling: Feeling) -> None: ...
     def give_back(self, leases: Leases) -> None:
         """Sends what `leases.returns` has gathered, and empties it."""
         ...
@@ -48,6 +50,7 @@ class Chart(Struct, frozen=True):
     leases: tuple[Lease, ...] = ()
     room: Left = NO_DEMANDS
     pressure: Pressure = CALM
+    told_at: float = 0.0  # or asked
 
 
 UNLIMITED = Chart()
@@ -97,7 +100,12 @@ class LeasedStore:
         return self._chart(path).room
 
     def pressure(self, path: tuple[str, ...]) -> Pressure:
-        return self._chart(path).pressure
+        """As it was a moment ago; calls that wait for it to ease ask for nothing else."""
+        chart, now = self._chart(path), self._clock.now()
+        if chart.leases and now - chart.told_at >= PRESSURE_S:
+            self._charts[path] = replace(chart, told_at=now)
+            self._owner.feel(Feeling(path))
+        return chart.pressure
 
     async def reserve(self, id: str, path: tuple[str, ...], ask: Ask, *, ttl_s: float) -> Reservation | ProxyError:
         chart, now = self._chart(path), self._clock.now()
@@ -149,13 +157,18 @@ class LeasedStore:
         if question is not None:
             known = self._chart(question.path)
             room = replace(known.room, usd_nanos=granted.left_after)
-            self._charts[question.path] = Chart(leases, room, granted.pressure)
+            self._charts[question.path] = Chart(leases, room, granted.pressure, self._clock.now())
             self.leases.grow(leases)
             done = not question.answer.done() and question.settle(granted)
         self.leases.trim(leases)
         self._give_back()
         if question is not None and not question.answer.done():
             question.answer.set_result(done)
+
+    def felt(self, felt: Felt) -> None:
+        chart = self._charts.get(felt.path)
+        if chart is not None and chart is not UNLIMITED:
+            self._charts[felt.path] = replace(chart, pressure=felt.pressure)
 
     def refused(self, refused: Refused) -> None:
         question = self._questions.pop(refused.request, None)

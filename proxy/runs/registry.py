@@ -111,6 +111,15 @@ class Runs:
         """Every run that is paused or killed."""
         return self._tree.marks
 
+    @property
+    def seen(self) -> tuple[Seen, ...]:
+        """Every run that is remembered, as `restore` takes it."""
+        ahead = self._clock.wall() - self._clock.now()
+        return tuple(
+            Seen(run.id, run.parent.id if run.parent is not None else None, run.first_at + ahead, run.last_at + ahead)
+            for run in self._tree
+        )
+
     # --- the way of a call -------------------------------------------------------------------------------------------
 
     def of(self, identity: Identity) -> Run | None:

@@ -21,7 +21,7 @@ from policies.refusal import budget_exceeded
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.money.budgets import Budgets
-from proxy.money.lease_messages import Asking, Granted, Refused
+from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused
 from proxy.tasks import Tasks
 from proxy.types import Amounts, Charge, Left, Reservation
 from proxy.workers.messages import Renewed
@@ -63,6 +63,9 @@ class Lender:
             return
         task = self._bank.tasks.start("hold", self._decide(asking))
         self._asking[asking.request] = task
+
+    def feel(self, feeling: Feeling) -> None:
+        self._send(Felt(feeling.path, self._bank.budgets.pressure(feeling.path)))
 
     def withdraw(self, request: int) -> None:
         task = self._asking.pop(request, None)

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from policies.leases import Returned, Terms, Used, Wanted
 from policies.runs import Mark
-from proxy.money.lease_messages import Asking, Granted, Refused, Withdrawn
-from proxy.runs.registry import Applied, RunCommand, RunState
+from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
+from proxy.runs.registry import Applied, RunCommand, RunState, Seen
 from proxy.state.ledger_rows import Entry
 from proxy.telemetry.merging import Change
 
@@ -95,6 +95,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     journal: str  # path
     terminal: bool  # the form of the log
     marks: tuple[tuple[str, Mark], ...]  # runs that are paused or killed
+    seen: tuple[Seen, ...]  # who stands below whom, and since when
 
 
 class Renewed(Struct, frozen=True, array_like=True, tag="renewed"):
@@ -143,7 +144,7 @@ class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     """Accept nothing more, let what runs end, and exit."""
 
 
-FromLeases = Asking | Withdrawn | GaveBack | Renewing
+FromLeases = Asking | Feeling | Withdrawn | GaveBack | Renewing
 Upward = FromLeases | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Linked | Drained
-ToLeases = Granted | Refused | Renewed | Recalled
+ToLeases = Granted | Felt | Refused | Renewed | Recalled
 Downward = ToLeases | Welcome | Acknowledged | Heard | Prepare | Swap | Command | Look | Linked | Stop

@@ -19,7 +19,7 @@ from typing import TypeVar
 from msgspec import Raw, Struct, msgpack
 
 from proxy.money.books import DECODE, HELD, HoldRecord
-from proxy.money.lease_messages import Asking, Withdrawn
+from proxy.money.lease_messages import Asking, Feeling, Withdrawn
 from proxy.state import fold
 from proxy.state.events import Expired, change, charged
 from proxy.state.journal import Journal
@@ -171,6 +171,8 @@ class Slot:
 
     def _note(self, message: Upward) -> None:
         match message:
+            case Feeling():
+                self._lender.feel(message)
             case Withdrawn():
                 self._lender.withdraw(message.request)
             case Ready():

@@ -182,7 +182,8 @@ class Supervisor:
         def welcome() -> Welcome:
             config = self._house.assembly.config
             journal = journal_of(config.data_dir, slot.number)
-            return Welcome(carry(config), str(journal), self._house.terminal, self._house.runs.marks)
+            runs = self._house.runs
+            return Welcome(carry(config), str(journal), self._house.terminal, runs.marks, runs.seen)
 
         return welcome
 

@@ -25,7 +25,7 @@ from proxy.config.load import Config, ConfigError
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.errors import ProxyError
 from proxy.instruments import learn_names, metrics_of
-from proxy.money.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.money.leases import PATIENCE_S, LeasedStore
 from proxy.runs.registry import RunCommand, Runs
 from proxy.state.journal import Journal
@@ -88,7 +88,7 @@ class Worker:
         self.metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
         self._sender = Sender(self.metrics.table)
         self.runs = Runs(self.clock, linked=self._linked)
-        self.runs.restore(welcome.marks, ())
+        self.runs.restore(welcome.marks, welcome.seen)
         patience_s = config.budgets.wait_s + PATIENCE_S
         self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self._note, patience_s=patience_s)
         self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
@@ -129,6 +129,9 @@ class Worker:
     def ask(self, asking: Asking) -> None:
         self.channel.send(asking)
 
+    def feel(self, feeling: Feeling) -> None:
+        self.channel.send(feeling)
+
     def withdraw(self, request: int) -> None:
         self.channel.send(Withdrawn(request))
 
@@ -153,6 +156,8 @@ class Worker:
                 self.store.recalled(message.numbers)
             case Refused():
                 self.store.refused(message)
+            case Felt():
+                self.store.felt(message)
             case Heard():
                 self._accepting = message.accepting
                 self.store.heard(message.sent_at)

@@ -117,12 +117,13 @@ class Clients:
     async def close(self) -> None:
         await self._session.close()
 
-    async def call(self, run: str = "r1", max_tokens: int = 500) -> Answer | None:
+    async def call(self, run: str = "r1", max_tokens: int = 500, *, parent: str | None = None) -> Answer | None:
         """None: there was no whole answer."""
         url = f"http://127.0.0.1:{self.fleet.port}/agents/a/runs/{run}/v1/chat/completions"
         body = {"model": "m", "max_tokens": max_tokens, "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"Authorization": "Bearer x"} | ({"X-Headgate-Parent-Run": parent} if parent else {})
         try:
-            async with self._session.post(url, json=body, headers={"Authorization": "Bearer x"}) as reply:
+            async with self._session.post(url, json=body, headers=headers) as reply:
                 content = await reply.json()
                 id = reply.headers["x-headgate-request-id"]
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):

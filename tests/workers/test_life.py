@@ -111,6 +111,23 @@ def test_a_run_is_killed_in_every_worker(tmp_path: Path) -> None:
     play(fleet, scene)
 
 
+def test_a_fresh_worker_knows_who_stands_below_a_killed_run(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, workers=2)
+
+    async def scene(clients: Clients) -> None:
+        await asyncio.gather(*[clients.call("low", parent="top") for _ in range(10)])
+        assert await clients.post("/runs/top/kill", {}) == 200
+        before = fleet.workers()
+        for pid in before:
+            fleet.kill(pid)
+        await clients.until(lambda: len(fleet.workers()) == 2 and not set(fleet.workers()) & set(before), 10)
+        await clients.ready()
+        answers = await asyncio.gather(*[clients.call("low") for _ in range(10)])
+        assert {answer.code for answer in answers if answer} == {"run_killed"}
+
+    play(fleet, scene)
+
+
 def test_a_worker_that_lost_its_supervisor_ends_its_calls_and_is_adopted(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, workers=2, budget=[{"usd": 10, "per": "total"}])
 

@@ -10,7 +10,7 @@ from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
 from proxy.money.budgets import Budgets, Waiting
-from proxy.money.lease_messages import Asking, Granted, Refused, Withdrawn
+from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.money.leases import LeasedStore
 from proxy.state.store import Ask
 from proxy.tasks import Tasks
@@ -67,12 +67,17 @@ class Line:
             later(WIRE_S, self.store.granted, message)
         elif isinstance(message, Refused):
             later(WIRE_S, self.store.refused, message)
+        elif isinstance(message, Felt):
+            later(WIRE_S, self.store.felt, message)
         elif isinstance(message, Renewed):
             later(WIRE_S, self.store.renewed, message.lent)
 
     def ask(self, asking: Asking) -> None:
         self.wire.questions += 1
         asyncio.get_running_loop().call_later(WIRE_S, self.lender.ask, asking)
+
+    def feel(self, feeling: Feeling) -> None:
+        asyncio.get_running_loop().call_later(WIRE_S, self.lender.feel, feeling)
 
     def withdraw(self, request: int) -> None:
         asyncio.get_running_loop().call_later(WIRE_S, self.lender.withdraw, Withdrawn(request).request)
@@ -239,3 +244,36 @@ async def test_a_repeat_of_an_id_is_the_same_hold() -> None:
     assert isinstance(one, Reservation)
     assert isinstance(other, Reservation)
     assert len(wire.lines[0].noted) == 1
+
+
+async def test_a_worker_feels_a_budget_tighten_and_ease_without_a_hold() -> None:
+    """A call on the rung `queue` takes nothing until the pressure has gone: it must hear of that nevertheless."""
+    wire = Wire(rules(Limit("usd", 1_000)), workers=2)
+    one, other = wire.lines
+    assert await one.call("first", 10, fixed(10))
+    assert await other.call("most", 940, fixed(940))
+    assert await felt(one) >= 950
+    assert wire.budgets.top_up("more", "agent:a", unit="usd", amount=9_000)
+    assert await felt(one) < 200
+
+
+async def felt(line: Line) -> int:
+    await asyncio.sleep(1)
+    line.store.pressure(PATH)  # what is known by now is old, so it is asked for
+    await asyncio.sleep(3 * WIRE_S)
+    return line.store.pressure(PATH).felt
+
+
+async def test_a_soft_limit_that_a_reload_makes_hard_is_held_in_full() -> None:
+    def usual(left: Left) -> Amounts:
+        return Amounts(100, 10, requests=1, steps=1, concurrency=1, soft_usd_nanos=10)
+
+    soft, hard = (rules(Limit("usd", 1_000, soft=each)) for each in (True, False))
+    wire = Wire(soft)
+    (line,) = wire.lines
+    assert await line.call("first", 5, usual)
+    wire.budgets.accounts.replace(hard)
+    line.store.replace(hard)
+    await line.store.reserve("second", PATH, usual, ttl_s=60)
+    (held,) = line.store.leases.live.values()
+    assert held.amounts == (100,)

@@ -92,6 +92,15 @@ async def test_what_was_known_before_a_restart_is_known_after_it() -> None:
     assert run.stop() is not None
 
 
+async def test_what_one_process_remembers_another_can_begin_with() -> None:
+    one, other = Place(), Place()
+    one.begun("low", "top")
+    other.runs.restore([("top", "killed")], one.runs.seen)
+    refused = other.call("low")
+    assert isinstance(refused, ProxyError)
+    assert refused.code == "run_killed"
+
+
 async def test_who_is_looked_at_comes_first_and_whoever_is_busy_too() -> None:
     place = Place()
     place.begun("busy")
