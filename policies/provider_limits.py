@@ -208,6 +208,8 @@ class TargetLimits:
 def _shaped(bucket: Bucket | None, told: Told, share: float) -> Bucket | None:
     """A bucket of the size and pace that was told; None: nothing to go by."""
     limit = told.limit
+    if limit is None and bucket is None and told.reset_s is None:
+        return None  # that nothing remains, of nobody knows how many until nobody knows when, is said by a 429 as well
     if limit is None:
         limit = max(told.remaining, 1.0 if bucket is None else bucket.limit / share)
     if limit <= 0:

@@ -95,9 +95,10 @@ class Race:
 
     def _learn(self, permit: Permit, exchange: Exchange, error: ProxyError) -> float:
         """What a failed attempt tells of the target's limits; for how long it is to be left alone."""
-        if exchange.reading is not None:
-            permit.learn(exchange.reading.limits)
-        if error.code != "upstream_overloaded":
+        refused = error.code == "upstream_overloaded"
+        if exchange.reading is not None and not (refused and error.retry_after_s is not None):
+            permit.learn(exchange.reading.limits)  # a refusal that says when to come back knows better than its figures
+        if not refused:
             return 0.0
         hint = UNNAMED_REFUSAL_S if error.retry_after_s is None else error.retry_after_s
         alone_s = hint * (1 + RETURN_JITTER * self._rng.random())  # other gates were told the same

@@ -230,6 +230,16 @@ async def test_a_429_shuts_the_target_for_everybody_until_its_retry_after() -> N
         assert len(upstream.at) == 2
 
 
+async def test_a_429_that_says_when_is_believed_more_than_its_figures() -> None:
+    headers = "retry-after-ms: 50\r\nx-ratelimit-remaining-requests: 0\r\n"
+    async with World(saying(headers, "429 Busy"), retry=Retry(attempts=1)) as world:  # type: ignore[arg-type]
+        assert (await world.request()).status == 429
+        began = now()
+        assert (await world.request()).status == 429
+        assert now() - began < 0.1
+        assert len(world.upstreams[0].requests) == 2
+
+
 async def test_a_retry_waits_for_the_time_it_was_told_even_where_nothing_else_may_wait() -> None:
     upstream = Alternating(saying("Retry-After: 5\r\n", "429 Slow"), saying("", "429 Slow"), plain)
     async with World(upstream, queueing=Queueing(wait_s=0)) as world:

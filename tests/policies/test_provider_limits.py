@@ -58,8 +58,8 @@ def test_the_tightest_of_what_is_configured_holds(own: Rates, provider: Rates, f
         (Told("requests", 0, 14_400, 86_400.0), [6.0, 12.0, 18.0]),
         # Mistral: no time; a minute is meant
         (Told("requests", 0, 120, None), [0.5, 1.0, 1.5]),
-        # no limit named: what remained is what there is
-        (Told("requests", 2, None, None), [0.0, 0.0, 30.0]),
+        # neither a limit nor a time: nothing to go by
+        (Told("requests", 0, None, None), [0.0, 0.0, 0.0]),
     ],
 )
 def test_what_a_reply_tells_is_believed(told: Told, waits: list[float]) -> None:
