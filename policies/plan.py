@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from policies.ladder import OUTPUT_TOKENS_USUAL, Ladder, reached, shortened
@@ -20,6 +21,7 @@ from proxy.types import Call, Plan, Target
 
 CLOSE_ENOUGH = 3  # names to suggest
 CALM = Pressure()
+PRIORITY = ("priority", "fast")  # tiers of service that cost more
 
 
 Usual = Callable[[Call, Target], int | None]
@@ -101,6 +103,8 @@ class Planner(Struct, frozen=True):
         if route is None:
             return self._unknown(call.model)
         targets = self.routes.targets(route, call.model)
+        if call.head.fields is not None and "service_tier" in call.head.fields:
+            targets = _at_tier(call.head.fields["service_tier"], targets)
         if not self.unpriced_allowed and any(target.price is None for target in targets):
             return _unpriced(next(target for target in targets if target.price is None))
         rungs = reached(ladder, pressure.felt)
@@ -127,6 +131,16 @@ class Planner(Struct, frozen=True):
         known = ", ".join(sorted(self.routes.names)[:CLOSE_ENOUGH])
         message = f"The model {model[:128]!r} is not configured here; GET /v1/models lists what is (such as {known})."
         return ProxyError("model_not_found", message, param="model")
+
+
+def _at_tier(asked: Raw, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Who asks for priority may get it, and then pays for it. A provider that serves at a lower tier bills less."""
+    try:
+        if msgspec.json.decode(asked) not in PRIORITY:
+            return targets
+    except ValueError:  # a lone surrogate: no tier of anybody's
+        return targets
+    return tuple([target if target.priority is None else replace(target, price=target.priority) for target in targets])
 
 
 def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Eased, usual: Usual) -> Plan:

@@ -253,8 +253,10 @@ class Gate:
     # --- answers for the admin listener --------------------------------------------------------------------------
 
     def _explain_price(self, price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
-        price = self.assembly.present.targets.price(provider, model)
-        return explain(usage, price) if price is not None and price.id == price_id else None
+        targets = self.assembly.present.targets
+        known = (targets.price(provider, model), targets.priority(provider, model))
+        price = next((price for price in known if price is not None and price.id == price_id), None)
+        return None if price is None else explain(usage, price)
 
     def _targets(self) -> object:
         return [

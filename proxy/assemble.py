@@ -16,7 +16,7 @@ from policies.limits import Limit, LimitsByName
 from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
 from policies.written import limit_of
-from pricing.book import PriceBook, load
+from pricing.book import STANDARD, PriceBook, load
 from pricing.gpu import GpuRate
 from proxy.clock import Clock, today
 from proxy.config.load import Config
@@ -173,10 +173,18 @@ class Targets:
         if settings is not None and settings.gpu is not None:
             return settings.gpu.rate.price
         price = self._own.find(provider, model)
-        if price is not None or not isinstance(settings, OpenAIProvider):
-            return price
+        return self._listed(provider, model, STANDARD) if price is None else price
+
+    def priority(self, provider: str, model: str) -> Price | None:
+        """Of the faster service, where the vendor lists one. An operator's own price is meant for every tier."""
+        return self._listed(provider, model, "priority") if self._own.find(provider, model) is None else None
+
+    def _listed(self, provider: str, model: str, tier: str) -> Price | None:
+        settings = self._config.providers.get(provider)
+        if not isinstance(settings, OpenAIProvider) or settings.gpu is not None:
+            return None
         vendor = settings.price_provider or ENGINES[settings.engine].price_provider
-        return None if vendor is None else self._book.find(vendor, model)
+        return None if vendor is None else self._book.find(vendor, model, tier)
 
     def _target(self, choice: TargetChoice, model: str) -> Target:
         settings = self._config.providers[choice.provider]
@@ -185,6 +193,7 @@ class Targets:
             provider=choice.provider,
             model=model,
             price=self.price(choice.provider, model),
+            priority=self.priority(choice.provider, model),
             traits=structs.replace(
                 _traits(settings, model),
                 context_tokens=choice.context_tokens,

@@ -123,6 +123,7 @@ class Target(Struct, frozen=True):
     traits: Traits = Traits()
     weight: float = 1.0
     failure_domain: str = ""
+    priority: Price | None = None  # of a call that asks for the faster service, where that has a price of its own
 
 
 class Head(Struct, frozen=True):

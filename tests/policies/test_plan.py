@@ -147,3 +147,17 @@ def test_the_pace_makes_dear_targets_lighter(pace: int, weight: float) -> None:
     assert dear.weight == pytest.approx(weight, abs=0.01)
     assert (cheap.weight, also.weight) == (1.0, 1.0)
     assert [target.id for target in (dear, cheap, also)] == ["a/dear", "b/cheap", "c/also"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "dear"),
+    [(b'"priority"', True), (b'"\\u0070riority"', True), (b'"default"', False), (b"null", False), (b"7", False)],
+)
+def test_who_asks_for_priority_pays_for_it(tier: bytes, dear: bool) -> None:
+    priority = structs.replace(PRICE, id="priority", output=2 * PRICE.output)
+    fast = structs.replace(target(), priority=priority)
+    planner = Planner(Routes((Route("m", (fast,)),)))
+    asked = call(head=Head(model="m", fields={"service_tier": Raw(tier)}))
+    plan = planner.plan(asked)
+    assert isinstance(plan, Plan)
+    assert [each.price for each in plan.steps[0]] == [priority if dear else PRICE]
