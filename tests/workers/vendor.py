@@ -38,7 +38,8 @@ class Vendor:
             int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-le")
         )
         asked = json.loads(await reader.readexactly(length))
-        tokens = self._random.randint(1, asked["max_tokens"])
+        limit = asked.get("max_completion_tokens") or asked["max_tokens"]
+        tokens = self._random.randint(1, limit)
         prompt = 10
         self.calls += 1
         self.usd_nanos += prompt * PRICE_IN + tokens * PRICE_OUT
