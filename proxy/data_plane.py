@@ -62,7 +62,7 @@ class DataPlane:
                 clock=around.assembly.tools.clock,
                 dialect=around.assembly.tools.dialect,
                 pipeline=self.pipeline,
-                snapshot=self._pacing.snapshot,
+                snapshot=lambda: around.assembly.snapshot,
                 ready=lambda: around.ready() and around.accepting(),
             )
         )
@@ -87,11 +87,16 @@ class DataPlane:
         await self._listener.stop()
 
     async def prepare(self, config: Config) -> str | None:
-        """The snapshot is the process's own: nothing is to be prepared, or swapped."""
+        """Nothing beyond what its process has made of it already."""
         return None
 
-    def swap(self, config: Config) -> None: ...
-    def kill(self) -> None: ...
+    def swap(self, config: Config) -> None:
+        """The process has swapped its snapshot; the limits of rates follow."""
+        self._pacing.renew()
+
+    def kill(self) -> None:
+        """No other process is to be ended."""
+
     async def apply(self, command: RunCommand) -> Applied:
         return await self._around.runs.apply(command)
 

@@ -12,7 +12,6 @@ from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
 from proxy.execution.permits import Permits
 from proxy.money.rate_limits import RateLimits
-from proxy.snapshot import Snapshot
 from proxy.telemetry.metrics import Metrics
 
 
@@ -23,7 +22,6 @@ class Pacing:
         usual = UsualOutput()
         self._assembly = assembly
         self._metrics = metrics
-        self._present = assembly.present
         self.rates = RateLimits(
             paces.accounts,
             clock,
@@ -49,18 +47,15 @@ class Pacing:
     def __repr__(self) -> str:
         return f"Pacing({self.rates}, {self.permits})"
 
-    def snapshot(self) -> Snapshot:
-        """The one in force; the first call after a reload brings its limits into force."""
-        present = self._assembly.present
-        if present is not self._present:
-            self._present = present
-            self.rates.replace(present.paces.accounts, present.paces.queueing)
-            self.permits.replace(present.paces.targets, present.paces.queueing)
-            self._watch()
-        return present.snapshot
+    def renew(self) -> None:
+        """The configuration has changed; what was taken stays taken."""
+        paces = self._assembly.present.paces
+        self.rates.replace(paces.accounts, paces.queueing)
+        self.permits.replace(paces.targets, paces.queueing)
+        self._watch()
 
     def _watch(self) -> None:
-        for target in self._present.metered:
+        for target in self._assembly.present.metered:
             for kind in ("requests", "tokens"):
                 read = partial(self.permits.ratio, target.id, kind)
                 self._metrics.watch("upstream_ratelimit_remaining_ratio", read, target.id, kind)

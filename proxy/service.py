@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from proxy.clock import SystemClock
 from proxy.config.load import Config, ConfigError
 from proxy.errors import ProxyError
 from proxy.listeners import ListenError
+from proxy.memory import settle
 from proxy.state.keys import KeyStoreError
 
 
@@ -44,10 +44,7 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     await gate.start()
     urls = (gate.data_url, gate.admin_url)
     print(banner(gate.config, urls, (*notices, *gate.unpriced), open_gate=gate.open), flush=True)
-    # What was made so far lives as long as the process: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    settle()
     await stopping.wait()
     print("stopping: calls that run may end first; once more to stop at once", file=sys.stderr)
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -28,7 +28,7 @@ LAYERS = (
     Layer("pure", ("policies", "pricing", "proxy.dialects"), ("nouns",), ("msgspec",)),
     Layer(
         "foundations",
-        ("proxy.clock", "proxy.secret", "proxy.tasks", "proxy.alarm", "proxy.counting"),
+        ("proxy.clock", "proxy.secret", "proxy.tasks", "proxy.alarm", "proxy.counting", "proxy.memory"),
         (),
         ("pydantic_core",),
     ),

@@ -7,7 +7,6 @@ as after `Stop`, nothing new is accepted, what runs may end, and everything that
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import socket
 from contextlib import suppress
@@ -25,6 +24,7 @@ from proxy.config.load import Config, ConfigError
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.errors import ProxyError
 from proxy.instruments import learn_names, metrics_of
+from proxy.memory import settle
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.money.leases import PATIENCE_S, LeasedStore
 from proxy.runs.registry import RunCommand, Runs
@@ -104,9 +104,7 @@ class Worker:
         self.tasks.start("beat", self._beat())
         self.tasks.start("keys", watch_keys(self._look_at_keys))
         self.channel.send(Ready())
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        settle()
         await self.ending.wait()
         self._ready = False
         await self.plane.stop()
@@ -196,6 +194,7 @@ class Worker:
         self.assembly.use(config, assembled)
         learn_names(self.metrics, self.assembly, self.assembly.config, self.assembly.present)
         self.store.replace(assembled.rulebook)
+        self.plane.swap(config)
 
     def _look_at_keys(self) -> None:
         try:

@@ -140,6 +140,28 @@ def test_a_changed_configuration_takes_over_whole(gate: Process, by_signal: bool
     assert gate.post({"model": "m"})[0] == 404
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_limits_take_over_with_the_configuration_in_every_process(gate: Process, workers: int) -> None:
+    if workers > 1:
+        assert gate.stop() == 0
+        gate.config["server"] = {"port": gate.port, "workers": workers}
+        gate.write()
+        gate.start()
+    assert [gate.post({"model": "m"})[0] for _ in range(6)] == [200] * 6
+    gate.config["defaults"] = {"rpm": 2}
+    gate.write()
+    gate.signal(signal.SIGHUP)
+    gate.until(lambda: gate.post({"model": "m"})[0] == 429)
+    gate.config["defaults"] = {}
+    gate.write()
+    gate.signal(signal.SIGHUP)
+    gate.until(lambda: gate.post({"model": "m"})[0] == 200)
+    gate.config["defaults"] = {"budget": [{"requests": 2, "per": "total"}]}
+    gate.write()
+    gate.signal(signal.SIGHUP)
+    gate.until(lambda: gate.post({"model": "m"})[0] == 402)
+
+
 def test_a_broken_configuration_is_refused_in_words_and_the_old_one_stays(gate: Process) -> None:
     version = json.loads(gate.get("/config", admin=True)[1])["version"]
     gate.config["models"] = {"m": {"targets": ["nowhere/sim"]}, "q": {"targts": []}}

@@ -44,7 +44,7 @@ class House:
 
     def reload(self, config: Config) -> None:
         self.assembly.use(config, self.assembly.made(config))
-        assert self.pacing.snapshot() is self.assembly.snapshot
+        self.pacing.renew()
 
     async def admitted(self) -> bool:
         quota = self.pacing.rates.quota(CALL)
