@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up demo test test-engine check lint format types fast bench kills docs prices lock services clean
+.PHONY: help up demo test test-engine check lint format types fast bench bench-tail kills docs prices lock services clean
 
 help:            ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -34,7 +34,7 @@ demo: $(VENV)/run    ## a simulated fleet, direct against through the gate; need
 test: $(VENV)/dev services   ## everything CI runs, installing what it needs
 	$(MAKE) lint types
 	$(BIN)/python tests/real/environments.py
-	$(BIN)/python -m pytest -m "not engine" --durations=10
+	$(BIN)/python -m pytest -m "not engine" --hypothesis-profile=full --durations=10
 
 check: $(VENV)/dev   ## format, lint, types and the fast tests, in under two minutes
 	$(BIN)/ruff format --check .
@@ -52,14 +52,17 @@ types: $(VENV)/dev
 	$(BIN)/mypy
 
 fast: $(VENV)/dev
-	$(BIN)/python -m pytest -m "not slow and not real and not engine"
+	$(BIN)/python -m pytest
 
 test-engine: $(VENV)/dev  ## the gate in front of a real engine; compiles llama.cpp first (minutes)
 	$(BIN)/python tests/real/environments.py engine
 	$(BIN)/python -m pytest -m engine
 
-bench: $(VENV)/run   ## CPU, latency and memory against nginx and a bare hop, side by side
+bench: $(VENV)/dev   ## CPU, latency and memory against nginx and a bare hop, side by side
 	$(BIN)/python loadtests/bench.py
+
+bench-tail: $(VENV)/dev  ## latency tails beside what gateways commonly do, in virtual time; HEADGATE_TRACES names recorded traffic
+	$(BIN)/python -m tests.tail
 
 kills: $(VENV)/dev   ## 500 SIGKILLs of random processes of a gate under load, then its books against the upstream's bill
 	$(BIN)/python -m tests.workers.kills 500

@@ -121,8 +121,10 @@ def _bounds(shape: Schema) -> str:
     return f", at least {low:,}" if low is not None else ""
 
 
-def _part(value: float | None) -> str:
-    return "null" if value is None else f"{value:g}"
+def _part(value: float | str | list[str] | None) -> str:
+    if value is None or isinstance(value, str | list):
+        return "null" if value is None else str(value)
+    return f"{value:g}"
 
 
 def _default(field: Field, shape: Schema) -> str:

@@ -218,14 +218,12 @@ class Accounts:
         needs = draw.by_index
         return admission.refusal(balances, tuple(needs[balance.index] for balance in balances), wall=at.wall)
 
+    def dismiss(self, path: tuple[str, ...], *, at: Instant) -> None:
+        """Only questions were asked about this path: accounts of it that have nothing are not kept for that."""
+        self._roster.dismiss(path, at)
+
     def limited(self, path: tuple[str, ...], *, at: Instant) -> bool:
         return bool(self._roster.chart(path, at).meters)
-
-    def left(self, path: tuple[str, ...], unit: Unit, *, at: Instant) -> int | None:
-        """The least that any limit of the path has free; None: nothing limits it."""
-        balances = [meter.at(at.wall) for meter in self._roster.chart(path, at).meters]
-        free = [0 if balance.blocked else max(0, balance.free) for balance in balances if balance.period.unit == unit]
-        return min(free, default=None)
 
     def room(self, path: tuple[str, ...], *, at: Instant) -> Left:
         """What a call on this path may take, and how its limits want that held."""

@@ -96,6 +96,17 @@ def enlarged(held: Allowance, target: Target, *, input_tokens: int, output_token
     return structs.replace(larger, amounts=_amounts(larger, target.price))
 
 
+def reached(held: Allowance, target: Target, *, input_tokens: int, output_tokens: int) -> Amounts:
+    """What of the hold would be needed if there were no more than this."""
+    less = structs.replace(
+        held,
+        input_tokens=min(held.input_tokens, input_tokens),
+        output_max=min(held.output_max, output_tokens),
+        output_held=min(held.output_held, output_tokens),
+    )
+    return _amounts(less, target.price)
+
+
 def lengthened(held: Allowance, target: Target, time_usd_nanos: int) -> Allowance:
     """The same for more of an engine's time."""
     longer = structs.replace(held, time_usd_nanos=time_usd_nanos)

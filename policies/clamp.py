@@ -45,7 +45,6 @@ class Unpayable(Struct, frozen=True):
     """The reason `floor`: not even the shortest useful answer can be paid."""
 
     floor: int
-    needed_usd_nanos: int
 
 
 def output_limit(
@@ -64,7 +63,7 @@ def output_limit(
     if payable is None:  # output is free
         return _clamp(wish, min(named, default=None))
     if payable < least:
-        return Unpayable(least, _hold(wish, price, least))
+        return Unpayable(least)
     if wish.stated is None:
         payable = max(least, _share_of_the_silent(wish, price, left_usd_nanos, payable=payable))
     return _clamp(wish, min([payable, *named]))

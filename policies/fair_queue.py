@@ -39,6 +39,7 @@ class Share(Generic[T]):
 
 class FairQueue(Generic[T]):
     def __init__(self, quantum: float = QUANTUM, shares_max: int = SHARES_MAX) -> None:
+        self.newest_first = False  # inside a share: in an overload, who came last has the most time left
         self._quantum = quantum
         self._max = shares_max
         self._shares: OrderedDict[str, Share[T]] = OrderedDict()  # that have something running, waiting or owing
@@ -69,13 +70,21 @@ class FairQueue(Generic[T]):
 
     def first(self) -> T:
         """Of a queue that is not empty."""
-        return self._next().waiting[0]
+        return self._next().waiting[-1 if self.newest_first else 0]
+
+    def ahead(self, agent: str) -> int:
+        """Calls that will go before one more of that agent: of every agent, about as many as it has itself."""
+        return min(self._waiting, self._agents * (self._waiting_of(agent) + 1))
+
+    def is_modest(self, agent: str) -> bool:
+        """Whether it would have, with one call more, at most half as many waiting as the average agent."""
+        return 2 * self._agents * (self._waiting_of(agent) + 1) <= self._waiting
 
     def take(self, cost: float) -> Share[T]:
         """The first one goes."""
         share = self._next()
         self._unfile(share)
-        share.waiting.popleft()
+        _ = share.waiting.pop() if self.newest_first else share.waiting.popleft()
         self._waiting -= 1
         self._charge(share, cost)
         if share.waiting:
@@ -142,6 +151,15 @@ class FairQueue(Generic[T]):
                 self._shares.move_to_end(agent)
             else:
                 del self._shares[agent]
+
+    @property
+    def _agents(self) -> int:
+        """That have calls waiting."""
+        return sum(map(len, self._rounds.values()))
+
+    def _waiting_of(self, agent: str) -> int:
+        share = self._shares.get(agent)
+        return 0 if share is None else len(share.waiting)
 
     # --- turns ---------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from policies.limits import name_of
 from proxy.types import Amounts, Charge, Period
 
 IDLE_S: Final = 1.0  # what nobody has drawn on for so long goes back
@@ -46,7 +47,7 @@ class Wanted(Struct, frozen=True, array_like=True):
 
 class Lease:
     __slots__ = (
-        *("amount", "average", "drawn", "exact", "held", "index", "low", "number"),
+        *("amount", "average", "drawn", "exact", "held", "index", "low", "name", "number"),
         *("period", "rate", "renewing", "resets_wall", "step", "used", "used_at"),
     )
 
@@ -56,6 +57,7 @@ class Lease:
         self.index = terms.index
         self.resets_wall = terms.resets_wall
         self.exact = terms.exact
+        self.name = name_of(terms.period)
         self.amount = self.held = self.used = 0
         self.average = 0  # of the holds
         self.low = 0  # with less than this free it should be renewed
@@ -75,11 +77,6 @@ class Lease:
     @property
     def wanted(self) -> Wanted:
         return Wanted(self.number, self.average, max(2 * self.average, int(self.rate * AHEAD_S), self.step))
-
-    def draw(self, need: int) -> None:
-        self.held += need
-        self.drawn += need
-        self.average = self.average + (need - self.average) // SMOOTHING if self.average else need
 
     def aim(self) -> None:
         """Half of what it should have free, as its use was lately."""
@@ -134,7 +131,10 @@ class Leases:
                 return False
         amounts = tuple([needs[lease.index] for lease in leases])
         for lease, need in zip(leases, amounts):  # noqa: B905  (made side by side)
-            lease.draw(need)
+            lease.held += need
+            lease.drawn += need
+            average = lease.average
+            lease.average = average + (need - average) // SMOOTHING if average else need
         self.live[id] = Hold(id, path, draw, leases, amounts)
         return True
 
@@ -168,14 +168,15 @@ class Leases:
         figures = (used.usd_nanos, used.tokens, None, None, 0, used.usd_nanos)  # in the order of `Amounts.by_index`
         charges: list[Charge] = []
         moves: list[tuple[Lease, int]] = []
-        for lease, held in _pairs(hold):
+        for lease, held in zip(hold.leases, hold.amounts):  # noqa: B905  (made side by side)
             figure = figures[lease.index]
             amount = held if figure is None else figure
             lease.held -= held
-            lease.drawn += amount - held
-            lease.used += amount
             lease.used_at = now
+            if amount != held:
+                lease.drawn += amount - held
             if amount:
+                lease.used += amount
                 charges.append(Charge(lease.period, amount))
                 moves.append((lease, amount))
             if lease.exact:
@@ -243,7 +244,8 @@ class Leases:
 
     def short(self, leases: tuple[Lease, ...]) -> tuple[Wanted, ...]:
         """Half of what these should have free is gone."""
-        return tuple([lease.await_more() for lease in leases if lease.free < lease.low])
+        wanting = [lease for lease in leases if lease.amount - lease.held - lease.used < lease.low]
+        return tuple([lease.await_more() for lease in wanting]) if wanting else ()
 
     def _more(self, terms: Terms, now: float) -> Lease:
         lease = self._leases.get(terms.number)

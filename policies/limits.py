@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct, msgpack
 
 from policies.windows import zone
 from proxy.types import Charge, Left, Per, Period, Unit
@@ -163,3 +163,8 @@ def tightest(limits: Iterable[Limit]) -> dict[tuple[Unit, Per], Limit]:
         if other is None or limit.amount < other.amount:
             found[limit.unit, limit.per] = limit
     return found
+
+
+def name_of(period: Period) -> Raw:
+    """As journals have it, encoded once and not with each hold."""
+    return Raw(msgpack.encode((period.account, period.unit, period.per, period.id, period.carrier)))

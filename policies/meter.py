@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf
 
 from policies.forecast import pace_in
-from policies.limits import Crossing, Limit, Reason, Shortfall, Standing, Totals, index
+from policies.limits import Crossing, Limit, Reason, Shortfall, Standing, Totals, index, name_of
 from policies.windows import window
 from proxy.types import Period
 
@@ -30,6 +30,7 @@ class Balance:
         "index",
         "limit",
         "mark",
+        "name",
         "overrun",
         "pace",
         "pending",
@@ -41,6 +42,7 @@ class Balance:
 
     def __init__(self, period: Period, limit: Limit, *, resets_wall: float, tolerance: int) -> None:
         self.period = period
+        self.name = name_of(period)
         self.resets_wall = resets_wall
         self.used = self.overrun = self.unresolved = self.pending = 0
         self.granted = self.forgiven = 0

@@ -2,26 +2,26 @@
 
 A route is exact ("gpt-5.5") or a wildcard ("openai/*"), whose rest becomes the model's name at the provider. An
 unpriced target is refused or let through as the operator said, never taken for free. Near the end of a budget the
-plan is a cheaper and shorter one, as the agent's ladder says.
+plan is a cheaper and shorter one, as the agent's ladder says. Its later steps are the fallbacks that the model has and
+that the client names; which of them follows which error is `policies.fallback`'s word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
+from policies import service_tier
 from policies.ladder import OUTPUT_TOKENS_USUAL, Ladder, reached, shortened
 from pricing.book import hold_usd_nanos
 from proxy.errors import ProxyError
 from proxy.pressure import Pressure
-from proxy.types import Call, Plan, Target
+from proxy.types import Balance, Call, Condition, Plan, Target
 
 CLOSE_ENOUGH = 3  # names to suggest
 CALM = Pressure()
-PRIORITY = ("priority", "fast")  # tiers of service that cost more
 
 
 Usual = Callable[[Call, Target], int | None]
@@ -47,6 +47,8 @@ class Route(Struct, frozen=True):
     targets: tuple[Target, ...] = ()
     target_for: Callable[[str], tuple[Target, ...]] | None = None
     cheaper: str | None = None  # the route that the rung `cheaper` takes instead
+    balance: Balance = "score"
+    fallbacks: tuple[tuple[Condition, str], ...] = ()  # models, those for one kind of error before those for any
 
 
 class Routes:
@@ -89,6 +91,11 @@ class Routes:
             return route.targets
         return route.target_for(model[len(route.name) - 1 :])
 
+    def unknown(self, model: str) -> ProxyError:
+        known = ", ".join(sorted(self.names)[:CLOSE_ENOUGH])
+        message = f"The model {model[:128]!r} is not configured here; GET /v1/models lists what is (such as {known})."
+        return ProxyError("model_not_found", message, param="model")
+
 
 class Planner(Struct, frozen=True):
     """`unpriced_allowed`: what the operator said about models without a price."""
@@ -101,20 +108,18 @@ class Planner(Struct, frozen=True):
     ) -> Plan | ProxyError:
         route = self.routes.find(call.model)
         if route is None:
-            return self._unknown(call.model)
-        targets = self.routes.targets(route, call.model)
-        if call.head.fields is not None and "service_tier" in call.head.fields:
-            targets = _at_tier(call.head.fields["service_tier"], targets)
+            return self.routes.unknown(call.model)
+        targets = self._tiered(call, self.routes.targets(route, call.model))
         if not self.unpriced_allowed and any(target.price is None for target in targets):
             return _unpriced(next(target for target in targets if target.price is None))
         rungs = reached(ladder, pressure.felt)
         if rungs:
             cheaper = self._cheaper(call, route, targets) if "cheaper" in rungs else targets
             changed: Ladder = () if cheaper == targets else ("cheaper",)
-            return _degraded(call, route, cheaper, Eased(pressure, rungs, changed), usual)
-        if pressure.pace and len(targets) > 1:
-            targets = _leaning(call, targets, pressure.pace)
-        return Plan(mode="single", steps=(targets,), reason=f"model {route.name!r}: {_choice(targets)}")
+            plan = _degraded(call, route, cheaper, Eased(pressure, rungs, changed), usual)
+        else:
+            plan = _plain(call, route, targets, pressure)
+        return self._with_fallbacks(call, route, plan) if route.fallbacks or call.head.fallbacks else plan
 
     def _cheaper(self, call: Call, route: Route, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         """The route that the operator named for this, else those of the targets that hold the least."""
@@ -123,24 +128,38 @@ class Planner(Struct, frozen=True):
             instead = self.routes.targets(other, other.name)
             if self.unpriced_allowed or all(target.price is not None for target in instead):
                 return instead
-        costs = [_held(call, target) for target in targets]
+        costs = [likely_usd_nanos(call, target) for target in targets]
         least = min(costs)
         return tuple(target for target, cost in zip(targets, costs, strict=True) if cost == least)
 
-    def _unknown(self, model: str) -> ProxyError:
-        known = ", ".join(sorted(self.routes.names)[:CLOSE_ENOUGH])
-        message = f"The model {model[:128]!r} is not configured here; GET /v1/models lists what is (such as {known})."
-        return ProxyError("model_not_found", message, param="model")
+    def _with_fallbacks(self, call: Call, route: Route, plan: Plan) -> Plan:
+        """The client's own come before those that are for any error, and after those that know better."""
+        typed = [fallback for fallback in route.fallbacks if fallback[0] != "any"]
+        asked: list[tuple[Condition, str]] = [("any", model) for model in call.head.fallbacks]
+        steps, fallbacks = list(plan.steps), []
+        for fallback in dict.fromkeys([*typed, *asked, *route.fallbacks]):
+            targets = self._payable(call, fallback[1])
+            if targets and fallback[1] != call.model:
+                steps.append(targets)
+                fallbacks.append(fallback)
+        return replace(plan, steps=tuple(steps), fallbacks=tuple(fallbacks))
 
+    def _payable(self, call: Call, model: str) -> tuple[Target, ...]:
+        """Of a fallback. What has no price is left out: there is still another answer, or the error that led here."""
+        route = self.routes.find(model)
+        targets = () if route is None else self._tiered(call, self.routes.targets(route, model))
+        return targets if self.unpriced_allowed else tuple(target for target in targets if target.price is not None)
 
-def _at_tier(asked: Raw, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-    """Who asks for priority may get it, and then pays for it. A provider that serves at a lower tier bills less."""
-    try:
-        if msgspec.json.decode(asked) not in PRIORITY:
-            return targets
-    except ValueError:  # a lone surrogate: no tier of anybody's
+    def _tiered(self, call: Call, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        if call.head.fields is not None and "service_tier" in call.head.fields:
+            return service_tier.held(call.head.fields["service_tier"], targets)
         return targets
-    return tuple([target if target.priority is None else replace(target, price=target.priority) for target in targets])
+
+
+def _plain(call: Call, route: Route, targets: tuple[Target, ...], pressure: Pressure) -> Plan:
+    if pressure.pace and len(targets) > 1:
+        targets = _leaning(call, targets, pressure.pace)
+    return Plan("single", (targets,), f"model {route.name!r}: {_choice(targets)}", route.balance)
 
 
 def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Eased, usual: Usual) -> Plan:
@@ -154,7 +173,7 @@ def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Ease
     reason = f"model {route.name!r}: {_choice(targets)}"
     if changed:
         reason += f"; {' and '.join(changed)}, as {_named(pressure)} is used to {pressure.taken / 10:g} %"
-    return Plan(mode="single", steps=(targets,), reason=reason, degraded=changed, output_tokens_max=limit)
+    return Plan("single", (targets,), reason, route.balance, degraded=changed, output_tokens_max=limit)
 
 
 def _shortened(call: Call, targets: tuple[Target, ...], usual: Usual) -> int | None:
@@ -174,8 +193,8 @@ def _named(pressure: Pressure) -> str:
     return f"the budget of {period.account} in {period.unit} per {period.per}" if period else "a budget"
 
 
-def _held(call: Call, target: Target) -> int:
-    """What an attempt would hold; without a price it takes nothing from a budget."""
+def likely_usd_nanos(call: Call, target: Target) -> int:
+    """What an attempt would hold, in nano-dollars; without a price it takes nothing from a budget."""
     if target.price is None:
         return 0
     named = [limit for limit in (call.head.output_tokens_max, target.traits.output_tokens_max) if limit is not None]
@@ -185,7 +204,7 @@ def _held(call: Call, target: Target) -> int:
 
 def _leaning(call: Call, targets: tuple[Target, ...], pace: int) -> tuple[Target, ...]:
     """Dear targets weigh less the higher the pace; at 1.0 a target that costs ten times as much weighs a tenth."""
-    costs = [_held(call, target) for target in targets]
+    costs = [likely_usd_nanos(call, target) for target in targets]
     least = min(costs)
     if max(costs) == least:
         return targets

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from policies.concurrency import Adaptive, Mode
 from policies.rate_limit import SPAN_S, Account, Bucket, Rates, Shortage
 
 UNNAMED_REFUSAL_S: Final = 1.0  # a 429 that says nothing about when
@@ -42,10 +43,12 @@ class TargetRules(Struct, frozen=True):
 
     targets: Mapping[str, Rates] = {}
     providers: Mapping[str, Rates] = {}
+    adaptive: Mapping[str, Mode] = {}  # by provider; each of its targets learns by itself
 
     @property
     def any(self) -> bool:
-        return bool(self.targets or self.providers)
+        """Whether anything is limited before the first call."""
+        return bool(self.targets or self.providers) or "started" in self.adaptive.values()
 
     def of_target(self, id: str) -> Rates:
         exact = self.targets.get(id)
@@ -61,6 +64,7 @@ class TargetLimits:
     __slots__ = (
         "_all_requests",
         "_all_tokens",
+        "adaptive",
         "asked_requests",
         "asked_tokens",
         "own",
@@ -73,9 +77,10 @@ class TargetLimits:
         "tokens",
     )
 
-    def __init__(self, own: Account, provider: Account) -> None:
+    def __init__(self, own: Account, provider: Account, adaptive: Adaptive | None = None) -> None:
         self.own = own
         self.provider = provider
+        self.adapt(adaptive)
         self.requests: Bucket | None = None  # as told
         self.tokens: Bucket | None = None
         self.shut_until = self.paced_until = -inf
@@ -93,6 +98,27 @@ class TargetLimits:
         tokens = (self.own.tokens, self.provider.tokens, self.tokens)
         self._all_requests = tuple(bucket for bucket in requests if bucket is not None)
         self._all_tokens = tuple(bucket for bucket in tokens if bucket is not None)
+
+    def adapt(self, adaptive: Adaptive | None) -> None:
+        """From now on its concurrency is learned so, or not at all."""
+        self.adaptive = adaptive
+        self.own.adapt(inf if adaptive is None else adaptive.limit)
+
+    def answered(self, first_event_s: float, predicted_s: float | None) -> bool:
+        """A call's first event is there; whether that has changed how many may run."""
+        learner = self.adaptive
+        if learner is None or not learner.answered(first_event_s, predicted_s, self.own.running):
+            return False
+        self.own.adapt(learner.limit)
+        return True
+
+    def timed_out(self, now: float) -> bool:
+        """No first event came in time; whether that has changed how many may run."""
+        learner = self.adaptive
+        if learner is None or not learner.timed_out(self.own.running, now):
+            return False
+        self.own.adapt(learner.limit)
+        return True
 
     @property
     def full(self) -> bool:
@@ -158,6 +184,8 @@ class TargetLimits:
 
     def refused(self, alone_s: float, now: float) -> None:
         """A 429: nothing fits for so long, and from then on one call after the other."""
+        if self.adaptive is not None and self.adaptive.refused(self.own.running, now):
+            self.own.adapt(self.adaptive.limit)
         self.shut_until = max(self.shut_until, now + alone_s)
         known = [bucket for bucket in (self.requests, self.own.requests) if bucket is not None]
         for bucket in known:
@@ -182,12 +210,14 @@ class TargetLimits:
     def limited(self) -> bool:
         """Whether anything stands over it at all."""
         configured = self.own.rates != Rates() or self.provider.rates != Rates()
-        return configured or bool(self._all_requests or self._all_tokens) or self.shut_until > -inf
+        learned = self.own.adaptive < inf or self.shut_until > -inf
+        return configured or learned or bool(self._all_requests or self._all_tokens)
 
     def idle(self, now: float) -> bool:
         """Nothing would be lost by forgetting it."""
         told = all(bucket is None or bucket.full_at <= now for bucket in (self.requests, self.tokens))
-        return told and now >= max(self.shut_until, self.paced_until) and self.own.idle(now)
+        unlimited = now >= max(self.shut_until, self.paced_until) and self.own.adaptive == inf
+        return told and unlimited and self.own.idle(now)
 
     def shortages(self, tokens: int, now: float) -> tuple[Shortage, ...]:
         """Everything that stands in the way; the longest wait first."""

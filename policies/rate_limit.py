@@ -103,12 +103,13 @@ Standing = tuple[int, int, float]
 class Account:
     """The buckets and the running calls of one key, agent, target or provider. `share` is this process's part."""
 
-    __slots__ = ("concurrency", "name", "rates", "requests", "running", "share", "tokens")
+    __slots__ = ("adaptive", "concurrency", "name", "rates", "requests", "running", "share", "tokens")
     concurrency: float  # calls of this process; infinite where none is set
 
     def __init__(self, name: str, rates: Rates, share: float) -> None:
         self.name = name
         self.share = share
+        self.adaptive = inf  # calls at the same time, as learned
         self.running = 0
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
@@ -121,7 +122,14 @@ class Account:
         self.rates = rates
         self.requests = _changed(self.requests, rates.rpm, self.share, now=now)
         self.tokens = _changed(self.tokens, rates.tpm, self.share, now=now)
-        self.concurrency = inf if rates.concurrency is None else max(1, int(rates.concurrency * self.share))
+        self.adapt(self.adaptive)
+
+    def adapt(self, limit: float) -> None:
+        """What was learned; the tighter one of it and of what is configured holds. Infinite: nothing was."""
+        self.adaptive = limit
+        configured = self.rates.concurrency
+        own = inf if configured is None else max(1, int(configured * self.share))
+        self.concurrency = own if own <= limit else int(limit)
 
     @property
     def full(self) -> bool:
@@ -165,7 +173,8 @@ class Account:
                 left = max(0, int(bucket.level(now)))
                 found.append(Shortage(self.name, kind, round(bucket.limit / self.share), left, needed, wait))
         if self.full:
-            found.append(Shortage(self.name, "concurrency", self.rates.concurrency or 0, 0, 1, 1.0))
+            limit = int(min(self.rates.concurrency or inf, self.adaptive))
+            found.append(Shortage(self.name, "concurrency", limit, 0, 1, 1.0))
         return found
 
 

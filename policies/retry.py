@@ -36,13 +36,13 @@ class AttemptBudget:
     """`share` of a withdrawal for each success, plus a trickle that lets a quiet gate retry at all."""
 
     def __init__(self, share: float = 0.1, burst: float = BURST) -> None:
-        self._share = share
+        self.share = share
         self._burst = burst
         self._balance = burst
         self._seen_at: float | None = None
 
     def __repr__(self) -> str:
-        return f"AttemptBudget({self._balance:.2f} of {self._burst:g}, +{self._share:g} a success)"
+        return f"AttemptBudget({self._balance:.2f} of {self._burst:g}, +{self.share:g} a success)"
 
     @property
     def remaining_ratio(self) -> float:
@@ -51,12 +51,15 @@ class AttemptBudget:
     def deposit(self, now: float) -> None:
         """A call succeeded."""
         self._trickle(now)
-        self._balance = min(self._burst, self._balance + self._share)
+        self._balance = min(self._burst, self._balance + self.share)
+
+    def has_one(self, now: float) -> bool:
+        self._trickle(now)
+        return self._balance >= 1.0 - 1e-9  # ten deposits of a tenth are one retry, whatever binary fractions say
 
     def withdraw(self, now: float) -> bool:
-        """Takes one retry out; False when there is none left."""
-        self._trickle(now)
-        if self._balance < 1.0 - 1e-9:  # ten deposits of a tenth are one retry, whatever binary fractions say
+        """Takes one retry or hedge out; False when there is none left."""
+        if not self.has_one(now):
             return False
         self._balance -= 1.0
         return True

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import islice
+from math import inf
 from typing import Final
 
+from policies.concurrency import adaptive
 from policies.provider_limits import TargetLimits, TargetRules, ToldKind
 from policies.rate_limit import Account, Rates
 from proxy.types import Target
@@ -42,12 +44,15 @@ class Rooms:
 
     def replace(self, rules: TargetRules, now: float) -> None:
         """Other limits, from now on; what was taken stays taken."""
-        self._rules = rules
+        before, self._rules = self._rules, rules
         for name, account in self._providers.items():
             account.change(rules.providers.get(name, Rates()), now)
         for id, room in self._rooms.items():
             room.own.change(rules.of_target(id), now)
             room.arrange()
+            provider = id.partition("/")[0]
+            if rules.adaptive.get(provider) != before.adaptive.get(provider):
+                room.adapt(adaptive(rules.adaptive.get(provider), self._share))
 
     def ratio(self, id: str, kind: ToldKind, now: float) -> float:
         """What is left of a target's tightest limit; 1.0 where none is known. `provider/*`: the least of them."""
@@ -57,6 +62,17 @@ class Rooms:
         room = self._rooms.get(id)
         return 1.0 if room is None else room.ratio(kind, now)
 
+    def forgive(self, id: str) -> None:
+        """What was learned of its concurrency while it failed says nothing of what it can bear."""
+        room = self._rooms.get(id)
+        if room is not None and room.adaptive is not None:
+            room.adapt(adaptive(self._rules.adaptive.get(id.partition("/")[0]), self._share))
+
+    def concurrency(self, id: str) -> float:
+        """Calls that may run at a target at the same time, as far as is known; infinite: any number."""
+        room = self._rooms.get(id)
+        return inf if room is None else min(room.own.concurrency, room.provider.concurrency)
+
     def _opened(self, target: Target, now: float) -> TargetLimits:
         if len(self._rooms) >= self._max:
             self._forget_idle(now)
@@ -65,7 +81,8 @@ class Rooms:
             rates = self._rules.providers.get(target.provider, Rates())
             provider = self._providers[target.provider] = Account(f"provider:{target.provider}", rates, self._share)
         own = Account(f"target:{target.id}", self._rules.of_target(target.id), self._share)
-        room = self._rooms[target.id] = TargetLimits(own, provider)
+        learner = adaptive(self._rules.adaptive.get(target.provider), self._share)
+        room = self._rooms[target.id] = TargetLimits(own, provider, learner)
         return room
 
     def _forget_idle(self, now: float) -> None:

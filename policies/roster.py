@@ -52,6 +52,11 @@ class Account:
     def __repr__(self) -> str:
         return f"Account({self.name}, holds={self.holds}, {list(self.meters.values())})"
 
+    @property
+    def busy(self) -> bool:
+        """Something is held of it, by a call or by another process."""
+        return self.holds > 0 or any(meter.balance.pending for meter in self.meters.values())
+
     def blank(self, wall: float) -> bool:
         """Nothing would be lost: every open window is empty."""
         balances = [meter.at(wall) for meter in self.meters.values()]
@@ -125,6 +130,15 @@ class Roster:
         self._charts.clear()
         for account in [*self._runs.values(), *self._others.values()]:
             self._revise(account)
+
+    def dismiss(self, path: tuple[str, ...], at: Instant) -> None:
+        """The path was only asked about: accounts of it in which nothing is counted are as if they had never been."""
+        for name in path:
+            shelf = self._shelf(name)
+            account = shelf.get(name)
+            if account is not None and not account.busy and account.blank(at.wall):
+                account.gone = True
+                del shelf[name]
 
     def restore(self, period: Period, totals: Totals, at: Instant) -> bool:
         """False: the rules no longer have that limit."""
@@ -206,7 +220,7 @@ class Roster:
         return account
 
     def _forget_a_run(self, at: Instant) -> None:
-        oldest = [account for account in islice(self._runs.values(), EXAMINED_MAX) if not account.holds]
+        oldest = [account for account in islice(self._runs.values(), EXAMINED_MAX) if not account.busy]
         if not oldest:
             return
         blank = next((account for account in oldest if account.blank(at.wall)), None)
@@ -217,7 +231,7 @@ class Roster:
 
     def _forget_blank(self, at: Instant) -> None:
         for account in list(islice(self._others.values(), EXAMINED_MAX)):
-            if not account.holds and account.blank(at.wall):
+            if not account.busy and account.blank(at.wall):
                 self._forget(account)
                 return
             self._others.move_to_end(account.name)  # so that others are looked at the next time

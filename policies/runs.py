@@ -79,6 +79,7 @@ class Run:
         "lineage",
         "mark",
         "parent",
+        "steps",
     )
 
     def __init__(self, id: str, above: tuple[Run, ...], now: float, mark: Mark | None) -> None:
@@ -87,6 +88,7 @@ class Run:
         self.limits = NO_LIMITS  # of the agent whose call came last
         self.first_at = self.last_at = now
         self.calls = 0  # in flight, its own
+        self.steps = 0  # of its own calls, those that were answered
         self.branches = 0  # children that have calls in flight, or a child that has
         self.children: dict[str, Run] = {}
         self.stand_below(above)

@@ -14,6 +14,7 @@ from policies.fair_queue import FairQueue, Share
 from proxy.types import Priority
 
 TIERS: Final[dict[Priority, int]] = {priority: tier for tier, priority in enumerate(get_args(Priority))}
+INTERACTIVE: Final = TIERS["interactive"]
 PATIENCE: Final = 16  # calls of higher tiers between two of a lower one
 
 T = TypeVar("T")
@@ -60,6 +61,26 @@ class Tiers(Generic[T]):
     def idle(self) -> bool:
         return all(queue.idle for queue in self._queues.values())
 
+    def waiting(self, tier: int) -> int:
+        """Of that tier and those above it."""
+        return sum(len(queue) for each, queue in self._queues.items() if each <= tier)
+
+    def ahead(self, agent: str, *, tier: int) -> int:
+        """Calls that will go before one more of that agent and tier."""
+        queue = self._queues.get(tier)
+        newest_first = queue is not None and queue.newest_first
+        return self.waiting(tier - 1) + (0 if queue is None or newest_first else queue.ahead(agent))
+
+    def is_modest(self, agent: str, *, tier: int) -> bool:
+        """Whether the agent has far fewer calls waiting than others of its tier."""
+        queue = self._queues.get(tier)
+        return queue is not None and queue.is_modest(agent)
+
+    def turn_round(self, *, newest_first: bool) -> None:
+        """Interactive calls: somebody sits in front of them, who has given up on the oldest. Others go by age."""
+        if newest_first or INTERACTIVE in self._queues:
+            self._queue(INTERACTIVE).newest_first = newest_first
+
     def add(self, ticket: T, agent: str, *, tier: int) -> None:
         self._queue(tier).add(ticket, agent)
 
@@ -101,10 +122,10 @@ class Tiers(Generic[T]):
 
 
 class Crowd(Generic[T]):
-    """All that wait in one process, wherever: who gives way when there are too many."""
+    """All that wait in one process, wherever: who gives way when there are too many. `classes`: tiers, or finer."""
 
-    def __init__(self) -> None:
-        self._tiers: tuple[dict[str, dict[T, None]], ...] = tuple({} for _ in TIERS)  # by agent, the newest last
+    def __init__(self, classes: int = len(TIERS)) -> None:
+        self._tiers: tuple[dict[str, dict[T, None]], ...] = tuple({} for _ in range(classes))  # by agent, newest last
         self._all = 0
 
     def __repr__(self) -> str:

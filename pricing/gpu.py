@@ -119,7 +119,6 @@ class GpuMeter:
     def __init__(self, rate: GpuRate, now: float) -> None:
         self.rate = rate
         self.in_flight = 0
-        self._others = 0  # requests that the engine serves for somebody else, as it says itself
         self._integral_s = 0.0  # of dt / n(t), over the time in which something ran
         self._busy_s = 0.0
         self._at = now
@@ -154,17 +153,12 @@ class GpuMeter:
         occupancy = self.occupancy_s(started, now)
         return cost_of(price, occupancy * self._spread(now) if self.rate.spread_idle else occupancy)
 
-    def engine_says(self, running: int, now: float) -> None:
-        """The engine's own count of running requests; where it is larger than ours, it serves others as well."""
-        self._advance(now)
-        self._others = max(0, running - self.in_flight)
-
     def forecast(self, price: Price, now: float, *, left_s: float, usual_s: float | None) -> GpuForecast:
-        spreads, running = self.rate.spread_idle, self.in_flight + self._others
+        spreads = self.rate.spread_idle
         self._advance(now)
         return GpuForecast(
             price,
-            running,
+            self.in_flight,
             spread=self._spread(now) if spreads else 1.0,
             spread_max=SPREAD_MAX if spreads else 1.0,
             left_s=max(0.0, left_s),
@@ -188,10 +182,9 @@ class GpuMeter:
         return account
 
     def _advance(self, now: float) -> None:
-        running = self.in_flight + self._others
         if self.in_flight and now > self._at:
             self._busy_s += now - self._at
-            self._integral_s += (now - self._at) / running
+            self._integral_s += (now - self._at) / self.in_flight
         self._at = max(now, self._at)
 
     def _spread(self, now: float) -> float:

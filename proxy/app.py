@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as installed_version
 from io import FileIO
+from operator import attrgetter
 from typing import BinaryIO
 
 from msgspec import structs
@@ -30,7 +31,7 @@ from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.instruments import describe, gpu_books, learn_names, metrics_of, watch_ledger
 from proxy.ledger_desk import LedgerDesk
-from proxy.listeners import bind, url
+from proxy.listeners import Listener, bind, url
 from proxy.money.budgets import Budgets, Waiting
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books
@@ -42,9 +43,10 @@ from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.run_queries import RunReports
-from proxy.surfaces.admin import AdminServices, admin_app
-from proxy.surfaces.admin_listener import AdminListener
+from proxy.surfaces.admin import AdminServices, admin_surface
+from proxy.surfaces.admin_guard import EDGES
 from proxy.surfaces.admin_runs import RunServices
+from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog
 from proxy.types import Usage
@@ -54,7 +56,10 @@ from proxy.workers.orphans import adopt, bind_after
 from proxy.workers.supervisor import Household, Supervisor
 
 Load = Callable[[], Config]
-NEED_RESTART = ("server", "admin", "data_dir", "telemetry")  # what a reload reads and cannot change
+NEED_RESTART = (  # what a reload reads and cannot change
+    *("server.host", "server.port", "server.workers", "admin", "data_dir", "telemetry"),
+    "budgets.overrun_tolerance_usd",
+)
 
 
 class Gate:
@@ -90,7 +95,8 @@ class Gate:
         self.budgets = self._new_budgets(config)
         self.runs = Runs(clock)
         self._serving = self._new_serving(data, terminal=terminal)
-        self._admin = AdminListener(admin, admin_app(self._admin_services()))
+        surface = admin_surface(self._admin_services())
+        self._admin = Listener(admin, Server(surface.handle, EDGES, clock.id))
 
     @property
     def open(self) -> bool:
@@ -158,13 +164,14 @@ class Gate:
         if refused is not None:
             return self._reload_refused(refused)
         snapshot = assembled.snapshot
-        fixed = [name for name in NEED_RESTART if getattr(config, name) != getattr(self.config, name)]
+        fixed = [name for name in NEED_RESTART if attrgetter(name)(config) != attrgetter(name)(self.config)]
         if fixed:
             self.log.event("restart needed", "warning", {"for": ", ".join(fixed)})
         learn_names(self.metrics, self.assembly, config, assembled)
         self.assembly.use(config, assembled)
         self.gpus.use(gpu_rates(config))
         self.budgets.accounts.replace(assembled.rulebook)
+        self.budgets.bounds = _waiting(config)
         self._serving.swap(config)
         self.metrics.reload_succeeded(self._clock.wall())
         self.log.event("reloaded", "info", {"version": snapshot.version})
@@ -180,14 +187,13 @@ class Gate:
     def _new_budgets(self, config: Config) -> Budgets:
         tolerance = usd_nanos(config.budgets.overrun_tolerance_usd)
         accounts = Accounts(self.assembly.present.rulebook, overrun_tolerance_usd_nanos=tolerance)
-        waiting = Waiting(config.budgets.wait_s, config.budgets.waiting_max)
         self.desk = BudgetDesk(
             self.assembly, accounts, clock=self._clock, log=self.log, events=self.ledger, metrics=self.metrics
         )
         adopt(self.ledger, config.data_dir, drain_s=config.limits.drain_s)
         self.books, self.restored = open_books(self.ledger, accounts, config.data_dir, self._clock)
         witness = self.books if config.server.workers == 1 else None  # several of them keep their own journals
-        budgets = Budgets(accounts, self._clock, self.desk.news, waiting, witness=witness)
+        budgets = Budgets(accounts, self._clock, self.desk.news, _waiting(config), witness=witness)
         since = self.restored.checkpoint
         self.keeper = Keeper(self.books, budgets, self._clock, self.log.event, checkpoint=since)
         return budgets
@@ -254,7 +260,7 @@ class Gate:
 
     def _explain_price(self, price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
         targets = self.assembly.present.targets
-        known = (targets.price(provider, model), targets.priority(provider, model))
+        known = (targets.price(provider, model), *[price for _, price in targets.tiers(provider, model)])
         price = next((price for price in known if price is not None and price.id == price_id), None)
         return None if price is None else explain(usage, price)
 
@@ -281,3 +287,7 @@ class Gate:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         self.log.event("task failed", "error", {"task": name, "error": type(error).__name__})
+
+
+def _waiting(config: Config) -> Waiting:
+    return Waiting(config.budgets.wait_s, config.budgets.waiting_max)

@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from policies.limits import Limit, LimitsByName
 from policies.plan import Planner, Route, Routes
 from policies.retry import Retry
+from policies.service_tier import TIERS
 from policies.written import limit_of
 from pricing.book import STANDARD, PriceBook, load
 from pricing.gpu import GpuRate
@@ -23,12 +24,13 @@ from proxy.config.load import Config
 from proxy.config.paces import Paces, paces
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.config.schema import Agent, Budget, Defaults, Model, TargetChoice
+from proxy.config.upstreams import account, simulation
 from proxy.dialects.base import Dialect
 from proxy.money.gpus import Gpus
 from proxy.providers.base import Provider
 from proxy.providers.engines import ENGINES
 from proxy.providers.openai_compatible import Account, OpenAICompatible
-from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
+from proxy.providers.simulated import SimulatedTransport, Simulation
 from proxy.providers.transport import HttpTransport
 from proxy.snapshot import AgentRules, Keyring, Limits, Snapshot
 from proxy.types import Price, Target, Traits
@@ -116,6 +118,7 @@ def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
         agents={name: _rules(agent, agent.models) for name, agent in config.agents.items()},
         default_rules=_rules(config.defaults, None),
         limits=_limits(config),
+        strict=config.ledger.strict,
     )
     metered = metered_targets(config, snapshot.planner.routes)
     return Assembled(snapshot, rulebook(config, keyring), targets, metered, paces(config, keyring))
@@ -160,12 +163,13 @@ class Targets:
         self._book = prices.book
         self._own = prices.own
 
-    def fixed(self, choice: TargetChoice) -> Target:
-        return self._target(choice, choice.model)
+    def fixed(self, choice: TargetChoice, place: int) -> Target:
+        return self._target(choice, choice.model, place)
 
     def passed(self, choices: tuple[TargetChoice, ...], rest: str) -> tuple[Target, ...]:
         """The targets of a wildcard route for the model whose name ends in `rest`."""
-        return tuple(self._target(choice, choice.model.replace("*", rest)) for choice in choices)
+        named = (choice.model.replace("*", rest) for choice in choices)
+        return tuple(self._target(*each, place) for place, each in enumerate(zip(choices, named, strict=True)))
 
     def price(self, provider: str, model: str) -> Price | None:
         """The operator's own word first, then the book's, under the name it has for the vendor."""
@@ -175,9 +179,12 @@ class Targets:
         price = self._own.find(provider, model)
         return self._listed(provider, model, STANDARD) if price is None else price
 
-    def priority(self, provider: str, model: str) -> Price | None:
-        """Of the faster service, where the vendor lists one. An operator's own price is meant for every tier."""
-        return self._listed(provider, model, "priority") if self._own.find(provider, model) is None else None
+    def tiers(self, provider: str, model: str) -> tuple[tuple[str, Price], ...]:
+        """By tier of service, where the vendor lists several. An operator's own price is meant for every tier."""
+        if self._own.find(provider, model) is not None:
+            return ()
+        found = [(tier, price) for tier in TIERS if (price := self._listed(provider, model, tier)) is not None]
+        return tuple(found) if len(found) > 1 else ()
 
     def _listed(self, provider: str, model: str, tier: str) -> Price | None:
         settings = self._config.providers.get(provider)
@@ -186,14 +193,14 @@ class Targets:
         vendor = settings.price_provider or ENGINES[settings.engine].price_provider
         return None if vendor is None else self._book.find(vendor, model, tier)
 
-    def _target(self, choice: TargetChoice, model: str) -> Target:
+    def _target(self, choice: TargetChoice, model: str, place: int) -> Target:
         settings = self._config.providers[choice.provider]
         return Target(
             id=f"{choice.provider}/{model}",
             provider=choice.provider,
             model=model,
             price=self.price(choice.provider, model),
-            priority=self.priority(choice.provider, model),
+            tiers=self.tiers(choice.provider, model),
             traits=structs.replace(
                 _traits(settings, model),
                 context_tokens=choice.context_tokens,
@@ -201,14 +208,18 @@ class Targets:
                 reasoning_tokens_max=choice.reasoning_tokens_max,
             ),
             weight=float(choice.weight),
+            order=place if choice.order is None else choice.order,
             failure_domain=settings.failure_domain or choice.provider,
         )
 
 
 def _route(name: str, model: Model, targets: Targets) -> Route:
+    fallbacks = model.fallbacks.listed()
     if name.endswith("*"):
-        return Route(name, target_for=partial(targets.passed, model.targets), cheaper=model.cheaper)
-    return Route(name, tuple(targets.fixed(choice) for choice in model.targets), cheaper=model.cheaper)
+        wild = partial(targets.passed, model.targets)
+        return Route(name, target_for=wild, cheaper=model.cheaper, balance=model.balance, fallbacks=fallbacks)
+    fixed = tuple(targets.fixed(choice, place) for place, choice in enumerate(model.targets))
+    return Route(name, fixed, cheaper=model.cheaper, balance=model.balance, fallbacks=fallbacks)
 
 
 def _traits(settings: OpenAIProvider | SimulatedProvider, model: str) -> Traits:
@@ -225,17 +236,9 @@ def _traits(settings: OpenAIProvider | SimulatedProvider, model: str) -> Traits:
 def _provider(name: str, settings: OpenAIProvider | SimulatedProvider, tools: Tools) -> Provider:
     if isinstance(settings, SimulatedProvider):
         return _simulated(name, settings, tools)
-    account = Account(
-        engine=settings.engine,
-        base_url=settings.base_url,
-        api_key=settings.api_key.reveal() if settings.api_key else None,
-        api_version=settings.api_version,
-        traceparent=settings.traceparent,
-        headers=tuple((header, value.reveal()) for header, value in settings.headers.items()),
-    )
     return OpenAICompatible(
         name,
-        account,
+        account(settings),
         dialect=tools.dialect,
         transport=tools.transports.get(settings.connect_timeout_s),
         clock=tools.clock,
@@ -243,21 +246,12 @@ def _provider(name: str, settings: OpenAIProvider | SimulatedProvider, tools: To
 
 
 def _simulated(name: str, settings: SimulatedProvider, tools: Tools) -> Provider:
-    simulation = Simulation(
-        seed=settings.seed,
-        first_token_s=Spread(settings.first_token_s.median, settings.first_token_s.sigma),
-        token_s=Spread(settings.token_s.median, settings.token_s.sigma),
-        output_tokens=Spread(settings.output_tokens.median, settings.output_tokens.sigma),
-        stall_share=settings.stall_share,
-        stall_s=settings.stall_s,
-        errors=tuple((int(status), share) for status, share in settings.error_share.items()),
-        cut_share=settings.cut_share,
-    )
-    transport = tools.simulations.get((name, simulation))
+    simulated = simulation(settings)
+    transport = tools.simulations.get((name, simulated))
     if transport is None:
-        transport = tools.simulations[name, simulation] = SimulatedTransport(simulation, tools.clock)
-    account = Account(engine="simulated")
-    return OpenAICompatible(name, account, dialect=tools.dialect, transport=transport, clock=tools.clock)
+        transport = tools.simulations[name, simulated] = SimulatedTransport(simulated, tools.clock)
+    own = Account(engine="simulated")
+    return OpenAICompatible(name, own, dialect=tools.dialect, transport=transport, clock=tools.clock)
 
 
 def prices_of(config: Config, day: str) -> Prices:
@@ -276,6 +270,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         first_token_timeout_s=rules.first_token_timeout_s,
         idle_timeout_s=rules.idle_timeout_s,
         retry=Retry(attempts=rules.retry.attempts),
+        hedge=rules.hedge,
         on_budget=rules.on_budget,
         run=rules.run.limits(),
         priority=rules.priority,

@@ -17,11 +17,13 @@ from policies.retry import AttemptBudget
 from proxy.assembly import Assembly
 from proxy.config.load import Config
 from proxy.counting import Counting
-from proxy.execution.attempt import Bench
+from proxy.execution.bench import Bench
 from proxy.execution.easing import unheard
 from proxy.execution.race import Race
+from proxy.execution.steering import Steering
 from proxy.finish import Appendable, Finish, Observer, Recorder
-from proxy.listeners import DataListener
+from proxy.health import Health
+from proxy.listeners import Listener
 from proxy.pacing import Pacing
 from proxy.pipeline import Parts, Pipeline
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
@@ -54,9 +56,13 @@ class DataPlane:
     def __init__(self, sock: socket.socket, around: Surroundings) -> None:
         self._around = around
         self._counting = Counting(self._count_failed)
-        self._pacing = Pacing(around.assembly, around.metrics)
+        self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps)
         around.metrics.watch("runs_active", lambda: around.runs.active)
-        self.pipeline = self._new_pipeline(around.assembly.config)
+        self.health = Health(around.assembly, around.metrics, self._pacing.permits.rooms, around.log.event)
+        self.steering = Steering(around.assembly.tools.clock, around.assembly.config.hedging.rules(), self.health.turned)
+        self.health.attach(self.steering.breakers)
+        self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
+        self.pipeline = self._new_pipeline()
         surface = Surface(
             Services(
                 clock=around.assembly.tools.clock,
@@ -66,8 +72,8 @@ class DataPlane:
                 ready=lambda: around.ready() and around.accepting(),
             )
         )
-        edges = _edges(around.assembly.config)
-        self._listener = DataListener(sock, Server(surface.handle, edges, around.assembly.tools.clock.id))
+        self._server = Server(surface.handle, _edges(around.assembly.config), around.assembly.tools.clock.id)
+        self._listener = Listener(sock, self._server)
 
     def __repr__(self) -> str:
         return f"DataPlane({self.in_flight} calls)"
@@ -78,6 +84,7 @@ class DataPlane:
 
     async def start(self) -> None:
         await self._listener.start()
+        self._around.tasks.start("probes", self.health.probe(self._around.tasks))
         self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
 
     async def stop(self) -> None:
@@ -91,8 +98,12 @@ class DataPlane:
         return None
 
     def swap(self, config: Config) -> None:
-        """The process has swapped its snapshot; the limits of rates follow."""
+        """The process has swapped its snapshot; what does not ask that for its limits is told them."""
         self._pacing.renew()
+        self.health.renew()
+        self.steering.hedges.replace(config.hedging.rules())
+        self._attempt_budget.share = config.defaults.retry.budget
+        self._server.edges = _edges(config)
 
     def kill(self) -> None:
         """No other process is to be ended."""
@@ -103,27 +114,30 @@ class DataPlane:
     async def look(self, runs: Sequence[str]) -> list[RunState]:
         return await self._around.runs.look(runs)
 
-    def _new_pipeline(self, config: Config) -> Pipeline:
+    def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools
         bench = Bench(
             clock=tools.clock,
             count_text=self._counting.count,
             started=around.metrics.attempt_started,
             ended=around.metrics.attempt_ended,
+            steering=self.steering,
         )
         observers: dict[str, Observer] = {
             "ledger": Recorder(around.ledger),
             "metrics": around.metrics,
             "log": around.log,
             "budgets": around.metrics.of_budgets(),
+            "admission": self._pacing.admission,
         }
         return Pipeline(
             Parts(
                 clock=tools.clock,
                 dialect=tools.dialect,
-                race=Race(bench, AttemptBudget(config.defaults.retry.budget), self._pacing.permits),
+                race=Race(bench, self._attempt_budget, self._pacing.permits, around.tasks),
                 store=around.store,
                 rates=self._pacing.rates,
+                admission=self._pacing.admission,
                 runs=around.runs,
                 finish=Finish(tools.clock, observers, self._observer_failed),
                 tasks=around.tasks,
@@ -131,6 +145,7 @@ class DataPlane:
                 started=around.metrics.started,
                 on_defect=self._defect,
                 denied=around.denied,
+                recorded=around.ledger.flush,
             )
         )
 

@@ -47,6 +47,7 @@ CODES: dict[str, Rule] = {
     "client_closed": _rule("client", 499, "invalid_request_error"),
     "invalid_api_key": _rule("client", 401, "invalid_request_error"),
     "model_not_found": _rule("client", 404, "invalid_request_error"),
+    "too_many_hops": _rule("client", 400, "invalid_request_error"),  # not a 508: the gate before would try again
     # the operator's rules
     "not_allowed": _rule("policy", 403, "invalid_request_error"),
     "unpriced_model": _rule("policy", 402, "insufficient_quota"),
@@ -57,7 +58,7 @@ CODES: dict[str, Rule] = {
     "run_limit_exceeded": _rule("policy", 403, "invalid_request_error"),
     "run_width_exceeded": _rule("policy", 429, "rate_limit_error", client=True),
     "deadline_exceeded": _rule("policy", 504, "timeout_error"),
-    "overloaded": _rule("policy", 503, "server_error", client=True),
+    "overloaded": _rule("policy", 503, "server_error"),  # clients that ask again at once are what keeps it so
     # the upstream's doing
     "upstream_unreachable": _rule("upstream", 502, "server_error", again=True, client=True),
     "upstream_timeout": _rule("upstream", 504, "timeout_error", again=True, client=True),
@@ -65,6 +66,8 @@ CODES: dict[str, Rule] = {
     "upstream_quota": _rule("upstream", 429, "insufficient_quota", again=True),
     "upstream_error": _rule("upstream", 502, "server_error", again=True, client=True),
     "upstream_rejected": _rule("upstream", 400, "invalid_request_error"),
+    "context_length_exceeded": _rule("upstream", 400, "invalid_request_error"),
+    "content_filter": _rule("upstream", 400, "invalid_request_error"),
     "upstream_auth": _rule("upstream", 502, "server_error", again=True),
     "upstream_model_missing": _rule("upstream", 404, "invalid_request_error"),
     "upstream_broken": _rule("upstream", 502, "server_error", again=True, client=True),
@@ -77,6 +80,8 @@ CODES: dict[str, Rule] = {
     "ledger_unavailable": _rule("store", 503, "server_error", client=True),
 }
 
+# The request was at fault, as the upstream sees it: that says nothing of the upstream.
+REJECTIONS = frozenset({"upstream_rejected", "context_length_exceeded", "content_filter"})
 TIMEOUTS = frozenset({"upstream_timeout", "upstream_stalled", "deadline_exceeded"})
 
 

@@ -25,6 +25,10 @@ class Observer(Protocol):
 class Appendable(Protocol):
     def append(self, outcome: Outcome) -> None: ...
 
+    async def flush(self) -> None:
+        """Returns when all that was appended is on the disk. Raises ProxyError ledger_unavailable."""
+        ...
+
 
 class Recorder:
     """Writes outcomes into the ledger: of every call that had a key. A stranger's knocking is counted, not kept."""
@@ -52,6 +56,7 @@ class Finish:
         for exchange in tuple(record.open):
             await exchange.end("abandoned")
         record.close()
+        record.finished = True
         outcome = self._outcome(record, config_version)
         self.ended += 1
         for name, observer in self._observers:
@@ -75,9 +80,10 @@ class Finish:
             upstream_s=record.upstream_s,
             first_event_s=None if record.first_event_at is None else record.first_event_at - arrived,
             last_event_s=None if record.last_event_at is None else record.last_event_at - arrived,
-            gaps=record.gaps,
+            gaps=record.gaps.gaps() if record.gaps is not None else None,
             bytes_out=record.bytes_out,
             client_gone=record.client_gone,
             config_version=config_version,
             charges=record.purse.charges,
+            decisions=tuple(record.decisions) if record.decisions else (),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import ceil
 
+from policies.fallback import fallback_of
 from policies.ladder import NOTICED
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
@@ -26,13 +27,16 @@ def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -
     call = record.call
     headers: Headers = [("Content-Type", reading.content_type), *_passed(record, reading.headers)]
     headers += _of_call(record, {name for name, _ in reading.headers})
-    overhead_s = now - call.arrived_at - record.upstream_s - (exchange.age_s(now) if record.open else 0.0)
+    overhead_s = now - call.arrived_at - record.waited_s(now)
     headers += [
         ("x-headgate-model", _latin(call.model)),
         ("x-headgate-target", _latin(exchange.target.id)),
         ("x-headgate-served-by", record.served_by),
         ("x-headgate-overhead-ms", f"{max(0.0, overhead_s) * 1000:.2f}"),
     ]
+    plan = record.plan
+    if plan is not None and plan.fallbacks and (fallback := fallback_of(plan, exchange.target)) is not None:
+        headers.append(("x-headgate-fallback", f"{_latin(fallback[1])} {fallback[0]}"))
     if exchange.clamped_to is not None:
         headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
     if not record.open and (cost := _cost(record)) is not None:
@@ -42,20 +46,25 @@ def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -
 
 def of_error(record: Record, error: ProxyError) -> Headers:
     call, names = record.call, {name for name, _ in error.headers}
-    headers: Headers = [("Content-Type", "application/json"), *_passed(record, error.headers)]
+    headers: Headers = [("Content-Type", "application/json"), *_passed(record, _without_hints(error.headers))]
     headers += _of_call(record, names)
     headers.append(("x-headgate-error-source", error.source))
     if call.route:  # a model nobody configured is the caller's text, and stays in the message
         headers.append(("x-headgate-model", _latin(call.model)))
     if record.attempts:
         headers.append(("x-headgate-target", _latin(record.attempts[-1].target.id)))
-    if error.retry_after_s is not None and not names & {"retry-after", "retry-after-ms"}:
+    if error.retry_after_s is not None:
         headers += _retry_after(error.retry_after_s)
     if error.code == "rate_limit_exceeded":
         headers.append(("x-should-retry", "true"))
     elif not error.client_may_retry and "x-should-retry" not in names:
         headers.append(("x-should-retry", "false"))
     return headers
+
+
+def _without_hints(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Upstreams say when to come back in a dozen forms, and clients read two: the gate says it anew."""
+    return tuple([header for header in headers if not header[0].startswith("retry-after")])
 
 
 def _retry_after(seconds: float) -> Headers:

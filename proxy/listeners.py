@@ -41,8 +41,8 @@ def url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class DataListener:
-    """The surfaces' connections on one socket."""
+class Listener:
+    """A server's connections on one socket."""
 
     def __init__(self, sock: socket.socket, server: Server) -> None:
         self._socket = sock
@@ -60,4 +60,5 @@ class DataListener:
         self._server.pre_shutdown()
 
     async def stop(self) -> None:
+        self.close()
         await self._server.shutdown(LAST_WORDS_S)

@@ -1,8 +1,15 @@
-"""How a process that serves treats memory once it is up."""
+"""How a process treats memory: the collector runs seldom, and never looks again at what a process that serves keeps."""
 
 from __future__ import annotations
 
 import gc
+
+SELDOM = (50_000, 20, 50)
+
+
+def loading() -> None:
+    """Next to nothing of what is made now is garbage: modules, classes, tables."""
+    gc.set_threshold(*SELDOM)
 
 
 def settle() -> None:
@@ -10,4 +17,4 @@ def settle() -> None:
     rest."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(*SELDOM)

@@ -1,7 +1,8 @@
 """The rate limits of a process that serves: made from its configuration, changed with it, shown in its metrics.
 
 Every process takes its part of each limit, an equal one; none asks another. Which calls fit is decided in
-`proxy.money.rate_limits` for keys and agents, and in `proxy.execution.permits` for targets.
+`proxy.money.rate_limits` for keys and agents, and in `proxy.execution.permits` for targets; which are let in at all,
+in `proxy.execution.admission`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from functools import partial
 
 from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
+from proxy.execution.admission import Admission
+from proxy.execution.line import Progress, nothing_yet
 from proxy.execution.permits import Permits
 from proxy.money.rate_limits import RateLimits
 from proxy.telemetry.metrics import Metrics
 
 
 class Pacing:
-    def __init__(self, assembly: Assembly, metrics: Metrics) -> None:
+    def __init__(self, assembly: Assembly, metrics: Metrics, progress: Progress = nothing_yet) -> None:
         clock, paces = assembly.tools.clock, assembly.present.paces
         share = 1 / assembly.config.server.workers
         usual = UsualOutput()
@@ -39,7 +42,10 @@ class Pacing:
             queueing=paces.queueing,
             waits=metrics.queues,
             share=share,
+            progress=progress,
         )
+        self.admission = Admission(self.permits, clock)
+        metrics.watch("bound_hits_total", lambda: self.admission.shed, "shed")
         metrics.watch("bound_hits_total", lambda: self.rates.dropped, "rate_accounts")
         metrics.watch("bound_hits_total", lambda: self.rates.turned_away + self.permits.turned_away, "waiting")
         self._watch()

@@ -8,7 +8,8 @@ connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -19,18 +20,19 @@ from proxy import headers
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
-from proxy.execution.attempt import Timeouts
+from proxy.execution.admission import Admission
+from proxy.execution.bench import Timeouts
 from proxy.execution.easing import Easing, unheard
 from proxy.execution.purse import Purse
-from proxy.execution.race import Answer, Race
-from proxy.execution.reading import Reading
-from proxy.execution.record import Record
+from proxy.execution.race import Answer, Race, Rules
+from proxy.execution.record import Record, Unended
 from proxy.execution.running import Running
 from proxy.finish import Finish
+from proxy.last_word import LastWord, unwritten
 from proxy.money.rate_limits import RateLimits
 from proxy.relay import Downstream, Patience, Watch, relay
 from proxy.runs.registry import Runs
-from proxy.snapshot import AgentRules, Limits, Snapshot
+from proxy.snapshot import AgentRules, Snapshot
 from proxy.state.store import Store
 from proxy.tasks import Tasks
 from proxy.types import Call
@@ -49,6 +51,7 @@ class Parts(Struct, frozen=True):
     race: Race
     store: Store
     rates: RateLimits
+    admission: Admission
     runs: Runs
     finish: Finish
     tasks: Tasks
@@ -56,6 +59,7 @@ class Parts(Struct, frozen=True):
     started: Callable[[str], None]  # told the route of every call that `finish` will be told of
     on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
     denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
+    recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
 
 
 class Pipeline:
@@ -126,7 +130,7 @@ class Pipeline:
         record, parts = running.record, self._parts
         call = record.call
         # The deadline first: free, without state, and a dead call must not take anything from any limit.
-        refusal = gates.deadline(call, parts.clock.now())
+        refusal = gates.deadline(call, parts.clock.now()) or (gates.hops(call) if call.hops else None)
         if refusal is not None:
             raise refusal
         # The run: needs nothing but its own counters, and precedes everything that costs or waits.
@@ -138,7 +142,7 @@ class Pipeline:
         if not parts.ledger_accepting():
             raise ProxyError("ledger_unavailable", "The ledger cannot take new calls now.", retry_after_s=1.0)
         # The permission before the plan: who may not use a model need not learn whether it has a price.
-        refusal = gates.allowed(call, rules.models) if call.route else None
+        refusal = gates.allowed(call, rules.models, snapshot.planner.routes) if call.route else None
         if refusal is not None:
             raise refusal
         # The rates before the plan: they protect all that follows, and a refusal takes nothing.
@@ -153,38 +157,43 @@ class Pipeline:
                 record.purse, rules.on_budget, deadline=call.deadline, waiting_max=snapshot.limits.eased_max
             )
         plan = snapshot.planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)
-        if isinstance(plan, ProxyError):
-            raise plan
-        record.plan = plan
+        # Is it worth it? After the plan, which knows the targets, and before anything is held or waits.
+        admitted = plan if isinstance(plan, ProxyError) else parts.admission.admit(call, plan)
+        if isinstance(admitted, ProxyError):
+            raise admitted
+        record.plan = plan = admitted
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
-        timeouts = Timeouts(rules.first_token_timeout_s, snapshot.limits.reply_bytes_max)
-        exchange, reading = await parts.race.run(
-            record, plan, providers=snapshot.providers, retry=rules.retry, timeouts=timeouts
-        )
+        timeouts = Timeouts(rules.first_token_timeout_s, rules.idle_timeout_s, snapshot.limits.reply_bytes_max)
+        exchange, reading = await parts.race.run(record, plan, Rules(snapshot.providers, rules.retry, timeouts))
         if reading.streams:
-            await self._stream(record, downstream, (exchange, reading), rules=rules, limits=snapshot.limits)
+            await self._stream(record, downstream, (exchange, reading), rules=rules, snapshot=snapshot)
         else:
-            await self._whole(record, downstream, (exchange, reading))
+            await self._whole(record, downstream, (exchange, reading), snapshot)
 
-    async def _whole(self, record: Record, downstream: Downstream, answer: Answer) -> None:
+    async def _whole(self, record: Record, downstream: Downstream, answer: Answer, snapshot: Snapshot) -> None:
         exchange, reading = answer
         await exchange.end("complete")  # settled before the write, so that the reply can say what it cost
-        record.close()  # ... and so that nothing is held for as long as a slow client takes to read
-        record.status, record.committed = 200, True
-        record.bytes_out = len(reading.first)
+        if not record.open:  # else a hedge that lost is read to its end by a task: see `_close`
+            record.close()  # ... and so that nothing is held for as long as a slow client takes to read
+        record.status, record.bytes_out = 200, len(reading.first)
         now = self._parts.clock.now()
         record.first_event_at = record.last_event_at = now
+        if snapshot.strict:
+            await self._record_first(record, snapshot)
+        record.committed = True
         await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
 
     async def _stream(
-        self, record: Record, downstream: Downstream, answer: Answer, *, rules: AgentRules, limits: Limits
+        self, record: Record, downstream: Downstream, answer: Answer, *, rules: AgentRules, snapshot: Snapshot
     ) -> None:
         exchange, reading = answer
-        clock = self._parts.clock
+        clock, limits = self._parts.clock, snapshot.limits
         patience = Patience(rules.idle_timeout_s, limits.write_timeout_s, limits.heartbeat_s)
         record.in_events = reading.passage is not None
         watch = Watch(record.call, patience, downstream, in_events=record.in_events)
         shown = headers.of_reply(record, exchange, reading, clock.now())
+        if snapshot.strict:
+            downstream = LastWord(downstream, reading, partial(self._settle_first, record, answer, snapshot))
         try:
             await relay(answer, downstream, record, headers=shown, watch=watch, clock=clock)
         except ProxyError as error:
@@ -192,6 +201,8 @@ class Pipeline:
             raise
         # The client has its reply whole: a connection that it closes from here on changes nothing.
         record.delivered = True
+        if record.finished:
+            return
         if reading.cut_short:
             if exchange.abort != "continues":  # else `_close` has it read to its end, for the bill
                 await exchange.end("abandoned")
@@ -200,6 +211,23 @@ class Pipeline:
             await reading.read_trailer()
         finally:
             await exchange.end("complete")
+
+    async def _settle_first(self, record: Record, answer: Answer, snapshot: Snapshot, size: int) -> None:
+        """All of a stream but its last bytes has gone out."""
+        exchange, reading = answer
+        if not reading.cut_short:
+            await reading.read_trailer()
+            await exchange.end("complete")
+        elif exchange.abort != "continues":
+            await exchange.end("abandoned")
+        record.bytes_out += size
+        await self._record_first(record, snapshot)
+
+    async def _record_first(self, record: Record, snapshot: Snapshot) -> None:
+        """The call's row is on the disk when this returns; not where a provider that bills on is still being read."""
+        if not record.open:
+            await self._parts.finish.finish(record, snapshot.version)
+            await self._parts.recorded()
 
     async def _give_up(self, running: Running, downstream: Downstream, word: ProxyError) -> None:
         """Ends a call that was interrupted: first the bill, then the client, who may be slow to listen."""
@@ -241,6 +269,8 @@ class Pipeline:
     async def _close(self, record: Record, snapshot: Snapshot) -> None:
         """Exactly one outcome. What is not at its end when the client leaves is brought there by a task: a settlement
         that was interrupted after the reply had gone out, or a reply that the provider bills on regardless."""
+        if record.finished:
+            return
         if record.delivered:
             record.client_gone = False
         if record.open and (record.delivered or any(exchange.abort == "continues" for exchange in record.open)):
@@ -252,7 +282,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(snapshot.limits.drain_s):
                 for exchange in tuple(record.open):
-                    if await _is_whole(record, exchange.reading):
+                    if await _is_whole(record, exchange):
                         await exchange.end("complete")
         except (TimeoutError, ProxyError):
             pass  # finish settles what is still open by the abort rule
@@ -260,8 +290,10 @@ class Pipeline:
             await self._parts.finish.finish(record, snapshot.version)
 
 
-async def _is_whole(record: Record, reading: Reading | None) -> bool:
-    """Whether the reply was read to its end, or is by now."""
+async def _is_whole(record: Record, exchange: Unended) -> bool:
+    """Whether its reply was read to its end, or is by now."""
+    reading = exchange.reading
     if reading is None:
         return False
-    return (record.delivered and not reading.cut_short) or await reading.drain()
+    read = record.delivered and exchange is record.answered and not reading.cut_short
+    return read or await reading.drain()

@@ -127,6 +127,7 @@ async def relay(
     breaks off or stalls."""
     exchange, reading = answer
     meter, gaps = exchange.meter, GapCounter()
+    record.gaps = gaps
     look_at = inf if meter is None else meter.look_at
     try:
         async with watch:
@@ -160,8 +161,6 @@ async def relay(
                         break
     except TimeoutError:
         raise _expired(watch, reading) from None
-    finally:
-        record.gaps = gaps.gaps()
     await downstream.end()
 
 

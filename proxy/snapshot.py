@@ -15,6 +15,7 @@ from policies.ladder import Ladder
 from policies.plan import Planner
 from policies.retry import Retry
 from policies.runs import NO_LIMITS, RunLimits
+from policies.survival import Survival
 from proxy.providers.base import Provider
 from proxy.types import KeyRecord, Priority
 
@@ -33,9 +34,11 @@ class AgentRules(Struct, frozen=True):
     first_token_timeout_s: float = 120.0
     idle_timeout_s: float = 60.0
     retry: Retry = Retry()
+    hedge: bool = True  # late calls may be sent a second time, elsewhere
     on_budget: Ladder = ()
     run: RunLimits = NO_LIMITS  # of each of its runs
     priority: Priority = "standard"  # of its calls, at most
+    survival: Survival = Survival()  # of its streams
 
 
 class Limits(Struct, frozen=True):
@@ -59,6 +62,7 @@ class Snapshot(Struct, frozen=True):
     agents: Mapping[str, AgentRules]
     default_rules: AgentRules = AgentRules()
     limits: Limits = Limits()
+    strict: bool = False  # a reply ends only once its call is on the disk
 
     def rules(self, agent: str) -> AgentRules:
         return self.agents.get(agent, self.default_rules)

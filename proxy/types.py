@@ -1,9 +1,8 @@
 """The nouns of Headgate: what one call is, where it may go, what it cost.
 
-Every type is a frozen `msgspec.Struct`, so a value handed from one step to the next cannot change
-behind its back. `Outcome` is the one record of a call; it is built once, when the call has ended.
-Instants (`_at`) are seconds of the event loop's clock unless the name says `wall`; lengths end in `_s`;
-money is integer nano-dollars, prices are integer pico-dollars (see `pricing.book`).
+Every type is a frozen `msgspec.Struct`, so a value handed from one step to the next cannot change behind its back.
+`Outcome` is the one record of a call, built once, when the call has ended. Instants (`_at`) are seconds of the event
+loop's clock unless the name says `wall`; lengths end in `_s`; money is integer nano-dollars, prices pico-dollars.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
+from proxy.observed import Begun, Decision, Gaps
+
 DialectName = Literal["openai"]
-Endpoint = Literal[
-    "chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions", "moderations", "rerank",
-    "other",
-]  # fmt: skip
+Endpoint = Literal["chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions",
+                   "moderations", "rerank", "other"]  # fmt: skip
 RunSource = Literal["path", "header", "foreign", "body", "none"]
 AgentSource = Literal["key", "path", "header", "foreign", "body", "none"]
 Role = Literal["first", "retry", "hedge", "escalation", "member", "probe", "shadow"]
@@ -26,9 +25,11 @@ AbortRule = Literal["stops", "continues", "unknown"]
 Mode = Literal["single"]
 Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
-ServedBy = Literal["primary", "retry", "fallback", "none"]
+ServedBy = Literal["primary", "retry", "hedge", "fallback", "none"]
 Rung = Literal["cheaper", "shorter", "queue", "stop"]  # of the ladder that an agent steps down near its budget
+Balance = Literal["score", "weighted", "ordered", "least_cost", "lowest_latency"]  # how targets are chosen from
 Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
+Condition = Literal["context_window", "content_filter", "overload", "any"]  # the errors that a fallback is for
 
 
 class Identity(Struct, frozen=True):
@@ -111,6 +112,7 @@ class Traits(Struct, frozen=True):
     vocabulary: str | None = None  # tiktoken encoding that counts its text, when one does
     output_limit_field: str = "max_tokens"  # of a chat request, where the client named no limit itself
     abort: AbortRule = "unknown"  # what a closed connection does to the bill
+    continues_messages: bool = False  # exactly, where the last one is the beginning of its answer
 
 
 class Target(Struct, frozen=True):
@@ -122,8 +124,9 @@ class Target(Struct, frozen=True):
     price: Price | None  # None: unpriced; the policy decides whether that may run
     traits: Traits = Traits()
     weight: float = 1.0
+    order: int = 0  # under `ordered`: those with the lowest number are asked first
     failure_domain: str = ""
-    priority: Price | None = None  # of a call that asks for the faster service, where that has a price of its own
+    tiers: tuple[tuple[str, Price], ...] = ()  # prices by tier of service, where the vendor has several
 
 
 class Head(Struct, frozen=True):
@@ -136,6 +139,9 @@ class Head(Struct, frozen=True):
     output_tokens_max: int | None = None
     fields: dict[str, Raw] | None = None  # None: not a JSON object (multipart)
     content_type: str = "application/json"
+    folded: bool = False  # the client wants it whole; the upstream is asked for a stream all the same
+    fallbacks: tuple[str, ...] = ()  # models that the client names beside its first
+    begun: Begun | None = None  # what the client has of the reply; None: nobody goes on with one that breaks off
 
     def __repr__(self) -> str:
         """Without the fields: they are the prompt."""
@@ -159,6 +165,8 @@ class Call(Struct, frozen=True):
     trace_id: str
     client_retry: int = 0
     priority: Priority = "standard"
+    hops: int = 0  # gates that it has passed before this one
+    hedged: bool = True  # the client lets it be sent twice
 
     def __repr__(self) -> str:
         """Without the body: it is the prompt."""
@@ -170,13 +178,15 @@ class Call(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """How a call will be answered: the targets of each step, in order of preference."""
+    """How a call will be answered: by one of the targets of its first step, or by one of a later one, its fallbacks."""
 
     mode: Mode
     steps: tuple[tuple[Target, ...], ...]
     reason: str
+    balance: Balance = "score"  # of the targets of each step
     degraded: tuple[Rung, ...] = ()  # what a budget that is nearly spent changed about it
     output_tokens_max: int | None = None  # the gate's own word on each choice, below what the client asked for
+    fallbacks: tuple[tuple[Condition, str], ...] = ()  # of the second step on: what each is for, and its model
 
 
 class Amounts(Struct, frozen=True):
@@ -258,13 +268,6 @@ class Attempt(Struct, frozen=True):
     upstream_request_id: str | None = None
 
 
-class Gaps(Struct, frozen=True):
-    """Seconds between the chunks of one stream, already counted into the edges of the CHUNK ladder."""
-
-    counts: tuple[int, ...]  # one per edge, and one above the last
-    sum_s: float
-
-
 class Outcome(Struct, frozen=True):
     """The one record of a call; exactly one exists for each call that was identified or refused."""
 
@@ -284,6 +287,7 @@ class Outcome(Struct, frozen=True):
     client_gone: bool = False
     config_version: str = ""
     charges: tuple[Charge, ...] = ()  # what it took from limits
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def target(self) -> Target | None:
@@ -292,9 +296,5 @@ class Outcome(Struct, frozen=True):
     @property
     def cost_usd_nanos(self) -> int | None:
         """Sum over all attempts; None as soon as one of them could not be priced."""
-        total = 0
-        for attempt in self.attempts:
-            if attempt.cost_usd_nanos is None:
-                return None
-            total += attempt.cost_usd_nanos
-        return total
+        costs = [cost for attempt in self.attempts if (cost := attempt.cost_usd_nanos) is not None]
+        return sum(costs) if len(costs) == len(self.attempts) else None

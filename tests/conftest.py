@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from tests import loop
+from tests import effort, loop
+
+settings.register_profile("full", max_examples=effort.FULL, deadline=None)
+settings.register_profile("fast", max_examples=effort.FAST, deadline=None)
+settings.load_profile("fast")
 
 TRACES = Path(os.environ.get("HEADGATE_TRACES", Path(__file__).parents[1] / ".." / "shared" / "data"))
 
@@ -20,3 +26,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     loop.run(pyfuncitem.obj(**arguments))
     return True
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not walk through it each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -16,8 +16,8 @@ from proxy.state.budget_report import BudgetRow
 from proxy.state.ledger_report import AttemptRow, Corrected, Verified
 from proxy.state.quote_report import TargetQuote
 from proxy.state.report import IdleGpu, Spend
-from proxy.surfaces import identify, llm
-from proxy.surfaces.admin import AdminServices, KeyRequest, admin_app
+from proxy.surfaces import admin, identify, llm
+from proxy.surfaces.admin import AdminServices, KeyRequest
 from proxy.surfaces.admin_ledger import CorrectionRequest
 from proxy.surfaces.admin_runs import KillRequest, PauseRequest, TopUpRequest
 from proxy.telemetry.line import Line, Try
@@ -31,7 +31,7 @@ def request_headers() -> set[str]:
     """Every header that the surfaces read: those of the tables, and those that are named where they are read."""
     tables = (identify.RUN_HEADERS, identify.AGENT_HEADERS, identify.PARENT_HEADERS, identify.KEY_HEADERS)
     names = {name for table in tables for name in table} | {name for name, _ in llm.DEADLINE_HEADERS}
-    for file in ("identify.py", "llm.py", "body.py", "admin.py", "admin_guard.py"):
+    for file in ("identify.py", "llm.py", "body.py", "admin.py", "admin_guard.py", "admin_route.py"):
         tree = ast.parse((ROOT / "proxy/surfaces" / file).read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("headers.get") and node.args:
@@ -52,9 +52,7 @@ def reply_headers() -> set[str]:
 def admin_routes() -> set[str]:
     services: Any = dict.fromkeys(AdminServices.__struct_fields__)  # none of them is asked for anything
     services |= {"version": "", "base_url": "", "hosts": frozenset(), "key_errors": ()}
-    app = admin_app(AdminServices(**services))
-    methods = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
-    return {f"{method} {path}" for method, path in methods if method != "HEAD"}
+    return {f"{route.method} {route.path}" for route in admin.admin_routes(AdminServices(**services))}
 
 
 def columns() -> set[str]:

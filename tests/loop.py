@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-GRACE_S = 0.002  # how long loopback bytes may be under way between two of our own sockets
+GRACE_S = 0.001  # how long loopback bytes may be under way between two of our own sockets
+OWN_SOCKETS = 1  # the pipe that wakes the loop up
 STUCK_S = 10.0  # real seconds without any event and without any timer before the loop gives up
 
 
@@ -25,6 +27,9 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # 
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
+        if timeout is not None and len(self.get_map()) <= OWN_SOCKETS and threading.active_count() == 1:
+            self.loop.jump(timeout)  # nobody is there from whom anything could be under way
+            return []
         ready = super().select(GRACE_S)
         if ready:
             return ready

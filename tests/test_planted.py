@@ -6,26 +6,36 @@ What stands here are the mistakes that cost money, leak secrets or lie to a clie
 
 from __future__ import annotations
 
+import compileall
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from py_compile import PycInvalidationMode
+from queue import SimpleQueue
 
 import pytest
 from msgspec import Struct
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("proxy", "policies", "pricing", "tests", "loadtests", "pyproject.toml")
-SECONDS_MAX = 120
+SECONDS_MAX = 300
+AT_ONCE = min(4, os.cpu_count() or 1)
+OPTIONS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider", "--assert=plain", "--hypothesis-profile=full")
+
+Done = subprocess.CompletedProcess[str]
 
 CANCELLATION = "tests/sim/test_cancellation.py"
-SEEDS = "tests/sim/test_seeds.py::test_the_invariants_hold_for_every_seed_and_every_fault_occurs"
 GONE = "tests/flow/test_client_gone.py"
 PARSER = "tests/proxy/surfaces/test_parser.py"
 PLAIN = "tests/flow/test_plain.py"
 REFUSALS = "tests/flow/test_refusals.py"
 RETRY = "tests/flow/test_retry.py"
+HEDGE = "tests/flow/test_hedge.py"
+DUEL = "tests/proxy/execution/test_duel.py"
 STREAM = "tests/flow/test_stream.py"
 TRANSPORT = "tests/proxy/providers/test_transport.py"
 LIMITS = "tests/flow/test_rate_limits.py"
@@ -42,6 +52,56 @@ class Mutation(Struct, frozen=True):
 
 
 PLANTED = (
+    # --- fallbacks, deadlines, overload
+    Mutation(
+        "a client's fallback that nobody checks",
+        "policies/gates.py",
+        "    for model in call.head.fallbacks:\n",
+        "    for model in ():\n",
+        ("tests/flow/test_fallbacks.py",),
+    ),
+    Mutation(
+        "a list of fallbacks that is sent on",
+        "proxy/dialects/openai_request.py",
+        "    raw, fields = taken_out(call.raw, head.fields)\n",
+        "    raw, fields = call.raw, head.fields\n",
+        ("tests/flow/test_fallbacks.py",),
+    ),
+    Mutation(
+        "a mistake in the request is tried on every model",
+        "policies/fallback.py",
+        "    if error.code not in OTHERS:\n        return None\n",
+        "",
+        ("tests/flow/test_fallbacks.py",),
+    ),
+    Mutation(
+        "an overload in which nobody is turned away",
+        "proxy/execution/admission.py",
+        "refusal is None and line.shedder.overloaded",
+        "False",
+        ("tests/sim/test_overload.py",),
+    ),
+    Mutation(
+        "runs that have got somewhere are shed like new ones",
+        "policies/shedding.py",
+        " if steps == 0 else ",
+        " if True else ",
+        ("tests/policies/test_shedding.py", "tests/flow/test_deadlines.py"),
+    ),
+    Mutation(
+        "a hopeless call is begun",
+        "policies/gates.py",
+        "    if wait_s + service_s <= left_s:\n",
+        "    if True:\n",
+        ("tests/flow/test_deadlines.py",),
+    ),
+    Mutation(
+        "a hint of the upstream that is passed on as it came",
+        "proxy/headers.py",
+        "*_passed(record, _without_hints(error.headers))]",
+        "*_passed(record, error.headers)]",
+        ("tests/flow/test_deadlines.py",),
+    ),
     # --- fair share
     Mutation(
         "a line in the order of arrival",
@@ -237,8 +297,8 @@ PLANTED = (
     Mutation(
         "a limit that the upstream is not told",
         "proxy/execution/attempt.py",
-        "self._provider.request(call, self.target, self.told_limit)",
-        "self._provider.request(call, self.target)",
+        "self._provider.request(self._ask, self.target, self.told_limit)",
+        "self._provider.request(self._ask, self.target)",
         ("tests/flow/test_budgets.py",),
     ),
     Mutation(
@@ -377,8 +437,8 @@ PLANTED = (
     Mutation(
         "unpriced as zero",
         "proxy/execution/bill.py",
-        "    if facts.target.price is None:\n        return None\n",
-        "    if facts.target.price is None:\n        return 0\n",
+        "    if price is None:\n        return None\n",
+        "    if price is None:\n        return 0\n",
         (REFUSALS,),
     ),
     Mutation(
@@ -420,8 +480,8 @@ PLANTED = (
     Mutation(
         "a permit that is not given back",
         "proxy/execution/attempt.py",
-        "            self.permit.release(billed)\n",
-        "            self.permit.learn({})\n",
+        "        self.permit.release(billed)\n",
+        "        self.permit.learn({})\n",
         (LIMITS,),
     ),
     Mutation(
@@ -497,9 +557,58 @@ PLANTED = (
     Mutation(
         "retries without a budget",
         "proxy/execution/race.py",
-        " or not self._budget.withdraw(now)",
-        "",
+        "        if self._budget.withdraw(now):\n            return True\n",
+        "        if self._budget:\n            return True\n",
         (RETRY,),
+    ),
+    Mutation(
+        "hedges without a budget",
+        "proxy/execution/race.py",
+        "if permit is None or not self._budget.withdraw(now):",
+        "if permit is None:",
+        (HEDGE,),
+    ),
+    Mutation(
+        "a hedge's loser runs on beside the winner",
+        "proxy/execution/duel.py",
+        "            await self._close_losers()\n",
+        "            self._over = True\n",
+        (HEDGE,),
+    ),
+    Mutation(
+        "a hedge that comes late interrupts the winner",
+        "proxy/execution/duel.py",
+        "        if self._over or self._winner is not None:\n            return",
+        "        if self._over and self._winner is None:\n            return",
+        (HEDGE, DUEL),
+    ),
+    Mutation(
+        "a client that leaves in a duel is taken for the hedge's win",
+        "proxy/execution/duel.py",
+        "if self._winner is None or task.uncancel() > cancelled_before:",
+        "if self._winner is None or task.uncancel() < cancelled_before:",
+        (HEDGE, DUEL),
+    ),
+    Mutation(
+        "a loser that is billed to its end is not read to its end",
+        "proxy/execution/attempt.py",
+        'return self.abort == "continues" and self.reading is not None',
+        'return self.abort == "continues" and self.reading is None',
+        (HEDGE,),
+    ),
+    Mutation(
+        "who opted out is hedged all the same",
+        "proxy/execution/race.py",
+        "if not course.ask.hedged or course.panic or",
+        "if course.panic or",
+        (HEDGE,),
+    ),
+    Mutation(
+        "panic repeats calls",
+        "proxy/execution/race.py",
+        "if course.panic or not course.tried:",
+        "if not course.tried:",
+        ("tests/flow/test_breakers.py",),
     ),
     Mutation(
         "client and policy errors are tried again",
@@ -824,22 +933,72 @@ PLANTED = (
 )
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("tree")
+class Workshop:
+    """Copies of the tree, about one a processor; each is worked on by one run at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._free: SimpleQueue[Path] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        made = copied(folder / "0")
+        self._free.put(made)
+        for number in range(1, AT_ONCE):
+            self._free.put(shutil.copytree(made, folder / str(number)))
+
+    def submit(self, tests: tuple[str, ...], planted: Mutation | None = None) -> Future[Done]:
+        return self._pool.submit(self._run, tests, planted)
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, tests: tuple[str, ...], planted: Mutation | None) -> Done:
+        tree = self._free.get()
+        try:
+            if planted is None:
+                return run(tree, tests)
+            file = tree / planted.file
+            original = file.read_text()
+            file.write_text(original.replace(planted.old, planted.new))
+            try:
+                return run(tree, tests)
+            finally:
+                file.write_text(original)
+        finally:
+            self._free.put(tree)
+
+
+def copied(tree: Path) -> Path:
+    """With its byte code, which is looked up by what a source says: a mutation of the same second is none it knows."""
+    tree.mkdir()
     for part in PARTS:
         source = ROOT / part
         if source.is_file():
-            shutil.copy(source, folder / part)
+            shutil.copy(source, tree / part)
         else:
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "real"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(source, tree / part, ignore=shutil.ignore_patterns("__pycache__", "real"))
+    compileall.compile_dir(tree, quiet=2, workers=0, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+    return tree
 
 
-def run(tree: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+def run(tree: Path, tests: tuple[str, ...]) -> Done:
+    command = [sys.executable, "-B", "-m", "pytest", *OPTIONS, *tests]
     return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Done]]]:
+    """All that this session asks for, begun at once; by the names of the mutations, and "" for the tree as it is."""
+    workshop = Workshop(tmp_path_factory.mktemp("trees"))
+    asked = {item.name for item in request.session.items}
+    begun = {}
+    if test_without_a_bug_the_chosen_tests_pass.__name__ in asked:
+        begun[""] = workshop.submit(tuple(dict.fromkeys(test for planted in PLANTED for test in planted.tests)))
+    for planted in PLANTED:
+        if f"{test_it_is_found.__name__}[{planted.name}]" in asked:
+            begun[planted.name] = workshop.submit(planted.tests, planted)
+    yield begun
+    workshop.close()
 
 
 def test_the_text_of_every_mutation_is_there_once() -> None:
@@ -856,21 +1015,14 @@ def test_names_are_unique() -> None:
 
 
 @pytest.mark.slow
-def test_without_a_bug_the_chosen_tests_pass(tree: Path) -> None:
-    done = run(tree, tuple(dict.fromkeys(test for planted in PLANTED for test in planted.tests)))
+def test_without_a_bug_the_chosen_tests_pass(runs: dict[str, Future[Done]]) -> None:
+    done = runs[""].result()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
-def test_it_is_found(planted: Mutation, tree: Path) -> None:
-    file = tree / planted.file
-    original = file.read_text()
-    assert planted.old in original
-    file.write_text(original.replace(planted.old, planted.new))
-    try:
-        done = run(tree, planted.tests)
-    finally:
-        file.write_text(original)
+def test_it_is_found(planted: Mutation, runs: dict[str, Future[Done]]) -> None:
+    done = runs[planted.name].result()
     # 1: a test failed. 2 would be a tree that cannot even be collected, which finds nothing.
     assert done.returncode == 1, f"not found: {planted.name}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"

@@ -39,6 +39,7 @@ FLOW = "tests/flow"
 COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/types.py": (FLOW, DECLARATIONS),
     "proxy/snapshot.py": (FLOW, DECLARATIONS),
+    "proxy/observed.py": (FLOW, DECLARATIONS),
     "proxy/dialects/base.py": ("tests/proxy/dialects", DECLARATIONS),
     "proxy/providers/base.py": ("tests/proxy/providers", DECLARATIONS),
     "proxy/pipeline.py": (FLOW, "only makes sense around the whole way of a call"),
@@ -47,6 +48,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/headers.py": ("tests/flow/test_plain.py", "what a reply says of its call"),
     "proxy/execution/attempt.py": ("tests/sim/test_cancellation.py", "an exchange and its bill, cancelled anywhere"),
     "proxy/execution/race.py": ("tests/flow/test_retry.py", "attempts one after another"),
+    "proxy/execution/bench.py": ("tests/sim/gate.py", DECLARATIONS),
     "proxy/execution/reading.py": ("tests/sim/scenes.py", "every way a reply can go wrong"),
     "proxy/execution/record.py": ("tests/sim/invariants.py", "what is left of a call"),
     "proxy/surfaces/llm.py": ("tests/flow/test_refusals.py", "paths, methods and bodies over sockets"),
@@ -69,10 +71,18 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/workers/process.py": ("tests/workers", "a process from its birth on"),
     "proxy/service.py": ("tests/proxy/test_app.py", "the gate as a process"),
     "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),
-    "proxy/surfaces/admin_listener.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),
     "proxy/serving.py": ("tests/proxy/test_app.py", DECLARATIONS),
-    "proxy/listeners.py": ("tests/proxy/test_app.py", "sockets of a gate that runs"),
     "proxy/watching.py": ("tests/proxy/test_app.py", "reloads of a gate that runs"),
+    "loadtests/upstream/bill.py": ("tests/loadtests/upstream/test_script.py", "what each verb costs"),
+    "loadtests/upstream/canned.py": ("tests/loadtests/test_upstream.py", "what goes over the wire"),
+    "loadtests/upstream/connection.py": ("tests/loadtests/test_upstream.py", "what goes over the wire"),
+    "loadtests/upstream/request.py": ("tests/loadtests/upstream/test_scenario.py", "what a rule can ask for"),
+    "loadtests/upstream/stage.py": ("tests/loadtests/upstream/test_scenario.py", "which script plays"),
+    "loadtests/upstream/wire.py": ("tests/loadtests/upstream/test_script.py", "what each verb does on it"),
+    "loadtests/tail/laws.py": ("tests/loadtests/tail/test_upstreams.py", "upstreams that follow them"),
+    "loadtests/tail/play.py": ("tests/loadtests/tail/test_baselines.py", "baselines that are played"),
+    "loadtests/tail/report.py": ("tests/loadtests/tail/test_scenarios.py", "the table of what was measured"),
+    "loadtests/tail/traces.py": ("tests/loadtests/tail/test_scenarios.py", "the requests of the scenarios"),
 }
 WITHOUT_TEST: frozenset[str] = frozenset()  # may only shrink
 

@@ -17,7 +17,7 @@ from . import report
 from .processes import BenchError, cores
 from .request_cost import has_wrk
 from .sections import FULL, QUICK, SECTIONS, Bench, Results
-from .systems import Lab, nginx_path
+from .systems import VARIANTS, Lab, nginx_path
 
 NAMES = ("nginx", "hop", "headgate")
 
@@ -47,7 +47,11 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="about 40 seconds instead of 4 minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")
     parser.add_argument("--only", choices=SECTIONS, help="one section")
-    parser.add_argument("--systems", default=",".join(NAMES), help="of nginx, hop, headgate; default all")
+    parser.add_argument(
+        "--systems",
+        default=",".join(NAMES),
+        help="of nginx, hop, headgate, and the gate with something more: budgets, strict; default the first three",
+    )
     return parser.parse_args(given)
 
 
@@ -64,7 +68,7 @@ def missing_tools() -> list[str]:
 
 
 def measure(given: argparse.Namespace, progress: Progress) -> Results:
-    wanted = [name for name in given.systems.split(",") if name in NAMES]
+    wanted = [name for name in given.systems.split(",") if name in (*NAMES, *VARIANTS)]
     names = tuple(name for name in wanted if name != "nginx" or nginx_path() is not None)
     with Lab() as lab:
         bench = Bench(lab, names, size=QUICK if given.quick else FULL, say=progress.say)

@@ -54,11 +54,13 @@ def free_port() -> int:
 def spawn(command: Sequence[str], *, core: int, output: IO[bytes] | int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Pinned before it runs its first instruction: the mask is inherited."""
     allowed = os.sched_getaffinity(0)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     os.sched_setaffinity(0, {core})
     try:
         return subprocess.Popen(
             command,
             cwd=REPOSITORY,
+            env=environment,  # with byte-code, as an installation has it: compiling is no part of a start
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,

@@ -22,10 +22,11 @@ from .growth import Growth
 from .sections import STREAMS_OF_LOSS_TEST, Results, Values
 from .systems import nginx_path
 
-COLUMNS = ("direct", "nginx", "hop", "headgate")
-TITLES = {"direct": "direct", "nginx": "nginx", "hop": "bare hop", "headgate": "headgate"}
+COLUMNS = ("direct", "nginx", "hop", "headgate", "budgets", "strict")
+TITLES = {name: name for name in COLUMNS} | {"hop": "bare hop"}
 REQUEST_RATIO_MAX = 1.6
 CHUNK_RATIO_MAX = 1.2
+BUDGETS_SHARE_MAX = 0.15  # of the CPU of a request
 START_S_MAX = 1.0
 IDLE_MB_MAX = 60.0
 GROWTH_MB_PER_100K_MAX = 1.0
@@ -56,6 +57,7 @@ def rows(results: Results) -> list[Row]:
             cells = medians(results.cpu_us[body])
             table.append(Row(f"CPU a request, {label}, us", cells, 1, ratio, ratio, REQUEST_RATIO_MAX))
             table.append(Row(f"requests/s at saturation, {label}", medians(results.per_s[body])))
+            table += budget_rows(results.cpu_us[body], label)
     if results.p50_us:
         table.append(Row("latency added, p50, us", added(results.p50_us)))
         table.append(Row("latency added, p99, us", added(results.p99_us)))
@@ -63,6 +65,13 @@ def rows(results: Results) -> list[Row]:
         ratio = against_hop(results.chunk_cpu_us)
         table.append(Row("CPU a chunk, us", medians(results.chunk_cpu_us), 1, ratio, ratio, CHUNK_RATIO_MAX))
     return table + loss_rows(results) + memory_rows(results) + start_rows(results)
+
+
+def budget_rows(values: Values, label: str) -> list[Row]:
+    if "headgate" not in values or "budgets" not in values:
+        return []
+    share = 1 - 1 / median(ratios(values["budgets"], values["headgate"]))
+    return [Row(f"share of budgets, {label}", {"budgets": share}, 3, judged=share, target=BUDGETS_SHARE_MAX)]
 
 
 def loss_rows(results: Results) -> list[Row]:

@@ -26,6 +26,11 @@ KEY = "hg-benchmark-0123456789abcdef0123456789abcdef"
 INTERVAL_MS = 20.0  # of the upstream's chunks: 50 a second
 READY_S_MAX = 20.0
 POLL_S = 0.002
+VARIANTS: dict[str, dict[str, object]] = {  # the gate with something more; measured when asked for
+    "headgate": {},
+    "budgets": {"budget": [{"usd": 1_000_000, "per": "day"}, {"tokens": 10**12, "per": "hour"}]},
+    "strict": {"strict": True},
+}
 NGINX_CONF = Path(__file__).with_name("nginx.conf")
 
 
@@ -77,7 +82,7 @@ class Lab:
             upstream = f"http://127.0.0.1:{self.upstream_port}"
             return self._start(name, port, module("hop", "--port", str(port), "--upstream", upstream))
         admin_port = free_port()
-        return self._start(name, port, self._gate(port, admin_port), admin_port)
+        return self._start(name, port, self._gate(port, admin_port, VARIANTS[name]), admin_port)
 
     def stop(self, system: System) -> None:
         system.server.stop()
@@ -98,13 +103,17 @@ class Lab:
         conf.write_text(string.Template(NGINX_CONF.read_text()).substitute(names))
         return [nginx_path() or "nginx", "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(conf)]
 
-    def _gate(self, port: int, admin_port: int) -> list[str]:
+    def _gate(self, port: int, admin_port: int, variant: dict[str, object]) -> list[str]:
+        """A budget stands over the key and over the agent."""
+        budget = {"budget": variant["budget"]} if "budget" in variant else {}
         price = {"input_usd_per_mtok": 3, "output_usd_per_mtok": 12}
         configuration = {
             "server": {"host": "127.0.0.1", "port": port},
             "admin": {"host": "127.0.0.1", "port": admin_port},
             "data_dir": str(self.folder / f"data-{port}"),
-            "keys": [{"key": KEY, "agent": "bench"}],
+            "keys": [{"key": KEY, "agent": "bench", **budget}],
+            "agents": {"bench": budget},
+            "ledger": {"strict": variant.get("strict", False)},
             "providers": {
                 "canned": {
                     "kind": "openai",

@@ -33,6 +33,13 @@ examples:
 """
 
 
+class Known(msgspec.Struct, frozen=True):
+    """The names in the configuration."""
+
+    models: tuple[str, ...]
+    teams: tuple[str, ...]
+
+
 def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "keys",
@@ -50,11 +57,11 @@ def register(subparsers: Subparsers) -> None:
 
 def keys(arguments: argparse.Namespace) -> int:
     output = standard(os.environ)
-    folder, models = _folder_and_models(arguments)
+    folder, known = _folder_and_names(arguments)
     try:
         store = KeyStore(folder, load_pepper(folder, os.environ), SystemClock().wall)
         if arguments.action == "create":
-            return _create(arguments, store, models, output)
+            return _create(arguments, store, known, output)
         if arguments.action == "revoke":
             return _revoke(arguments.id, store, output)
         return _list(store.list(), output, as_json=arguments.json)
@@ -99,26 +106,29 @@ def _budget(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _folder_and_models(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...] | None]:
-    """`models` None: no file to compare with."""
+def _folder_and_names(arguments: argparse.Namespace) -> tuple[Path, Known | None]:
+    """None: no file to compare with."""
     file: Path | None = arguments.config
     if file is None and DEFAULT_FILE.exists() and arguments.data_dir is None:
         file = DEFAULT_FILE
-    folder, models = DEFAULT_FOLDER, None
-    if file is not None:
-        folder, models = at_rest(file, os.environ)
-    return arguments.data_dir or folder, models
+    if file is None:
+        return arguments.data_dir or DEFAULT_FOLDER, None
+    folder, models, teams = at_rest(file, os.environ)
+    return arguments.data_dir or folder, Known(models, teams)
 
 
-def _create(arguments: argparse.Namespace, store: KeyStore, models: tuple[str, ...] | None, output: Output) -> int:
+def _create(arguments: argparse.Namespace, store: KeyStore, known: Known | None, output: Output) -> int:
     wanted: tuple[str, ...] | None = tuple(arguments.model) if arguments.model else None
-    unknown = [name for name in wanted or () if models is not None and name not in models]
-    if unknown:
-        output.failure(f"there is no model {name!r}{nearest(name, models or ())}" for name in unknown)
+    unknown = [name for name in wanted or () if name not in known.models] if known else []
+    if known and unknown:
+        output.failure(f"there is no model {name!r}{nearest(name, known.models)}" for name in unknown)
         return MISUSED
+    team = arguments.team
+    if known and team is not None and team not in known.teams:  # a name for reports alone, or a slip
+        output.note(f"no rules are configured for a team {team!r}, so no budget of a team{nearest(team, known.teams)}")
     agent = None if arguments.agent == "any" else arguments.agent
     budget = tuple(arguments.budget or ())
-    record, text = store.create(agent, team=arguments.team, models=wanted, lasts_s=arguments.expires, budget=budget)
+    record, text = store.create(agent, team=team, models=wanted, lasts_s=arguments.expires, budget=budget)
     if arguments.json:
         output.line(msgspec.json.encode({"id": record.id, "key": text}).decode())
     else:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from proxy.cli.by_name import function
 from proxy.cli.output import standard
 from proxy.config.error import ConfigError
+from proxy.memory import loading
 
 FAILED, MISUSED = 1, 2
 
@@ -62,6 +63,7 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    loading()
     given = sys.argv[1:] if arguments is None else arguments
     asked = next((argument for argument in given if not argument.startswith("-")), None)
     parser = _parser(asked)

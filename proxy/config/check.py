@@ -14,7 +14,7 @@ from proxy.config.file import Place
 from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
-_KNOBS = frozenset("breaker cache hedge output_tokens_max".split())  # noqa: SIM905
+_KNOBS = frozenset("breaker cache output_tokens_max".split())  # noqa: SIM905
 _MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members rounds shadow steps".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
@@ -89,6 +89,7 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
         if isinstance(cheaper, str) and (cheaper not in models or cheaper == name or cheaper.endswith("*")):
             hint = nearest(cheaper, models - {name})
             yield Problem(("models", name, "cheaper"), f"it must name another model, without `*`{hint}")
+        yield from _fallbacks(name, below(model, ("fallbacks",)), models)
     for pattern in (("agents", "*"), ("keys", "*")):
         for path, block in _blocks(values, pattern):
             for at, wanted in enumerate(_list(block.get("models"))):
@@ -107,6 +108,20 @@ def _target(values: Value, path: Path, target: Value) -> Iterator[Problem]:
         yield Problem((*path, "provider"), f"there is no provider {provider!r}{nearest(provider, providers)}")
     if isinstance(model, str) and model.endswith("*") and not str(path[1]).endswith("*"):
         yield Problem((*path, "model"), "`*` needs a model name that ends with `*`")
+
+
+def _fallbacks(name: str, fallbacks: Value, models: frozenset[str]) -> Iterator[Problem]:
+    """Each names another model, as a call could: one that a wildcard stands for will do."""
+    wild = tuple(model[:-1] for model in models if model.endswith("*"))
+    every = [((kind,), named) for kind, named in _items({"": fallbacks}, "") if kind != "any"]
+    listed = [(("any", at), named) for at, named in enumerate(_list(below(fallbacks, ("any",))))]
+    found: list[tuple[Path, Value]] = [*every, *listed]
+    for path, named in found:
+        if not isinstance(named, str) or (named != name and "*" not in named and named.startswith(wild)):
+            continue
+        if named not in models or named == name or named.endswith("*"):
+            hint = nearest(named, models - {name})
+            yield Problem(("models", name, "fallbacks", *path), f"it must name another model, without `*`{hint}")
 
 
 def _price_names(values: dict[str, Value]) -> Iterator[Problem]:

@@ -101,11 +101,13 @@ def oddities(config: Config) -> tuple[str, ...]:
     return read_overrides(overrides)[1]
 
 
-def at_rest(file: Path, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
-    """The data folder and the models of a file that need not be right in anything else."""
+def at_rest(file: Path, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
+    """The data folder, the models and the teams of a file that need not be right in anything else."""
     values = read(file, environment).values
-    models = values.get("models")
-    return _data_dir(values), tuple(models) if isinstance(models, dict) else ()
+    models, teams = (
+        tuple(found) if isinstance(found := values.get(name), dict) else () for name in ("models", "teams")
+    )
+    return _data_dir(values), models, teams
 
 
 def _follows(path: ValuePath, said: ValuePath) -> bool:

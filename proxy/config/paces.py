@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from policies.concurrency import Mode
 from policies.provider_limits import TargetRules
 from policies.rate_limit import RateRules, Rates
-from proxy.config.providers import Paced
+from proxy.config.providers import OpenAIProvider, Paced
 from proxy.config.schema import Config
 from proxy.execution.line import Queueing
+from proxy.providers.engines import ENGINES
 from proxy.snapshot import Keyring
 
 
@@ -30,7 +32,7 @@ def paces(config: Config, keyring: Keyring) -> Paces:
     )
     providers = {name: rates for name, each in config.providers.items() if (rates := _rates(each)) is not None}
     queueing = Queueing(config.limits.queue_wait_s, config.limits.queue_max)
-    return Paces(accounts, TargetRules(_of_targets(config), providers), queueing)
+    return Paces(accounts, TargetRules(_of_targets(config), providers, _adaptive(config)), queueing)
 
 
 def _of_keys(config: Config, keyring: Keyring) -> dict[str, Rates]:
@@ -49,6 +51,15 @@ def _of_targets(config: Config) -> dict[str, Rates]:
             rates, id = _rates(choice), f"{choice.provider}/{choice.model}"
             if rates is not None:
                 found[id] = _tightest(found.get(id, Rates()), rates)
+    return found
+
+
+def _adaptive(config: Config) -> dict[str, Mode]:
+    found: dict[str, Mode] = {}
+    for name, settings in config.providers.items():
+        if isinstance(settings, OpenAIProvider) and settings.adaptive is not False:
+            own = ENGINES[settings.engine].adaptive
+            found[name] = "measured" if own else "started" if settings.adaptive else "refusals"
     return found
 
 

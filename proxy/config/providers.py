@@ -6,6 +6,7 @@ name another. A key belongs to its `base_url`; an engine that has no public addr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -67,6 +68,15 @@ class Gpu(Block):
         return GpuRate(usd_nanos(self.usd_per_hour), self.gpus, spread_idle=self.idle == "spread")
 
 
+def _health(path: str) -> str:
+    if path not in ("auto", "off") and not re.fullmatch(r"/[!-~]{1,255}", path):
+        raise ValueError("Input should be auto, off, or a path that begins with /")
+    return path
+
+
+HealthPath = Annotated[Text, AfterValidator(_health)]
+
+
 class OpenAIProvider(Paced):
     """Anything that speaks OpenAI's dialect."""
 
@@ -85,6 +95,14 @@ class OpenAIProvider(Paced):
     price_provider: Name | None = Field(default=None, description="The price book's name for it; by engine.")
     gpu: Gpu | None = Field(default=None, description="It runs on GPUs of your own; calls pay for their time.")
     traceparent: Switch = Field(default=False, description="It is told the trace id (W3C `traceparent`).")
+    deadline_header: Switch | None = Field(default=None, description="It is told how much time is left; by engine.")
+    adaptive: Switch | None = Field(
+        default=None, description="How many calls run there at the same time is learned; by default once it is crowded."
+    )
+    health: HealthPath = Field(
+        default="auto", description="A path beside `/v1` that is free and says whether it is well, or `off`; by engine."
+    )
+    health_checks: Switch = Field(default=False, description="Its health is asked for also while all is well.")
     connect_timeout_s: float = Field(default=2.0, gt=0, le=10, description="Longest wait for a connection.")
     failure_domain: Name | None = Field(
         default=None, description="What fails together with it; by default only itself."

@@ -17,7 +17,10 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, PrivateAttr, model_validator
 
 from policies.limits import Limit
+from proxy.config.books import Budgets, Ledger
+from proxy.config.fallbacks import Fallbacks
 from proxy.config.file import Place
+from proxy.config.hedging import Hedging
 from proxy.config.providers import Block, Known, Paced, Provider
 from proxy.config.run_rules import RunRules
 from proxy.config.tree import Path as ValuePath
@@ -40,7 +43,7 @@ from proxy.config.values import (
     usd_nanos,
 )
 from proxy.secret import Secret
-from proxy.types import KeyRecord, Per, Priority, Unit
+from proxy.types import Balance, KeyRecord, Per, Priority, Unit
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 VERSION_DIGITS = 12
@@ -123,6 +126,7 @@ class TargetChoice(Known):
     provider: Text = Field(description="A name under `providers`.")
     model: ModelName = Field(description="The provider's name for it; a last `*` is what the model's `*` stood for.")
     weight: int = Field(default=1, ge=1, le=1000, description="Its part of the traffic, against the others' weights.")
+    order: int | None = Field(default=None, ge=0, le=63, description="For `ordered`: its group; by default its place.")
 
 
 class Model(Block):
@@ -132,7 +136,9 @@ class Model(Block):
     targets: Annotated[tuple[TargetChoice, ...], Field(strict=False)] = Field(
         min_length=1, max_length=64, description="Where the answer may come from."
     )
+    balance: Balance = Field(default="score", description="How one of the targets is chosen for a call.")
     cheaper: ModelName | None = Field(default=None, description="The model that answers instead near a budget's end.")
+    fallbacks: Fallbacks = Field(default=Fallbacks(), description="The models that answer where this one cannot.")
 
 
 class RetryRules(Block):
@@ -146,12 +152,11 @@ class Defaults(Paced):
     deadline_s: Seconds = Field(
         default=600.0, description="A whole call may take this long; a caller can only shorten it."
     )
-    first_token_timeout_s: Seconds = Field(
-        default=120.0, description="Longest wait for the first content of an answer."
-    )
+    first_token_timeout_s: Seconds = Field(default=120.0, description="Longest wait for an answer's first content.")
     idle_timeout_s: Seconds = Field(default=60.0, description="Longest silence between two events of a stream.")
     budget: BudgetList = Field(default=(), description="What one agent may take; each agent has its own.")
     retry: RetryRules = Field(default=RetryRules(), description="Second tries, before the first byte to the client.")
+    hedge: Switch = Field(default=True, description="Calls that are late may be sent a second time, elsewhere.")
     run: RunRules = Field(default=RunRules(), description="What each of an agent's runs may do.")
     on_budget: Rungs = Field(
         default=("cheaper", "shorter", "stop"), description="What happens to calls near the end of a budget."
@@ -224,16 +229,6 @@ class Limits(Block):
     reply_max_mb: int = Field(default=64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
 
 
-class Budgets(Block):
-    """How budgets are kept."""
-
-    wait_s: Pause = Field(default=2.0, description="A call that only running calls stand in the way of waits so long.")
-    waiting_max: int = Field(default=1_000, ge=0, le=100_000, description="So many calls may wait for that.")
-    overrun_tolerance_usd: Usd = Field(
-        default="0", description="An account is blocked when calls have cost so much more than was left."
-    )
-
-
 class Config(Block):
     """One whole, checked configuration."""
 
@@ -246,6 +241,8 @@ class Config(Block):
     defaults: Defaults = Defaults()
     teams: Mapping[Name, Team] = Field(default={}, description="Budgets of teams; keys say which team they belong to.")
     budgets: Budgets = Budgets()
+    ledger: Ledger = Ledger()
+    hedging: Hedging = Hedging()
     agents: Mapping[Name, Agent] = Field(default={}, description="Rules of single agents.")
     pricing: Pricing = Pricing()
     telemetry: Telemetry = Telemetry()

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 
-from aiohttp import ClientError, ClientResponse, ClientSession
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 from proxy.clock import Clock
 from proxy.demo.vendor import RETRY_COUNT
+from proxy.dialects.sse import DONE, Splitter, fields_of
+from proxy.errors import ProxyError
+from proxy.providers.base import Transport, UpstreamRequest, UpstreamResponse
 
 RETRIES = 2
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 8.0
 JITTER = 0.25  # up to so much off
 HINT_MAX_S = 60.0
 AGAIN = frozenset({408, 409, 429})  # and 500 upwards
-LOST = (ClientError, TimeoutError, OSError, DecodeError)
+LOST = (ProxyError, TimeoutError, DecodeError)
+TIMEOUT_S = 600.0  # of one try
 
 
 class Failed(Exception):
@@ -48,9 +52,14 @@ class _Chunk(Struct, frozen=True):
 _CHUNK = Decoder(_Chunk)
 
 
+def _text(event: bytes) -> str:
+    chunk = _CHUNK.decode(event)
+    return (chunk.choices[0].delta.content or "") if chunk.choices else ""
+
+
 class Client:
-    def __init__(self, session: ClientSession, base_url: str, *, key: str, clock: Clock) -> None:
-        self._session = session
+    def __init__(self, transport: Transport, base_url: str, *, key: str, clock: Clock) -> None:
+        self._transport = transport
         self._url = f"{base_url}/chat/completions"
         self._key = key
         self._clock = clock
@@ -63,43 +72,53 @@ class Client:
         """Raises Failed."""
         began_at = self._clock.now()
         for number in range(RETRIES + 1):
-            sent = {**headers, "Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-            try:
-                async with self._session.post(
-                    self._url, data=body, headers={**sent, RETRY_COUNT: str(number)}
-                ) as reply:
-                    if reply.status == 200:
-                        return await self._listen(reply, began_at)
-                    delay_s = self._delay_s(number, reply.status, reply.headers)
-                    await reply.read()
-            except LOST:
-                delay_s = self._delay_s(number, None, {})
-            if delay_s is None:
+            ending = await self._try(self._request(body, headers, number), number, began_at)
+            if isinstance(ending, Reply):
+                return ending
+            if ending is None:
                 break
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(ending)
         raise Failed
 
-    async def _listen(self, reply: ClientResponse, began_at: float) -> Reply:
+    def _request(self, body: bytes, headers: Mapping[str, str], number: int) -> UpstreamRequest:
+        own = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", RETRY_COUNT: str(number)}
+        return UpstreamRequest("POST", self._url, {**headers, **own}, body)
+
+    async def _try(self, request: UpstreamRequest, number: int, began_at: float) -> Reply | float | None:
+        """The reply, or the pause in seconds before the next try; None: not again. Raises Failed."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await self._transport.send(request)
+            with closing(answer):
+                if answer.status == 200:
+                    return await self._listen(answer, began_at)
+                while await answer.read():  # to its end: the connection can then serve again
+                    pass
+                return self._delay_s(number, answer.status, answer.headers)
+        except LOST:
+            return self._delay_s(number, None, {})
+
+    async def _listen(self, answer: UpstreamResponse, began_at: float) -> Reply:
         """From here on there is no second try: text may have been shown."""
         try:
-            return await self._read(reply, began_at)
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._read(answer, began_at)
         except LOST as error:
             raise Failed from error
 
-    async def _read(self, reply: ClientResponse, began_at: float) -> Reply:
-        parts: list[str] = []
-        first_at = began_at
-        async for line in reply.content:
-            if line.startswith(b"data: [DONE]"):
-                return Reply("".join(parts), first_at - began_at)
-            if not line.startswith(b"data: {"):
-                continue
-            chunk = _CHUNK.decode(line[6:])
-            text = chunk.choices[0].delta.content if chunk.choices else None
-            if text:
-                first_at = first_at if parts else self._clock.now()
-                parts.append(text)
-        raise Failed
+    async def _read(self, answer: UpstreamResponse, began_at: float) -> Reply:
+        splitter, parts, first_at, done = Splitter(), list[str](), began_at, False
+        while data := await answer.read():
+            for event in splitter.feed(data):
+                _, said = fields_of(event)
+                done = done or said == DONE
+                text = "" if done or not said else _text(said)
+                if text:
+                    first_at = first_at if parts else self._clock.now()
+                    parts.append(text)
+        if not done:
+            raise Failed
+        return Reply("".join(parts), first_at - began_at)
 
     def _delay_s(self, number: int, status: int | None, headers: Mapping[str, str]) -> float | None:
         """None: not again."""

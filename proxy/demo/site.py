@@ -5,51 +5,59 @@ A caller that leaves cancels the handler, which closes the answer, which stops t
 
 from __future__ import annotations
 
-from aiohttp import web
+import math
 
 from proxy.demo.vendor import RETRY_COUNT, RUN, Vendor
-from proxy.listeners import bind, url
+from proxy.errors import ProxyError
+from proxy.listeners import Listener, bind, url
 from proxy.providers.base import UpstreamRequest, UpstreamResponse
+from proxy.snapshot import Limits
+from proxy.surfaces.body import read_body
+from proxy.surfaces.client import Client
+from proxy.surfaces.connection import Connection, Edges
+from proxy.surfaces.request import Request
+from proxy.surfaces.server import Server
 
 PATH = "/v1/chat/completions"
-GONE_S = 1.0  # what still runs when the demo is over
+LIMITS = Limits()
 
 
 class Site:
     def __init__(self, vendor: Vendor) -> None:
         self._vendor = vendor
         self._socket = bind("127.0.0.1", 0, f"simulated provider {vendor.name}", "no option")
-        application = web.Application()
-        application.router.add_post(PATH, self._answer)
-        self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=GONE_S
-        )
+        self._listener = Listener(self._socket, Server(self._answer, Edges(), lambda: vendor.name))
 
     @property
     def base_url(self) -> str:
         return f"{url(self._socket)}/v1"
 
     async def start(self) -> None:
-        await self._runner.setup()
-        await web.SockSite(self._runner, self._socket).start()
+        await self._listener.start()
 
     async def stop(self) -> None:
-        await self._runner.cleanup()
+        await self._listener.stop()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: Request, connection: Connection) -> bool:
+        """Says whether the connection can be used again."""
+        client = Client(request, connection, LIMITS.write_timeout_s)
+        if (request.method, request.target) != ("POST", PATH):
+            await client.whole(404, [], b"")
+            return client.keep_alive
         told = {name: request.headers[name] for name in (RETRY_COUNT, RUN) if name in request.headers}
-        asked = UpstreamRequest("POST", PATH, told, await request.read())
-        upstream = await self._vendor.send(asked)
+        body = await read_body(request, connection, limits=LIMITS, seconds_allowed=math.inf)
+        upstream = await self._vendor.send(UpstreamRequest("POST", PATH, told, body))
         try:
-            return await _pass_on(upstream, request)
+            await _pass_on(upstream, client)
+        except ProxyError:  # the simulated answer breaks off, and so does this one
+            connection.reset()
         finally:
             upstream.close()
+        return client.keep_alive
 
 
-async def _pass_on(upstream: UpstreamResponse, request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(status=upstream.status, headers=upstream.headers)
-    await response.prepare(request)
+async def _pass_on(upstream: UpstreamResponse, client: Client) -> None:
+    await client.start(upstream.status, [*upstream.headers.items()])
     while data := await upstream.read():
-        await response.write(data)
-    await response.write_eof()
-    return response
+        await client.write(data)
+    await client.end()

@@ -10,7 +10,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from msgspec import Struct
 
 from proxy.app import Gate
@@ -27,12 +26,12 @@ from proxy.demo.story import PROVIDERS, Story, story
 from proxy.demo.vendor import Invoice, Vendor
 from proxy.demo.view import Pace, Picture, Watcher
 from proxy.providers.simulated import Simulation, Spread
+from proxy.providers.transport import HttpTransport
 from proxy.tasks import Tasks
 
 GRACE_S = 8.0  # for calls under way when the demo is ended early
 SETTLE_LOOKS, SETTLE_EACH_S = 250, 0.02  # a call ends a moment after its client has the last byte
 LATE_S = 60.0  # past its length the demo ends itself
-SDK_TIMEOUT_S = 600.0
 FIRST_TOKEN_S = {"east": 0.20, "west": 0.25, "north": 0.30}  # medians; the rest of a provider's character is the same
 
 
@@ -202,10 +201,10 @@ class Stage:
         return site.base_url
 
     async def _fleet(self, base_urls: dict[str, str], keys: dict[str, str], closing: AsyncExitStack) -> Fleet:
-        session = ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=SDK_TIMEOUT_S))
-        await closing.enter_async_context(session)
+        transport = HttpTransport()
+        closing.push_async_callback(transport.close)
         clients = {
-            agent: Client(session, base_url, key=keys[agent], clock=self._clock)
+            agent: Client(transport, base_url, key=keys[agent], clock=self._clock)
             for agent, base_url in base_urls.items()
         }
         return Fleet(clients, clock=self._clock, stopping=self._stopping)

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
-from multidict import CIMultiDict
 
 from proxy.clock import Clock
 from proxy.demo.story import Story, Window
 from proxy.providers import simulated_wire as wire
 from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
+from proxy.providers.fields import Fields
 from proxy.providers.simulated import SIMULATED_PRICES, SimulatedTransport, Simulation
 from proxy.providers.simulated_answer import Draw
 from proxy.providers.simulated_reply import Bill
@@ -113,7 +113,7 @@ class Refusal:
     def __init__(self, status: int) -> None:
         self.status = status
         hint = {"retry-after": "1"} if status == 429 else {}
-        self.headers: Mapping[str, str] = CIMultiDict({"Content-Type": "application/json", **hint})
+        self.headers: Mapping[str, str] = Fields({"content-type": "application/json", **hint})
         self._left = wire.error(status, "SIMULATED: the provider is over its limit or down")
 
     async def read(self) -> bytes:

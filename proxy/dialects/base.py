@@ -13,6 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from proxy.errors import ProxyError
+from proxy.observed import Begun
 from proxy.types import Call, Endpoint, Head, Target, Usage
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
@@ -25,6 +26,7 @@ class Reply(Struct, frozen=True):
     usage: Usage | None  # None: the upstream said nothing
     text_bytes: int = 0  # UTF-8 bytes of generated text in it, for an estimate
     finish_reason: str | None = None
+    tier: str | None = None  # of service, as the upstream says it was served
 
     def __repr__(self) -> str:
         """Without the body: it is the answer."""
@@ -40,6 +42,7 @@ class Passage(Protocol):
     usage: Usage | None  # the last usage report
     fault: ProxyError | None  # an error object inside the stream
     model: str | None  # the model name the upstream gave, for the record
+    tier: str | None  # of service, as the upstream says it was served
 
     def feed(self, data: bytes) -> bytes:
         """The whole events that may now go to the client, possibly none. Raises ProxyError for an event above
@@ -66,6 +69,16 @@ class Passage(Protocol):
         ...
 
 
+class Transcript(Protocol):
+    """What a client has been handed of one stream."""
+
+    def add(self, events: bytes) -> None: ...
+
+    def begun(self) -> Begun | str:
+        """What has been said so far; or why no other upstream can go on with it."""
+        ...
+
+
 class Dialect(Protocol):
     """One wire format."""
 
@@ -88,7 +101,16 @@ class Dialect(Protocol):
         `output_limit`: tokens of one choice, where the gate allows less than the client asked for."""
         ...
 
-    def passage(self, call: Call, target: Target) -> Passage: ...
+    def passage(self, call: Call, target: Target) -> Passage:
+        """Of a call that has `begun`, the rest of a reply: it is handed out so that it follows what the client has."""
+        ...
+
+    def transcript(self) -> Transcript: ...
+
+    def continuing(self, call: Call, begun: Begun) -> Call:
+        """The call that asks another upstream for the rest of the reply, if its engine can give it exactly."""
+        ...
+
 
     def reply(self, call: Call, body: bytes) -> Reply:
         """Raises ProxyError upstream_broken if the body is not one valid reply of the endpoint."""

@@ -126,6 +126,15 @@ def patch(raw: bytes, fields: dict[str, Raw], changes: dict[str, bytes]) -> byte
     return b"".join(pieces)
 
 
+def without(raw: bytes, fields: dict[str, Raw], names: tuple[str, ...]) -> tuple[bytes, dict[str, Raw]]:
+    """The object and its members, but for those; every value that stays is the bytes it came as."""
+    kept = {name: value for name, value in fields.items() if name not in names}
+    if _is_compact(raw, fields):
+        return msgspec.json.encode(kept), kept
+    members = [raw[key.start - 1 : end] for key, _, end in _walk(raw, fields) if _name(raw[key]) not in names]
+    return b"{%b}" % b",".join(members), kept
+
+
 def _refuse_repeated_names(raw: bytes, fields: dict[str, Raw]) -> None:
     """Neither in another case: a reader in Go would take `Model` for `model`."""
     names = "".join(fields)

@@ -1,7 +1,7 @@
 """The OpenAI dialect as one object, for every endpoint of its family.
 
-Only says which part of the codec answers which question; the parts stand beside it: request, passage, reply, fold,
-error. It has no state, so one instance serves all calls.
+Only says which part of the codec answers which question; the parts stand beside it: request, passage, splice, reply,
+fold, error. It has no state, so one instance serves all calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from proxy.dialects.openai_passage import ChatPassage, PlainPassage
 from proxy.dialects.openai_reply import reply_from, stream_of
 from proxy.dialects.openai_request import read, write
 from proxy.dialects.openai_responses import ResponsesPassage
+from proxy.dialects.openai_splice import SplicedPassage, Transcript, continuing
 from proxy.errors import ProxyError
+from proxy.observed import Begun
 from proxy.types import Call, Endpoint, Head, Target
 
 
@@ -31,9 +33,17 @@ class OpenAI:
         return write(call, target, output_limit)
 
     def passage(self, call: Call, target: Target) -> Passage:
+        if (begun := call.head.begun) is not None and begun.opening:
+            return SplicedPassage(call, target, begun)
         if call.endpoint in ("chat", "completions"):
             return ChatPassage(call, target)
         return ResponsesPassage(call, target) if call.endpoint == "responses" else PlainPassage(call, target)
+
+    def transcript(self) -> Transcript:
+        return Transcript()
+
+    def continuing(self, call: Call, begun: Begun) -> Call:
+        return continuing(call, begun)
 
     def reply(self, call: Call, body: bytes) -> Reply:
         return reply_from(call, body)

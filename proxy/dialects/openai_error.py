@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from proxy.dialects.json_body import dumps, loads
-from proxy.errors import Passed, ProxyError
+from proxy.dialects.openai_refused import refused
+from proxy.errors import REJECTIONS, Passed, ProxyError
 from proxy.types import Endpoint
 
 PASSED_BYTES_MAX = 64 * 1024
@@ -28,7 +29,7 @@ _CODES = {
     409: "upstream_error",
     429: "upstream_overloaded",
 }
-_OWN_STATUS = frozenset({"upstream_rejected", "upstream_error"})  # codes that keep the upstream's status
+_OWN_STATUS = REJECTIONS | {"upstream_error"}  # codes that keep the upstream's status
 _UNQUOTED = frozenset({"upstream_auth", "unexpected_redirect"})
 _QUOTA = ("insufficient_quota", "billing", "quota_exceeded")
 _WORDS = (  # for an error object without a status: words of its code and type, the first that occurs decides
@@ -96,6 +97,9 @@ def _failure(status: int, payload: Any, *, said: str, passed: Passed | None, ret
 def _code(status: int, payload: Any) -> str:
     if status == 429 and any(word in _words_of(payload) for word in _QUOTA):
         return "upstream_quota"
+    why = refused(status, _words_of(payload), _message_of(payload))
+    if why is not None:
+        return why
     if status in _CODES:
         return _CODES[status]
     if 300 <= status < 400:
@@ -126,7 +130,9 @@ def _status_of(payload: Any) -> int:
 
 def _words_of(payload: Any) -> str:
     error = _inner(payload)
-    return f"{error.get('code')} {error.get('type')} {error.get('error_type')}".lower()
+    further = error.get("innererror")  # Azure's own reason
+    inner = further.get("code") if isinstance(further, dict) else None
+    return f"{error.get('code')} {error.get('type')} {error.get('error_type')} {inner}".lower()
 
 
 def _inner(payload: Any) -> dict[str, Any]:
@@ -150,12 +156,16 @@ def _error_of(body: bytes) -> Any:
         return None
 
 
-def _excerpt(payload: Any, body: bytes) -> str:
-    """A short printable piece of what the upstream said."""
+def _message_of(payload: Any) -> str:
     inner = _inner(payload)
     words = (inner.get(name) for name in ("message", "error", "detail"))
-    text = next((word for word in words if isinstance(word, str) and word), None)
-    if text is None:
+    return next((word for word in words if isinstance(word, str) and word), "")
+
+
+def _excerpt(payload: Any, body: bytes) -> str:
+    """A short printable piece of what the upstream said."""
+    text = _message_of(payload)
+    if not text:
         text = body[: 4 * EXCERPT_CHARS_MAX].decode("utf-8", "replace")
     printable = "".join(char if char.isprintable() else " " for char in text[: 4 * EXCERPT_CHARS_MAX])
     return " ".join(printable.split())[:EXCERPT_CHARS_MAX] or "(nothing readable)"

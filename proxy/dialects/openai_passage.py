@@ -39,7 +39,7 @@ class StreamPassage(ABC):
 
     __slots__ = (
         "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_opening", "_smooth", "_splitter",
-        "_tokens_per_byte", "content", "fault", "finished", "model", "relayed", "terminal", "usage",
+        "_tokens_per_byte", "content", "fault", "finished", "model", "relayed", "terminal", "tier", "usage",
     )  # fmt: skip
 
     def __init__(self, call: Call, target: Target) -> None:
@@ -47,6 +47,7 @@ class StreamPassage(ABC):
         self.usage: Usage | None = None
         self.fault: ProxyError | None = None
         self.model: str | None = None
+        self.tier: str | None = None
         self._call = call
         self._splitter = Splitter()
         self._smooth = False  # the next bytes begin an event, and none but loud ones need reading
@@ -104,10 +105,12 @@ class StreamPassage(ABC):
         return None
 
     def report(self, payload: dict[str, Any]) -> None:
-        """Takes the usage out of an event, if it has one."""
-        reported = usage_of(payload.get("usage"))
+        """Takes the usage out of an event, and the tier that was served, if it has them."""
+        reported, tier = usage_of(payload.get("usage")), payload.get("service_tier")
         if reported is not None:
             self.usage = reported
+        if isinstance(tier, str):
+            self.tier = tier
 
     def fault_in(self, name: bytes, payload: dict[str, Any]) -> dict[str, Any] | None:
         """The object that tells of an error, if the event does."""
@@ -118,13 +121,8 @@ class StreamPassage(ABC):
         if not self.content:
             self.content = True
             self._tokens_per_byte = max(1.0, sum(map(utf8_length, texts)) / 4) / size
-        if self._kept is not None:
-            self._keep("".join(texts))
-
-    def _keep(self, text: str) -> None:
-        size = utf8_length(text)
-        if self._kept is not None and self._kept_bytes + size <= TEXT_BYTES_MAX:
-            self._kept.append(text)
+        if self._kept is not None and self._kept_bytes + (size := sum(map(utf8_length, texts))) <= TEXT_BYTES_MAX:
+            self._kept += texts
             self._kept_bytes += size
 
     def _reads_all(self) -> bool:
@@ -169,7 +167,7 @@ class StreamPassage(ABC):
         if found is not None:
             self.report(payload)
             self.fault, self.finished = fault_of(found), False
-            return event if self.content else b""
+            return event if self.content and self._call.head.begun is None else b""
         return event if self.inspect(name, payload, len(event)) else b""
 
     def _end(self, event: bytes) -> bytes:
@@ -183,7 +181,7 @@ class StreamPassage(ABC):
         if not self.content:
             raise error
         self.fault, self.finished = error, False
-        return error_event(error, self._call.endpoint)
+        return error_event(error, self._call.endpoint) if self._call.head.begun is None else b""
 
 
 class ChatPassage(StreamPassage):
@@ -214,6 +212,8 @@ class ChatPassage(StreamPassage):
             self.usage = usage
         if not self.model and chunk.model is not None:
             self.model = chunk.model
+        if chunk.service_tier is not None:
+            self.tier = chunk.service_tier
         if not chunk.choices:
             return chunk.usage is None or self._shows_usage()
         for choice in chunk.choices:
@@ -229,7 +229,7 @@ class ChatPassage(StreamPassage):
 
     def report(self, payload: dict[str, Any]) -> None:
         extra = payload.get("x_groq")
-        super().report(payload if payload.get("usage") or not isinstance(extra, dict) else extra)
+        super().report(payload if payload.get("usage") or not isinstance(extra, dict) else payload | extra)
 
     def inspect(self, name: bytes, payload: dict[str, Any], size: int) -> bool:
         self.report(payload)

@@ -22,6 +22,7 @@ from proxy.types import Call, Endpoint, Usage
 
 _LISTS: dict[Endpoint, str] = {"chat": "choices", "completions": "choices", "embeddings": "data", "responses": "output"}
 _NOT_ALWAYS_JSON = frozenset({"speech", "transcriptions"})  # audio; subtitles and plain text
+_NULL = Raw(b"null")
 _CHUNKS: dict[Endpoint, str] = {"chat": "chat.completion.chunk", "completions": "text_completion"}
 
 
@@ -50,7 +51,8 @@ def _usual(body: bytes) -> Reply | None:
         return None
     choices = whole.choices
     size = sum([utf8_length(text) for choice in choices for text in choice.texts()])
-    return Reply(body=body, usage=usage, text_bytes=size, finish_reason=choices[0].finish_reason if choices else None)
+    reason = choices[0].finish_reason if choices else None
+    return Reply(body=body, usage=usage, text_bytes=size, finish_reason=reason, tier=whole.service_tier)
 
 
 def _read_any(call: Call, body: bytes) -> Reply:
@@ -63,7 +65,9 @@ def _read_any(call: Call, body: bytes) -> Reply:
     if name is not None and not bytes(fields.get(name, b"")).startswith(b"["):
         raise broken(f"its body has no list '{name}'")
     text_bytes, finish_reason = _generated(call.endpoint, fields)
-    return Reply(body=body, usage=_usage(fields), text_bytes=text_bytes, finish_reason=finish_reason)
+    usage, tier = _usage(fields), loads(fields.get("service_tier", _NULL))
+    tier = tier if isinstance(tier, str) else None
+    return Reply(body=body, usage=usage, text_bytes=text_bytes, finish_reason=finish_reason, tier=tier)
 
 
 def stream_of(call: Call, reply: Reply) -> bytes:
@@ -88,7 +92,7 @@ def _generated(endpoint: Endpoint, fields: dict[str, Raw]) -> tuple[int, str | N
     """UTF-8 bytes of generated text, and why it ended."""
     if endpoint == "responses":
         texts = texts_in(loads(fields["output"]))
-        status = loads(fields.get("status", Raw(b"null")))
+        status = loads(fields.get("status", _NULL))
         return sum(map(utf8_length, texts)), status if isinstance(status, str) else None
     if endpoint not in _CHUNKS:
         return 0, None

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from proxy.dialects.json_body import loads, patch, top_level
 from proxy.dialects.multipart import find_fields
+from proxy.dialects.openai_fallbacks import named, taken_out
 from proxy.errors import ProxyError
 from proxy.types import Call, Endpoint, Head, Target, Traits
 
@@ -48,13 +49,15 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
             text = f"Content-Type must be application/json, not '{media[:64]}'."
             raise ProxyError("unsupported_media_type", text)
     fields = top_level(raw)
+    model = _model(endpoint, fields)
     head = Head(
-        model=_model(endpoint, fields),
+        model=model,
         stream=_bool(fields, "stream"),
         include_usage=_include_usage(fields),
         choices=_choices(endpoint, fields),
         output_tokens_max=_output_tokens_max(fields),
         fields=fields,
+        fallbacks=named(fields, model),
     )
     _check_required(endpoint, fields)
     return head
@@ -65,15 +68,18 @@ def write(call: Call, target: Target, output_limit: int | None = None) -> bytes:
     head = call.head
     if head.fields is None:
         return _write_form(call.raw, head, target.model)
+    raw, fields = taken_out(call.raw, head.fields)
     changes: dict[str, bytes] = {}
-    if head.model != target.model or "model" not in head.fields:
+    if head.model != target.model or "model" not in fields:
         changes["model"] = msgspec.json.encode(target.model)
-    asks = head.stream and not head.include_usage and target.traits.stream_usage
+    if head.folded:
+        changes["stream"] = b"true"
+    asks = head.stream and (head.folded or not head.include_usage) and target.traits.stream_usage
     if asks and call.endpoint in _WITH_USAGE_OPTION:
-        changes["stream_options"] = _asking_for_usage(head.fields)
+        changes["stream_options"] = _asking_for_usage(fields)
     if output_limit is not None:
-        changes.update(_limiting(call.endpoint, head.fields, target.traits, output_limit))
-    return patch(call.raw, head.fields, changes)
+        changes.update(_limiting(call.endpoint, fields, target.traits, output_limit))
+    return patch(raw, fields, changes)
 
 
 def _limiting(endpoint: Endpoint, fields: dict[str, Raw], traits: Traits, limit: int) -> dict[str, bytes]:

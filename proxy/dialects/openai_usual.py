@@ -127,6 +127,7 @@ class ChunkChoice(Struct, gc=False):
 class UsualReply(Struct, gc=False):
     choices: list[Choice]
     usage: UsualUsage | None = None
+    service_tier: str | None = None
     object: Literal["chat.completion", "text_completion"] | None = None
     error: None = None
 
@@ -135,6 +136,7 @@ class UsualChunk(Struct, gc=False):
     choices: list[ChunkChoice]
     usage: UsualUsage | None = None
     model: str | None = None
+    service_tier: str | None = None
     object: Literal["chat.completion.chunk", "text_completion"] | None = None
     error: None = None
     x_groq: None = None
@@ -142,7 +144,6 @@ class UsualChunk(Struct, gc=False):
 
 _REPLY = msgspec.json.Decoder(UsualReply)
 _CHUNK = msgspec.json.Decoder(UsualChunk)
-_USAGE = msgspec.json.Decoder(UsualUsage)
 
 
 def usual_reply(body: bytes) -> UsualReply | None:

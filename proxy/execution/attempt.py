@@ -7,55 +7,34 @@ a given ending costs is `policies.settle`'s word.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from msgspec import Struct, field, structs
+from msgspec import structs
 
 from policies import budget
 from policies.budget import NO_LIMITS, Allowance
-from policies.estimate import Experience
-from policies.settle import Ending, usage
+from policies.settle import Ending
 from proxy.alarm import Alarm
-from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution import bill
+from proxy.execution.bench import Bench, Errand, Timeouts
 from proxy.execution.bill import Facts
+from proxy.execution.ending import ending_of, lesson, stalled, too_late
 from proxy.execution.meter import Meter
 from proxy.execution.occupancy import Occupancy
-from proxy.execution.permits import Permit
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
-from proxy.providers.base import Provider
-from proxy.types import AbortRule, Amounts, Attempt, Left, Lesson, Role, Target, Usage
-
-OVERLOADED = frozenset({"upstream_overloaded", "upstream_timeout", "upstream_stalled"})
-
-CountText = Callable[[str, str], Awaitable[int | None]]  # (text, vocabulary) -> tokens; None: it could not be counted
-
-
-class Timeouts(Struct, frozen=True):
-    first_token_s: float
-    reply_bytes_max: int
-
-
-class Bench(Struct, frozen=True):
-    """What every exchange works with; made once."""
-
-    clock: Clock
-    count_text: CountText
-    started: Callable[[Target], None]
-    ended: Callable[[Target], None]
-    experience: Experience = field(default_factory=Experience)
+from proxy.execution.steering import Trip
+from proxy.types import AbortRule, Amounts, Attempt, Left, Usage
 
 
 class Exchange:
     """One attempt from its hold to its settlement. `reading` is there once the upstream has sent a head."""
 
-    def __init__(self, bench: Bench, record: Record, provider: Provider, target: Target, *, role: Role) -> None:
+    def __init__(self, bench: Bench, record: Record, errand: Errand) -> None:
+        target, provider = errand.target, errand.provider
         self.target = target
-        self.role = role
+        self.role = errand.role
+        self.permit = errand.permit
         self.reading: Reading | None = None
-        self.permit: Permit | None = None  # to ask the target; given back when the attempt ends
         self.meter: Meter | None = None  # of a stream whose hold may not suffice
         self._expected = bench.experience.expected(record.call, target)
         self._occupancy = None if provider.gpu is None else Occupancy.of(provider.gpu, target)
@@ -63,16 +42,18 @@ class Exchange:
             now = bench.clock.now()
             left_s = record.call.deadline - now
             self._expected = self._occupancy.foresee(self._expected, bench.experience, left_s=left_s, now=now)
+        self._ask = errand.ask
         self._bench = bench
         self._record = record
         self._provider = provider
+        self.trip: Trip | None = None  # once it has its money
         self._allowance: Allowance | None = None  # once it is held
         self._started_at = bench.clock.now()
         self._first_event_at: float | None = None
         self._number = len(record.attempts) + len(record.open) + 1
         self._ended = False
         self._sent = False  # a byte of the request may have reached the upstream
-        record.open.append(self)
+        record.begin(self, self._started_at)
         bench.started(target)
 
     def __repr__(self) -> str:
@@ -81,6 +62,11 @@ class Exchange:
     @property
     def abort(self) -> AbortRule:
         return self.target.traits.abort
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it is read to its end for the bill, whoever has left: its provider would go on all the same."""
+        return self.abort == "continues" and self.reading is not None
 
     @property
     def told_limit(self) -> int | None:
@@ -93,38 +79,55 @@ class Exchange:
         told, stated = self.told_limit, self._record.call.head.output_tokens_max
         return told if told is not None and (stated is None or told < stated) else None
 
-    def age_s(self, now: float) -> float:
-        return now - self._started_at
-
     async def open(self, timeouts: Timeouts) -> Reading:
         """The reply, begun: its first content event, or all of a plain one. Raises ProxyError, already settled."""
-        call = self._record.call
         try:
             await self._reserve()
         except ProxyError:
             self._withdraw()
             raise
+        trip = self.trip = self._bench.steering.begin(self._ask, self.target, self.role)
         try:
             with Alarm(self._patience(timeouts)):
-                request = self._provider.request(call, self.target, self.told_limit)
+                request = self._provider.request(self._ask, self.target, self.told_limit)
                 response = await self._provider.transport.send(request, self._mark_sent)
-                self.reading = Reading(call, self.target, self._provider, response)
+                self.reading = Reading(self._record.call, self._ask, self.target, self._provider, response)
                 await self.reading.begin(timeouts.reply_bytes_max)
         except TimeoutError:
-            error = self._too_late(timeouts)
+            error = too_late(self.target.id, self.reading, timeouts.first_token_s, over=self._over)
+            if error.code == "upstream_timeout":
+                self.permit.timed_out()
             await self.end("abandoned", error)
             raise error from None
         except ProxyError as error:
-            await self.end(self._ending_of(error), error)
+            await self.end(ending_of(self.reading, error), error)
             raise
-        self._first_event_at = self._bench.clock.now()
+        now = self._first_event_at = self._bench.steering.content(trip)
+        self.permit.answered(now - trip.began_at, None if trip.ticket is None else trip.ticket.predicted_s)
         passage = self.reading.passage
         if passage is not None and self._allowance and self._allowance.left.metered and self._expected.watched:
             purse = self._record.purse
             self.meter = Meter(passage, purse, self.target, allowance=self._allowance, expected=self._expected)
+            self.meter.marks = self.abort == "stops" and self._occupancy is None
             if self._occupancy is not None:
                 self.meter.time_spent = self._time_spent
         return self.reading
+
+    async def gather(self, timeouts: Timeouts) -> None:
+        """The rest of a reply that the client gets whole. Raises ProxyError, already settled."""
+        reading, deadline, clock = self.reading, self._record.call.deadline, self._bench.clock
+        assert reading is not None  # it has begun
+        try:
+            while reading.gathers:
+                with Alarm(min(deadline, clock.now() + timeouts.idle_s)):
+                    await reading.gather(timeouts.reply_bytes_max)
+        except TimeoutError:
+            error = stalled(self.target.id, over=self._over)
+            await self.end("abandoned", error)
+            raise error from None
+        except ProxyError as error:
+            await self.end(ending_of(self.reading, error), error)
+            raise
 
     def cut(self) -> bytes:
         """The end for a client whose money is used up. The upstream is closed before it is told."""
@@ -137,7 +140,7 @@ class Exchange:
     def _patience(self, timeouts: Timeouts) -> float:
         """Until when the first event may take. A plain reply has no first event: all of it may take until the
         deadline."""
-        call = self._record.call
+        call = self._ask
         if not call.head.stream:
             return call.deadline
         return min(call.deadline, self._started_at + timeouts.first_token_s)
@@ -147,6 +150,8 @@ class Exchange:
 
     def _mark_sent(self) -> None:
         self._sent = True
+        if self.trip is not None:
+            self.trip.asked = True
         if self._occupancy is not None:
             self._occupancy.start(self._bench.clock.now())
 
@@ -166,14 +171,15 @@ class Exchange:
         if not taken and ending not in ("complete", "unsent"):
             self._allowance = self._sized(NO_LIMITS)  # what was not held still says how long the answer may have become
         facts = self._facts()
-        billed = usage(bill.evidence(facts, ending, counted))
+        billed = bill.to_bill(facts, ending, counted)
         cost = bill.cost(facts, billed)
         if taken and facts.held is not None:
             self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)
-        if taken or self._record.call.head.stream:  # a plain answer teaches only what holds are made of
+        if taken or self._ask.head.stream:  # a plain answer teaches only what holds are made of
             self._learn(facts, ending, billed)
         attempt = structs.replace(
             self._attempt(ending, error),
+            target=facts.sold,
             usage=billed,
             cost_usd_nanos=cost,
             held_usd_nanos=facts.held.amounts.usd_nanos if taken and facts.held is not None else 0,
@@ -182,19 +188,18 @@ class Exchange:
             exposure_usd_nanos=bill.exposure_usd_nanos(facts, billed),
         )
         record = self._record
-        record.upstream_s += attempt.duration_s
         record.attempts.append(attempt)
-        record.open.remove(self)
-        if self.permit is not None:
-            self.permit.release(billed)
+        record.end(self, self._bench.clock.now())
+        self.permit.release(billed)
+        if self.trip is not None:
+            self._bench.steering.end(self.trip, attempt)
         self._bench.ended(self.target)
 
     def _withdraw(self) -> None:
         """Nothing was held and nothing was sent: it has been no attempt."""
         self._ended = True
-        self._record.open.remove(self)
-        if self.permit is not None:
-            self.permit.release(None)
+        self._record.withdraw(self)
+        self.permit.release(None)
         self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
@@ -216,20 +221,9 @@ class Exchange:
         output_max = plan.output_tokens_max if plan is not None else None
         return budget.allowance(self._record.call, self.target, self._expected, left, output_max=output_max)
 
-    def _too_late(self, timeouts: Timeouts) -> ProxyError:
-        if self._bench.clock.now() >= self._record.call.deadline:
-            return ProxyError("deadline_exceeded", "The deadline of this call passed before the model answered.")
-        what = "answer" if self.reading is None else "produce its first token"
-        return ProxyError("upstream_timeout", f"{self.target.id} did not {what} within {timeouts.first_token_s:g} s.")
-
-    def _ending_of(self, error: ProxyError) -> Ending:
-        if not error.sent:
-            return "unsent"
-        reading = self.reading
-        if reading is None:
-            return "cut"
-        empty = reading.passage is not None and not reading.passage.content
-        return "refused" if reading.status != 200 or (empty and error is reading.fault) else "cut"
+    @property
+    def _over(self) -> bool:
+        return self._bench.clock.now() >= self._record.call.deadline
 
     # --- the bill ------------------------------------------------------------------------------------------------
 
@@ -241,7 +235,7 @@ class Exchange:
         return Facts(self._record.call, self.target, self._expected, held, self.reading, seen, age_s, share)
 
     def _learn(self, facts: Facts, ending: Ending, billed: Usage | None) -> None:
-        began = self._first_event_at if self._record.call.head.stream else None
+        began = self._first_event_at if self._ask.head.stream else None
         stream_s = 0.0 if began is None else self._bench.clock.now() - began
         if self._occupancy is not None and ending == "complete":
             self._occupancy.learn(self._bench.experience)
@@ -267,17 +261,9 @@ class Exchange:
             target=self.target,
             started_at=self._started_at,
             duration_s=self._bench.clock.now() - self._started_at,
-            lesson=_lesson(ending, error),
+            lesson=lesson(ending, error),
             first_event_s=None if first is None else first - self._started_at,
             status=reading.status if reading is not None else None,
             error_code=error.code if error else None,
             upstream_request_id=next((value for name, value in headers if name == "x-request-id"), None),
         )
-
-
-def _lesson(ending: Ending, error: ProxyError | None) -> Lesson:
-    if ending == "complete":
-        return "success"
-    if error is None or error.source != "upstream" or error.code == "upstream_rejected":
-        return "ignore"
-    return "overload" if error.code in OVERLOADED or error.status == 503 else "failure"

@@ -10,11 +10,12 @@ from math import ceil
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from policies import budget
+from policies import budget, service_tier
 from policies.budget import Allowance
 from policies.estimate import Expected, Sample
-from policies.settle import Ending, Evidence
+from policies.settle import Ending, Evidence, usage
 from pricing.book import cost_usd_nanos
 from pricing.gpu import GpuShare
 from proxy.execution.reading import Reading
@@ -41,6 +42,17 @@ class Facts(Struct, frozen=True):
             return None
         source = self.reading.passage or self.reading.reply
         return None if source is None else source.usage
+
+    @property
+    def sold(self) -> Target:
+        """At the price of the tier that was served."""
+        return service_tier.charged(self.target, self.tier)
+
+    @property
+    def tier(self) -> str | None:
+        """Of service, as the upstream says it was served."""
+        source = self.reading and (self.reading.passage or self.reading.reply)
+        return source.tier if source else None
 
     @property
     def says_once(self) -> bool:
@@ -87,15 +99,25 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
     )
 
 
+def to_bill(facts: Facts, ending: Ending, counted: int | None) -> Usage | None:
+    """The tokens to bill, or None when nothing was billed."""
+    found = usage(evidence(facts, ending, counted))
+    if found is None or not service_tier.unknown(facts.target, facts.tier):
+        return found
+    return replace(found, flags=(*found.flags, service_tier.UNKNOWN))
+
+
 def cost(facts: Facts, billed: Usage | None) -> int | None:
-    """Nano-dollars; None: the target has no price. Time that an engine of one's own spent is never given back."""
+    """Nano-dollars, at the tier that was served; None: the target has no price. Time that an engine of one's own spent
+    is never given back."""
     if facts.share is not None:
         return facts.share.cost_usd_nanos
     if billed is None:
         return 0
-    if facts.target.price is None:
+    price = facts.sold.price
+    if price is None:
         return None
-    found = cost_usd_nanos(billed, facts.target.price)
+    found = cost_usd_nanos(billed, price)
     return max(found, facts.held.amounts.usd_nanos) if "held" in billed.flags and facts.held is not None else found
 
 

@@ -1,24 +1,29 @@
 """The lines of calls before targets: their order (`policies.tiers`), and what is learned of how fast they move.
 
+How long a call would stand there follows from how often one has gone of late; it decides who is let in
+(`policies.shedding`), who cannot end in time, and when those who are turned away shall come back.
 `Permits` decides when somebody may go; a line says who, and is told of every call that runs, also of those that need
 not wait, so that an agent's running calls count against its next one. Nothing in here awaits or gives leave.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from policies import cost_units
-from policies.tiers import TIERS, Hold, Tiers
-from proxy.types import Call, Target, Usage
+from policies.shedding import INTERACTIVE_S, STANDARD_S, Shedder
+from policies.tiers import INTERACTIVE, TIERS, Hold, Tiers
+from proxy.types import Call, Identity, Target, Usage
 
 LINES_MAX: Final = 4_096
 EXAMINED_MAX: Final = 8
 UNKNOWN_S: Final = 1.0  # while no call has ended
-FOLLOW: Final = 0.1  # of each call's length into the average
+FOLLOW: Final = 0.1  # of each call's length, or of the time between two that go, into the average
+STANDARD: Final = TIERS["standard"]
 
 
 class Queueing(Struct, frozen=True):
@@ -27,12 +32,26 @@ class Queueing(Struct, frozen=True):
     wait_s: float = 10.0
     calls_max: int = 1_000
 
+    @property
+    def goal_s(self) -> float:
+        """What standard calls may have to wait before new ones are shed: whoever is let in shall get its turn."""
+        return min(STANDARD_S, self.wait_s / 2) or STANDARD_S
+
 
 class Claim(Struct, frozen=True):
     """What a call asks of a target: whose call it is, how urgent and until when stands in `call`."""
 
     call: Call
     tokens: int = 0  # input and output, as estimated; 0: nobody counts them
+
+
+Progress = Callable[[Identity], int]
+"""Answers that the run of a call has had so far."""
+
+
+def nothing_yet(identity: Identity) -> int:
+    """Where nobody knows of runs, every call is a new one's."""
+    return 0
 
 
 class Waits(Protocol):
@@ -54,14 +73,15 @@ class Unheard:
 
 
 class Ticket:
-    """One call's place in a line."""
+    """One call's place in a line. `steps`: answers that its run has had so far."""
 
-    __slots__ = ("agent", "claim", "tier")
+    __slots__ = ("agent", "claim", "rank", "tier")
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, steps: int = 0) -> None:
         self.claim = claim
         self.agent = claim.call.identity.agent
         self.tier = TIERS[claim.call.priority]
+        self.rank = 2 * self.tier + (steps == 0)  # among those that may have to give way
 
     def __repr__(self) -> str:
         return f"Ticket({self.agent!r}, {self.claim.call.priority})"
@@ -73,12 +93,15 @@ T = TypeVar("T", bound=Ticket)
 class Line(Generic[T]):
     """Those that wait for one target, and what those that run there have taken."""
 
-    __slots__ = ("_service_s", "_tiers", "_weight")
+    __slots__ = ("_gap_s", "_service_s", "_tiers", "_went_at", "_weight", "shedder")
 
     def __init__(self, target: Target) -> None:
+        self.shedder = Shedder()
         self._tiers: Tiers[T] = Tiers()
         self._weight = cost_units.output_weight(target.price)
         self._service_s: float | None = None
+        self._gap_s: float | None = None  # between two that go, while others wait
+        self._went_at: float | None = None  # the last one, if anybody has waited since
 
     def __repr__(self) -> str:
         return f"Line({self._tiers}, {self._service_s} s a call)"
@@ -101,9 +124,14 @@ class Line(Generic[T]):
         """Of a line that is not empty; another one may be the first the next time."""
         return self._tiers.first()
 
-    def take(self) -> Hold[T]:
+    def take(self, now: float) -> Hold[T]:
         """The first one goes."""
-        return self._tiers.take(self._cost(self._tiers.first().claim))
+        if self._went_at is not None:
+            gap_s, known = now - self._went_at, self._gap_s
+            self._gap_s = gap_s if known is None else known + (gap_s - known) * FOLLOW
+        hold = self._tiers.take(self._cost(self._tiers.first().claim))
+        self._went_at = now if len(self) else None
+        return hold
 
     def pass_by(self, claim: Claim) -> Hold[T]:
         """A call that need not wait."""
@@ -117,8 +145,27 @@ class Line(Generic[T]):
 
     def drain_s(self, running: int) -> float:
         """Until all that wait now have gone, where they go on as they did."""
-        service_s = UNKNOWN_S if self._service_s is None else self._service_s
-        return service_s * len(self) / max(1, running)
+        return len(self) * self._each_s(running)
+
+    def wait_s(self, call: Call, running: int) -> float:
+        """Until its turn, if it came now."""
+        return self._tiers.ahead(call.identity.agent, tier=TIERS[call.priority]) * self._each_s(running)
+
+    def spares(self, call: Call) -> bool:
+        """Of an agent that has far fewer calls here than others: the overload is not its doing, and it goes soon."""
+        return self._tiers.is_modest(call.identity.agent, tier=TIERS[call.priority])
+
+    def look(self, running: int, goal_s: float, now: float) -> None:
+        """How crowded it is decides who is let in, and in which order interactive calls go."""
+        each_s, tiers = self._each_s(running), self._tiers
+        interactive_s, standard_s = tiers.waiting(INTERACTIVE) * each_s, tiers.waiting(STANDARD) * each_s
+        self.shedder.look(interactive_s / min(INTERACTIVE_S, goal_s), standard_s / goal_s, now)
+        tiers.turn_round(newest_first=self.shedder.overloaded)
+
+    def _each_s(self, running: int) -> float:
+        if self._gap_s is not None:
+            return self._gap_s
+        return (UNKNOWN_S if self._service_s is None else self._service_s) / max(1, running)
 
     def _cost(self, claim: Claim) -> float:
         return cost_units.expected(claim.call.input_tokens_estimate, claim.tokens, self._weight)

@@ -3,13 +3,14 @@
 Output is counted by bytes, at the rate learnt for the target; a usage frame overrules the count and corrects the rate.
 A hold of what is usual grows by as much again each time three quarters of it are used, up to the call's limit; when the
 accounts refuse that, the stream ends a little before the hold does, because tokens are made until the upstream has
-stopped. Nothing of this happens for a chunk, but only each time so many bytes have passed.
+stopped. Where closing the connection ends the bill, each look also marks what the call will have cost by the next one,
+for whoever finds its hold if this process is killed. All this happens each time so many bytes have passed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import ceil, inf
 
 from policies import budget
 from policies.budget import Allowance
@@ -24,6 +25,7 @@ SHARE = 0.75  # of a hold, when it is raised
 DOUBT = 1.25
 DOUBT_TOKENS = 64
 TIME_STEP = 1_024  # bytes between two looks, where time is what costs
+MARK_GUARDS = 4  # times the guard: a second of the target's speed lies between two marks
 
 
 class Meter:
@@ -44,6 +46,7 @@ class Meter:
         self._input_tokens = 0  # as reported
         self._denied = False
         self.look_at: float = STEP_LEAST  # bytes to the client, after which to look
+        self.marks = False  # whether what was relayed is to be known after a crash
         self.time_spent: Callable[[], int] | None = None  # nano-dollars, at an engine of one's own
         self._time_step = allowance.time_usd_nanos
         self._time_denied = False
@@ -76,9 +79,22 @@ class Meter:
         end = self._ends_at()
         self.cut = seen >= end
         if self.time_spent is None:
-            return bytes_out + self._bytes_until(min(self._raise_at(), end) - seen)
+            return bytes_out + self._step_from(seen, end)
         self.cut = self.cut or not await self._lasts(self.time_spent())
         return bytes_out + TIME_STEP
+
+    def _step_from(self, seen: int, end: float) -> float:
+        """Bytes until the next look."""
+        step = self._bytes_until(min(self._raise_at(), end) - seen)
+        if not self.marks:
+            return step
+        held, guard = self.allowance, self._expected.guard_tokens
+        step = min(step, self._bytes_until(MARK_GUARDS * guard))
+        most = seen + ceil(step * self._rate_now()) + guard
+        likely = max(self._expected.input_margin, self._input_tokens)
+        reached = budget.reached(held, self._target, input_tokens=likely, output_tokens=most)
+        self._purse.mark(held.amounts, reached)
+        return step
 
     def _excess(self) -> int:
         """Input that was reported and is not held."""
@@ -133,6 +149,10 @@ class Meter:
         return spent + forecast.guard_usd_nanos < self.allowance.time_usd_nanos
 
     def _bytes_until(self, tokens: float) -> float:
-        passage = self._passage
-        rate = self._rate or (passage.output_tokens_seen() / max(1, passage.relayed))
+        rate = self._rate_now()
         return min(STEP_MAX, max(STEP_LEAST, tokens / rate if rate else 0))
+
+    def _rate_now(self) -> float:
+        """Tokens a byte."""
+        passage = self._passage
+        return self._rate or passage.output_tokens_seen() / max(1, passage.relayed)

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from policies.provider_limits import READ_EVERY_S, TargetLimits, TargetRules, Told, ToldKind
+from policies.provider_limits import TargetLimits, TargetRules, ToldKind
 from policies.rate_limit import Shortage
 from policies.rate_refusal import overloaded, rate_limited
 from policies.rooms import Rooms
@@ -20,10 +20,9 @@ from policies.tiers import Hold
 from policies.usual_output import UsualOutput
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.execution.line import Claim, Line, Lines, Queueing, Ticket, Unheard, Waits
+from proxy.execution.line import Claim, Line, Lines, Progress, Queueing, Ticket, Unheard, Waits, nothing_yet
 from proxy.execution.queues import Queue, Queues
-from proxy.providers.hints import wait_s
-from proxy.providers.limit_headers import said
+from proxy.execution.told import take_in
 from proxy.types import Call, Target, Usage
 
 GLANCE_S: Final = 0.001  # timers are no finer
@@ -79,20 +78,18 @@ class Permit:
     def learn(self, headers: Mapping[str, str]) -> None:
         """What the head of the reply said of the target's limits."""
         permits, room = self._permits, self._room
-        now = permits.clock.now()
-        if now < room.read_again_at:
-            return
-        room.read_again_at = now + READ_EVERY_S
-        for each in said(headers):
-            reset_s = None
-            if each.reset and room.wants_reset(each.kind, each.remaining, each.limit):
-                reset_s = wait_s(each.reset, permits.clock.wall())
-            if each.kind == "requests":
-                since = room.asked_requests - self._asked_requests
-            else:
-                since = room.asked_tokens - self._asked_tokens
-            room.told(Told(each.kind, each.remaining, each.limit, reset_s), now, asked_since=since)
-        permits.learned(room, self._target.provider)
+        if take_in(room, headers, permits.clock, requests=self._asked_requests, tokens=self._asked_tokens):
+            permits.learned(room, self._target.provider)
+
+    def answered(self, first_event_s: float, predicted_s: float | None) -> None:
+        """The first event came after so long; `predicted_s`: what its prompt explains, where that is known."""
+        if self._room.answered(first_event_s, predicted_s):
+            self._permits.learned(self._room, self._target.provider)
+
+    def timed_out(self) -> None:
+        """No first event came in time."""
+        if self._room.timed_out(self._permits.clock.now()):
+            self._permits.learned(self._room, self._target.provider)
 
     def refused(self, alone_s: float) -> None:
         """The upstream answered 429: nothing is asked of it for so long."""
@@ -105,9 +102,9 @@ class Waiter(Ticket):
 
     __slots__ = ("queue", "turn")
 
-    def __init__(self, claim: Claim, queue: Queue[Waiter]) -> None:
-        super().__init__(claim)
-        self.queue: Queue[Waiter] | None = queue  # until it goes or leaves
+    def __init__(self, claim: Claim, steps: int) -> None:
+        super().__init__(claim, steps)
+        self.queue: Queue[Waiter] | None = None  # where it stands, until it goes or leaves
         self.turn: asyncio.Future[Permit | ProxyError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -126,25 +123,25 @@ class Permits:
         queueing: Queueing | None = None,
         waits: Waits | None = None,
         share: float = 1.0,
+        progress: Progress = nothing_yet,
     ) -> None:
         """`share`: this process's part of every limit, where several serve."""
-        self.clock = clock
-        self.usual = usual
-        self.on_refused = on_refused
+        self.clock, self.usual = clock, usual
+        self.on_refused, self.progress = on_refused, progress
         self.lines: Lines[Waiter] = Lines()
         self.turned_away = 0  # because too many waited
         self._waits = waits or Unheard()
         self._quiet = not rules.any  # nothing is known to limit any target
-        self._rooms = Rooms(rules, share=share)
-        self._queueing = queueing or Queueing()
+        self.rooms = Rooms(rules, share=share)
+        self.queueing = queueing or Queueing()
         self._queues: Queues[Waiter] = Queues()
 
     def __repr__(self) -> str:
-        return f"Permits({self._rooms}, {self.waiting} waiting)"
+        return f"Permits({self.rooms}, {self.waiting} waiting)"
 
     @property
     def held(self) -> int:
-        return self._rooms.running
+        return self.rooms.running
 
     @property
     def waiting(self) -> int:
@@ -162,12 +159,19 @@ class Permits:
         now = self.clock.now()
         ready = tuple([target for target in targets if self._has_room(target, claim, now)])
         if not ready:
-            return (min(targets, key=lambda target: self._rooms.of(target, now).wait_s(claim.tokens, now)),)
+            return (min(targets, key=lambda target: self.rooms.of(target, now).wait_s(claim.tokens, now)),)
         return tuple([target for target in ready if target not in tried]) or ready
+
+    def ready(self, targets: tuple[Target, ...], claim: Claim) -> tuple[Target, ...]:
+        """Those that could be asked without waiting."""
+        if self._quiet:
+            return targets
+        now = self.clock.now()
+        return tuple([target for target in targets if self._has_room(target, claim, now)])
 
     def at_once(self, target: Target, claim: Claim) -> Permit | None:
         """Without waiting, where nobody else waits. The caller owns the permit and releases it."""
-        room = self._rooms.of(target, now := self.clock.now())
+        room = self.rooms.of(target, now := self.clock.now())
         if self._quiet:
             return Permit(self, room, target, claim=claim, share=None)
         if self._queues.has(target) or not room.fits(claim.tokens, now):
@@ -179,15 +183,20 @@ class Permits:
         permit = self.at_once(target, claim)
         return await self._in_line(target, claim) if permit is None else permit
 
+    def crowded(self, target: Target) -> tuple[Line[Waiter], TargetLimits] | None:
+        """The line before a target where somebody waits, and its limits; None: there is none, or nobody does."""
+        there = self._queues.has(target)
+        return (self.lines.of(target), self.rooms.of(target, self.clock.now())) if there else None
+
     def ratio(self, target: str, kind: ToldKind) -> float:
         """What is left of the target's tightest limit, for the metrics; it may be asked from any thread."""
-        return self._rooms.ratio(target, kind, self.clock.now())
+        return self.rooms.ratio(target, kind, self.clock.now())
 
     def replace(self, rules: TargetRules, queueing: Queueing) -> None:
         """Other limits, from now on; what was taken stays taken."""
-        self._queueing = queueing
+        self.queueing = queueing
         self._quiet = self._quiet and not rules.any
-        self._rooms.replace(rules, self.clock.now())
+        self.rooms.replace(rules, self.clock.now())
         for provider in self._queues.providers:
             self.released(provider)
 
@@ -205,12 +214,12 @@ class Permits:
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def _has_room(self, target: Target, claim: Claim, now: float) -> bool:
-        return not self._queues.has(target) and self._rooms.of(target, now).fits(claim.tokens, now)
+        return not self._queues.has(target) and self.rooms.of(target, now).fits(claim.tokens, now)
 
     async def _in_line(self, target: Target, claim: Claim) -> Permit | ProxyError:
         now = self.clock.now()
-        room = self._rooms.of(target, now)
-        patience = min(self._queueing.wait_s, claim.call.deadline - now)
+        room = self.rooms.of(target, now)
+        patience = min(self.queueing.wait_s, claim.call.deadline - now)
         if patience <= 0.0 or room.wait_s(claim.tokens, now) > patience:
             return self._refusal(room, claim)
         waiter = self._queued(target, room, claim)
@@ -232,14 +241,14 @@ class Permits:
 
     def _queued(self, target: Target, room: TargetLimits, claim: Claim) -> Waiter | ProxyError:
         """In its line, where others of other lines may have to give way to it."""
-        while self.waiting >= self._queueing.calls_max:  # ends: each time one leaves, or this one may not stay
+        waiter = Waiter(claim, self.progress(claim.call.identity))
+        while self.waiting >= self.queueing.calls_max:  # ends: each time one leaves, or this one may not stay
             self.turned_away += 1
-            last = self._queues.gives_way(claim.call)
+            last = self._queues.gives_way(waiter)
             if last is None:
-                return self._overloaded(self.lines.of(target), room)
+                return self.overloaded(self.lines.of(target), room)
             self._turn_away(last)
-        queue = self._queues.open(target, room, self.lines.of(target))
-        waiter = Waiter(claim, queue)
+        queue = waiter.queue = self._queues.open(target, room, self.lines.of(target))
         self._queues.add(waiter, queue)
         self._serve(queue)
         return waiter
@@ -247,7 +256,7 @@ class Permits:
     def _turn_away(self, waiter: Waiter) -> None:
         if (queue := waiter.queue) is not None:
             if not waiter.turn.done():  # by a cancellation
-                waiter.turn.set_result(self._overloaded(queue.line, queue.room))
+                waiter.turn.set_result(self.overloaded(queue.line, queue.room))
             self._leave(waiter)
 
     def _leave(self, waiter: Waiter) -> None:
@@ -273,7 +282,7 @@ class Permits:
                 return
             waiter.queue = None
             self._queues.gone(waiter)
-            waiter.turn.set_result(Permit(self, room, queue.target, claim=waiter.claim, share=line.take()))
+            waiter.turn.set_result(Permit(self, room, queue.target, claim=waiter.claim, share=line.take(now)))
         self._queues.close(queue)
 
     def _refusal(self, room: TargetLimits, claim: Claim) -> ProxyError:
@@ -283,5 +292,5 @@ class Permits:
         self.on_refused(claim.call.identity.agent, found[0].kind)
         return rate_limited(found)
 
-    def _overloaded(self, line: Line[Waiter], room: TargetLimits) -> ProxyError:
+    def overloaded(self, line: Line[Waiter], room: TargetLimits) -> ProxyError:
         return overloaded(room.own.name, max(line.drain_s(room.own.running), ASK_AGAIN_S))

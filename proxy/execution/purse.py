@@ -19,7 +19,7 @@ NOTHING = Amounts()
 
 class Purse:
     __slots__ = (
-        *("_closed", "_held", "_id", "_path", "_reservation", "_sent", "_store", "_ttl_s", "_used"),
+        *("_closed", "_held", "_id", "_marked", "_path", "_reservation", "_sent", "_store", "_ttl_s", "_used"),
         *("charges", "limited"),
     )
 
@@ -36,6 +36,7 @@ class Purse:
         self._used = NOTHING  # by attempts that have ended
         self._sent = False
         self._closed = False
+        self._marked = False
 
     def __repr__(self) -> str:
         return f"Purse({self._id}, held={self._held}, used={self._used}, closed={self._closed})"
@@ -47,6 +48,11 @@ class Purse:
     def pressure(self) -> Pressure:
         """How near its accounts are to the end of a budget."""
         return self._store.pressure(self._path)
+
+    @property
+    def free_usd_nanos(self) -> int | None:
+        """The least that a limit in money has free. None: nothing limits its money."""
+        return self._store.left(self._path).usd_nanos if self.limited else None
 
     async def take(self, ask: Ask) -> Amounts | ProxyError:
         """An attempt's part, as `ask` sizes it."""
@@ -62,6 +68,8 @@ class Purse:
         if refusal is not None:
             return refusal
         self._held = _sum(self._held, part)
+        if self._marked:
+            self.mark(part, part)  # what was marked did not know of this attempt
         return part
 
     async def enlarge(self, part: Amounts, total: Amounts) -> ProxyError | None:
@@ -76,6 +84,16 @@ class Purse:
         if refusal is None:
             self._held = _sum(self._held, more)
         return refusal
+
+    def mark(self, part: Amounts, reached: Amounts) -> None:
+        """Where an attempt that holds `part` would have cost `reached` if this process died now."""
+        reservation = self._reservation
+        assert reservation is not None  # only a part that was taken is used up
+        self._marked = True
+        if self._used is not NOTHING or self._held.usd_nanos != part.usd_nanos or self._held.tokens != part.tokens:
+            others = Amounts(self._held.usd_nanos - part.usd_nanos, self._held.tokens - part.tokens)
+            reached = _sum(_sum(self._used, others), reached)
+        self._store.mark(reservation, reached)
 
     def give_back(self, part: Amounts, used: Amounts, *, sent: bool) -> None:
         """An attempt has ended. `sent`: a byte of it may have reached the upstream."""

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from policies.provider_limits import TargetLimits
 from policies.tiers import TIERS, Crowd
 from proxy.execution.line import Line, Ticket
-from proxy.types import Call, Target
+from proxy.types import Target
 
 T = TypeVar("T", bound=Ticket)
 
@@ -34,7 +34,7 @@ class Queue(Generic[T]):
 
 class Queues(Generic[T]):
     def __init__(self) -> None:
-        self._crowd: Crowd[T] = Crowd()
+        self._crowd: Crowd[T] = Crowd(2 * len(TIERS))  # in each tier, new runs stand below those that go on
         self._of: dict[str, dict[str, Queue[T]]] = {}  # by provider and target
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class Queues(Generic[T]):
         return queue
 
     def add(self, ticket: T, queue: Queue[T]) -> None:
-        self._crowd.add(ticket, ticket.agent, tier=ticket.tier)
+        self._crowd.add(ticket, ticket.agent, tier=ticket.rank)
         queue.line.add(ticket)
 
     def remove(self, ticket: T, queue: Queue[T]) -> None:
@@ -69,7 +69,7 @@ class Queues(Generic[T]):
 
     def gone(self, ticket: T) -> None:
         """Its line let it go."""
-        self._crowd.remove(ticket, ticket.agent, tier=ticket.tier)
+        self._crowd.remove(ticket, ticket.agent, tier=ticket.rank)
 
     def close(self, queue: Queue[T]) -> None:
         """Nobody stands in it any more."""
@@ -87,6 +87,6 @@ class Queues(Generic[T]):
         queues[first] = queues.pop(first)  # none of them is always the first
         return sorted(queues.values(), key=lambda queue: queue.line.first().tier)
 
-    def gives_way(self, call: Call) -> T | None:
-        """To one more call. None: nobody, so that one may not wait."""
-        return self._crowd.gives_way(call.identity.agent, tier=TIERS[call.priority])
+    def gives_way(self, ticket: Ticket) -> T | None:
+        """To one more. None: nobody, so that one may not wait."""
+        return self._crowd.gives_way(ticket.agent, tier=ticket.rank)

@@ -1,101 +1,147 @@
-"""Mode `single`: one answer from one of a step's targets, with plain retries until the first byte of the reply.
+"""Mode `single`: one answer, from as many attempts as it takes until the first byte of the reply, within limits.
 
-Every retry is an attempt of its own, with its own hold, and is taken out of the one attempt budget that the whole
-gate shares. A target that was not tried yet is tried at once; going back to one that failed waits for the jittered
-delay or for the upstream's own hint. No retry begins that the deadline would not see through.
+A retry, a hedge and a fallback are attempts like the first: each with a permit, its part of the money and a lesson, and
+all but the first are taken out of the one attempt budget that the whole gate shares. A target that was not tried yet is
+tried at once; going back to one that failed waits for the jittered delay or for the upstream's own hint. Nothing begins
+that the deadline would not see through. Which target, when to hedge and what an error allows are policies' words.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
-from policies import route
+from msgspec import Struct, structs
+
+from policies import fallback
+from policies.hedge import Hedge
 from policies.provider_limits import UNNAMED_REFUSAL_S
+from policies.repeatable import why_whole
 from policies.retry import AttemptBudget, Retry
 from proxy.errors import ProxyError
-from proxy.execution.attempt import Bench, Exchange, Timeouts
+from proxy.execution.attempt import Exchange
+from proxy.execution.bench import Bench, Errand, Timeouts
+from proxy.execution.duel import Duel
 from proxy.execution.line import Claim
 from proxy.execution.permits import Permit, Permits
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.providers.base import Provider
-from proxy.types import Call, Plan, Role, Target
+from proxy.tasks import Tasks
+from proxy.types import Call, Plan, Role, ServedBy, Target
 
-RETURN_JITTER = 0.05
+RETURN_JITTER: Final = 0.05
 
 Answer = tuple[Exchange, Reading]  # nothing of it was written to the client yet
 
 
+class Rules(Struct, frozen=True):
+    """What holds for the attempts of one call."""
+
+    providers: Mapping[str, Provider]
+    retry: Retry
+    timeouts: Timeouts
+
+
+class Course:
+    """The attempts of one call so far."""
+
+    __slots__ = ("alone_s", "ask", "chosen", "claim", "failed", "panic", "plan", "record", "rules", "step", "tried")
+
+    def __init__(self, record: Record, plan: Plan, rules: Rules, claim: Claim) -> None:
+        self.record = record
+        self.plan = plan
+        self.rules = rules
+        self.claim = claim
+        self.step = 0  # of the plan
+        self.tried: tuple[Target, ...] = ()  # of this step
+        self.failed: ProxyError | None = None  # the last one
+        self.alone_s = 0.0  # how long the target that failed last wants to be left alone
+        self.panic = False  # too many targets are out: nothing is repeated
+        self.chosen = plan.steps[0][0]  # the target of the next attempt
+        self.ask = _asked(record.call, plan)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return self.plan.steps[self.step]
+
+    @property
+    def attempts(self) -> int:
+        return len(self.record.attempts) + len(self.record.open)
+
+
 class Race:
-    def __init__(self, bench: Bench, attempt_budget: AttemptBudget, permits: Permits) -> None:
+    def __init__(self, bench: Bench, attempt_budget: AttemptBudget, permits: Permits, tasks: Tasks) -> None:
         self._bench = bench
+        self._steering = bench.steering
+        self._clock = bench.clock
         self._permits = permits
         self._budget = attempt_budget
+        self._tasks = tasks
         self._rng = bench.clock.rng("race")
 
     def usual(self, call: Call, target: Target) -> int | None:
         """The output of one choice that half of such answers stay below, where that is known."""
         return self._bench.experience.expected(call, target).q50
 
-    async def run(
-        self, record: Record, plan: Plan, *, providers: Mapping[str, Provider], retry: Retry, timeouts: Timeouts
-    ) -> Answer:
+    async def run(self, record: Record, plan: Plan, rules: Rules) -> Answer:
         """The exchange whose first event is in hand. Raises the last attempt's ProxyError when none got that far."""
-        permits, call = self._permits, record.call
-        targets = plan.steps[0]
-        tried: tuple[Target, ...] = ()
-        failed: ProxyError | None = None
-        while True:  # bounded by retry.attempts
-            claim = permits.claim(call)
-            target = route.pick(permits.prefer(targets, tried, claim), tried, self._rng)
-            permit = permits.at_once(target, claim) or await self._in_line(record, target, claim)
-            if isinstance(permit, ProxyError):
-                raise failed or permit
-            role: Role = "retry" if tried else "first"
-            exchange = Exchange(self._bench, record, providers[target.provider], target, role=role)
-            exchange.permit = permit
+        course = Course(record, plan, rules, self._permits.claim(record.call))
+        while True:  # bounded by retry.attempts in each step, and by the steps
+            exchange = None
             try:
-                reading = await exchange.open(timeouts)
-            except ProxyError as error:
-                alone_s = self._learn(permit, exchange, error)
-                tried, failed = (*tried, target), error
-                again = all(other in tried for other in permits.prefer(targets, tried, claim))
-                delay = self._delay_s(record, error, retry, least_s=alone_s if again else None, number=len(tried))
+                exchange = self._at_once(course) or await self._in_line(course)
+                delay = self._hedge_after(course, exchange)
                 if delay is None:
-                    raise
-                if delay > 0:
-                    await asyncio.sleep(delay)
-                    record.upstream_s += delay  # the pause is the upstream's doing, not the gate's overhead
+                    await exchange.open(rules.timeouts)
+                else:
+                    exchange = await self._duel(course, exchange, delay)
+                reading = exchange.reading
+                assert reading is not None  # it has begun
+                if reading.gathers:
+                    await exchange.gather(rules.timeouts)
+            except ProxyError as error:
+                await self._after(course, exchange, error)
                 continue
             if limits := reading.limits:
-                permit.learn(limits)
-            self._budget.deposit(self._bench.clock.now())
-            record.served_by = "primary" if not tried else ("retry" if target in tried else "fallback")
+                exchange.permit.learn(limits)
+            self._budget.deposit(self._clock.now())
+            record.answered, record.served_by = exchange, _served_by(course, exchange)
             return exchange, reading
 
-    def _delay_s(
-        self, record: Record, error: ProxyError, retry: Retry, *, least_s: float | None, number: int
-    ) -> float | None:
-        """Seconds until the next attempt; None when this error is the call's end. `least_s` None: it goes elsewhere."""
-        delay = retry.delay_s(number, error, self._rng)
-        if delay is None:
-            return None
-        delay = 0.0 if least_s is None else max(delay, least_s)
-        now = self._bench.clock.now()
-        if now + delay >= record.call.deadline or not self._budget.withdraw(now):
-            return None
-        return delay
+    # --- an attempt --------------------------------------------------------------------------------------------------
 
-    async def _in_line(self, record: Record, target: Target, claim: Claim) -> Permit | ProxyError:
-        began = self._bench.clock.now()
-        permit = await self._permits.acquire(target, claim)
-        record.upstream_s += self._bench.clock.now() - began  # the wait is the target's doing, not the gate's overhead
-        return permit
+    def _at_once(self, course: Course) -> Exchange | None:
+        """The next attempt, where nobody else waits for its target."""
+        record, permits = course.record, self._permits
+        targets = permits.prefer(course.targets, course.tried, course.claim)
+        choice, course.panic = self._steering.choose(course.ask, targets, course.plan.balance, course.tried)
+        if len(course.targets) > 1 or course.failed is not None:
+            record.decided(self._clock.now(), f"{choice.target.id} was {choice.reason}", choice)
+        course.chosen = choice.target
+        permit = permits.at_once(choice.target, course.claim)
+        return None if permit is None else self._exchange(course, choice.target, permit, _role(course))
 
-    def _learn(self, permit: Permit, exchange: Exchange, error: ProxyError) -> float:
+    async def _in_line(self, course: Course) -> Exchange:
+        """The same, of a target that has no room yet. Raises ProxyError when it will not have any in time."""
+        began = self._clock.now()
+        permit = await self._permits.acquire(course.chosen, course.claim)
+        waited_s = self._clock.now() - began
+        course.record.upstream_s += waited_s  # the wait is the target's doing, not the gate's overhead
+        if isinstance(permit, ProxyError):
+            raise course.failed or permit
+        return self._exchange(course, course.chosen, permit, _role(course))
+
+    def _exchange(self, course: Course, target: Target, permit: Permit, role: Role) -> Exchange:
+        provider = course.rules.providers[target.provider]
+        course.tried = (*course.tried, target)
+        return Exchange(self._bench, course.record, Errand(provider, target, role, course.ask, permit))
+
+    def _learn(self, exchange: Exchange, error: ProxyError) -> float:
         """What a failed attempt tells of the target's limits; for how long it is to be left alone."""
-        refused = error.code == "upstream_overloaded"
+        permit, refused = exchange.permit, error.code == "upstream_overloaded"
         if exchange.reading is not None and not (refused and error.retry_after_s is not None):
             permit.learn(exchange.reading.limits)  # a refusal that says when to come back knows better than its figures
         if not refused:
@@ -104,3 +150,123 @@ class Race:
         alone_s = hint * (1 + RETURN_JITTER * self._rng.random())  # other gates were told the same
         permit.refused(alone_s)
         return alone_s
+
+    # --- a hedge -----------------------------------------------------------------------------------------------------
+
+    async def _duel(self, course: Course, primary: Exchange, delay_s: float) -> Exchange:
+        """The attempt, or the hedge that overtook it, at its first content."""
+        duel = Duel(primary, partial(self._second, course, primary), course.rules.timeouts, self._tasks)
+        winner = await duel.run(delay_s)
+        if duel.second is not None:
+            loser = primary if winner is not primary else duel.second
+            self._say(course, f"{winner.target.id} was first, {loser.target.id} was closed")
+        return winner
+
+    def _hedge_after(self, course: Course, exchange: Exchange) -> float | None:
+        """Seconds until a second copy is thought of; None: never."""
+        if not course.ask.hedged or course.panic or course.attempts >= course.rules.retry.attempts:
+            return None
+        others = tuple([target for target in course.targets if target is not exchange.target])
+        if not others:
+            return None
+        return self._steering.hedges.delay_s(course.ask, exchange.target, others, self._clock.now())
+
+    def _second(self, course: Course, primary: Exchange) -> Exchange | float | None:
+        """The second copy; when to think of it again; None: never. Of targets where nobody waits."""
+        now, claim = self._clock.now(), course.claim
+        others = tuple([target for target in course.targets if target is not primary.target])
+        ready = self._permits.ready(others, claim)
+        if not ready or not self._budget.has_one(now):
+            why = "the attempt budget is used up" if ready else "the other targets have no room"
+            self._say(course, f"no hedge: {why}")
+            return None
+        assert primary.trip is not None  # it is late, so it has been sent
+        found = self._steering.hedge(primary.trip, ready, course.record.purse.free_usd_nanos)
+        if not isinstance(found, Hedge):
+            if found.again_s is None:
+                self._say(course, found.reason)
+            return found.again_s
+        permit = self._permits.at_once(found.target, claim)
+        if permit is None or not self._budget.withdraw(now):
+            return None
+        self._say(course, found.reason)
+        return self._exchange(course, found.target, permit, "hedge")
+
+    def _say(self, course: Course, reason: str) -> None:
+        course.record.decided(self._clock.now(), reason)
+
+    # --- after an error ----------------------------------------------------------------------------------------------
+
+    async def _after(self, course: Course, exchange: Exchange | None, error: ProxyError) -> None:
+        """Returns when the next attempt may begin. Raises the error where it is the call's end. `exchange` None: there
+        was no leave to ask any target."""
+        if exchange is not None:
+            course.alone_s = self._learn(exchange, error)
+        delay = self._again_s(course, error)
+        if delay is None:
+            raise error
+        if delay > 0:
+            await asyncio.sleep(delay)
+            course.record.upstream_s += delay  # the pause is the upstream's doing, not the gate's overhead
+
+    def _again_s(self, course: Course, error: ProxyError) -> float | None:
+        """Seconds until the next attempt; None: there will be none."""
+        step = fallback.next_step(course.plan, course.step, error)
+        if error is not course.failed:  # else there was no leave for another attempt
+            course.failed = error
+            delay = self._retry_s(course, error, instead=step is not None)
+            if delay is not None:
+                return delay
+        now = self._clock.now()
+        if step is None or now >= course.record.call.deadline or not self._withdrawn(error, now):
+            return None
+        course.step, course.tried = step, ()
+        self._say(course, f"{error.code}: falls back to {course.plan.fallbacks[step - 1][1]!r}")
+        return 0.0
+
+    def _retry_s(self, course: Course, error: ProxyError, *, instead: bool) -> float | None:
+        """Of the same step. `instead`: there is a fallback, which is better than to go back to one that failed."""
+        if course.panic or not course.tried:
+            return None
+        delay = course.rules.retry.delay_s(course.attempts, error, self._rng)
+        if delay is None:
+            return None
+        preferred = self._permits.prefer(course.targets, course.tried, course.claim)
+        elsewhere = any(target not in course.tried for target in preferred)
+        if instead and not elsewhere:
+            return None
+        delay = 0.0 if elsewhere else max(delay, course.alone_s)
+        now = self._clock.now()
+        if now + delay >= course.record.call.deadline or not self._withdrawn(error, now):
+            return None
+        return delay
+
+    def _withdrawn(self, error: ProxyError, now: float) -> bool:
+        """Where the budget is used up, a retry of the client's would not be any better."""
+        if self._budget.withdraw(now):
+            return True
+        error.client_may_retry = False
+        return False
+
+
+def _asked(call: Call, plan: Plan) -> Call:
+    """As the upstreams are asked: a plain call that may be hedged as a stream, because only that shows in time which
+    of two is alive, and only that ends when it is closed."""
+    head = call.head
+    if head.stream or not call.hedged or len(plan.steps[0]) == 1 or why_whole(call) is not None:
+        return call
+    return structs.replace(call, head=structs.replace(head, stream=True, include_usage=True, folded=True))
+
+
+def _role(course: Course) -> Role:
+    return "first" if course.failed is None else "retry"
+
+
+def _served_by(course: Course, answered: Exchange) -> ServedBy:
+    if course.plan.fallbacks and fallback.fallback_of(course.plan, answered.target) is not None:
+        return "fallback"
+    if answered.role == "hedge":
+        return "hedge"
+    if answered.role == "first":
+        return "primary"
+    return "fallback" if course.tried.count(answered.target) == 1 else "retry"

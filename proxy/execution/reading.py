@@ -2,7 +2,8 @@
 
 Nothing here knows of money, retries or clocks. `begin` returns when there is something to commit to: the first content
 event of a stream, or a whole plain reply. Until then every fault is a `ProxyError`; afterwards `read` hands out whole
-events. A stream in answer to a plain request is folded into one reply, a plain reply to a stream request is unfolded.
+events. A stream in answer to a plain request is gathered and folded into one reply, a plain reply to a stream request
+is unfolded.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ PASSED_NAMES = frozenset({"x-should-retry", "x-request-id", "content-disposition
 class Reading:
     """The reply of one exchange. `first` is what may be written as soon as the reply is committed."""
 
-    def __init__(self, call: Call, target: Target, provider: Provider, response: UpstreamResponse) -> None:
+    def __init__(self, call: Call, ask: Call, target: Target, provider: Provider, response: UpstreamResponse) -> None:
+        """`ask`: the call as the upstream was asked it."""
         self.status = response.status
         self.headers = _passed_headers(response.headers, provider)
         self.content_type = _clean(provider, response.headers.get("Content-Type", ""))
@@ -38,10 +40,12 @@ class Reading:
         self.first = b""
         self.cut_short = False  # the money for it was used up before it was whole
         self._call = call
+        self._ask = ask
         self._target = target
         self._provider = provider
         self._response = response
-        self._body: list[bytes] = []  # of a plain reply, as far as it was read
+        self._body: list[bytes] = []  # of a reply that the client gets whole, as far as it was read
+        self._size = 0
         self._tail = b""  # of an opaque reply: not handed out yet
         self._opaque = False  # neither events nor JSON: passed through, not understood
 
@@ -61,6 +65,11 @@ class Reading:
     def streams(self) -> bool:
         """Whether the reply goes to the client as it comes; otherwise `first` is all of it."""
         return self._opaque or (self.passage is not None and self.reply is None)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether the rest has to be gathered first: a stream in answer to a client that waits for a whole reply."""
+        return self.passage is not None and self.reply is None and not self._call.head.stream
 
     @property
     def more(self) -> bool:
@@ -134,7 +143,7 @@ class Reading:
             return False
         while data := await self._response.read():
             if self.passage is not None:
-                self.passage.feed(data)
+                self.passage.feed(data)  # for the bill alone: nobody will want the text
             elif not self._opaque:
                 self._body.append(data)
         if self.passage is not None:
@@ -153,7 +162,7 @@ class Reading:
         self._response.close()
 
     async def _until_content(self, bytes_max: int) -> None:
-        passage = self.passage = self._provider.dialect.passage(self._call, self._target)
+        passage = self.passage = self._provider.dialect.passage(self._ask, self._target)
         held: list[bytes] = []
         size = 0
         while not passage.content:
@@ -169,23 +178,22 @@ class Reading:
         if not passage.content and not passage.finished:
             raise ProxyError("upstream_broken", f"{self.target_id} ended its stream before the first token.")
         self.first = self._provider.redact(b"".join(held))
-        if not self._call.head.stream:
-            await self._fold(passage, bytes_max)
+        self._body, self._size = [self.first], len(self.first)
 
-    async def _fold(self, passage: Passage, bytes_max: int) -> None:
-        parts, size = [self.first], len(self.first)
-        while not passage.terminal:
-            data = await self._response.read()
-            parts.append(self._provider.redact(passage.feed(data) if data else passage.close()))
-            size += len(parts[-1])
-            if passage.fault is not None:
-                raise self._cleared(passage.fault)
-            if size > bytes_max:
-                raise self._too_large(bytes_max)
-            if not data:
-                break
-        self.reply = self._provider.dialect.reply_of(self._call, b"".join(parts))
-        self.first, self.content_type = self.reply.body, "application/json"
+    async def gather(self, bytes_max: int) -> None:
+        """One piece more of what `gathers`; the last one makes the reply."""
+        passage = self.passage
+        assert passage is not None  # see `gathers`
+        data = b"" if passage.terminal else await self._response.read()
+        self._body.append(self._provider.redact(passage.feed(data) if data else passage.close()))
+        self._size += len(self._body[-1])
+        if passage.fault is not None:
+            raise self._cleared(passage.fault)
+        if self._size > bytes_max:
+            raise self._too_large(bytes_max)
+        if not data or passage.terminal:
+            self.reply = self._provider.dialect.reply_of(self._call, b"".join(self._body))
+            self.first, self.content_type = self.reply.body, "application/json"
 
     async def _whole(self, bytes_max: int) -> None:
         if not await self._read_body(bytes_max):

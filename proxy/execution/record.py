@@ -13,8 +13,10 @@ from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
+from proxy.observed import Decision, Weighed
 from proxy.pressure import Pressure
-from proxy.types import AbortRule, Attempt, Call, Gaps, Plan, ServedBy
+from proxy.telemetry.ladders import GapCounter
+from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
 
 
 class Unended(Protocol):
@@ -30,13 +32,17 @@ class Unended(Protocol):
 
 class Record:
     __slots__ = (
+        "_upstream_from",
         "attempts",
         "bytes_out",
         "call",
         "client_gone",
+        "answered",
         "committed",
+        "decisions",
         "delivered",
         "error",
+        "finished",
         "first_event_at",
         "gaps",
         "in_events",
@@ -62,21 +68,48 @@ class Record:
         self.status = 0
         self.error: ProxyError | None = None
         self.served_by: ServedBy = "none"
-        self.upstream_s = 0.0
+        self.answered: Unended | None = None  # the attempt whose reply the client gets
+        self.decisions: list[Decision] | None = None  # where something had to be decided
+        self.upstream_s = 0.0  # the union of the times in which attempts were open
+        self._upstream_from = 0.0  # since when one is
         self.first_event_at: float | None = None
         self.last_event_at: float | None = None
-        self.gaps: Gaps | None = None
+        self.gaps: GapCounter | None = None  # of a stream that was committed
         self.bytes_out = 0
         self.committed = False  # a byte of the reply has gone to the client
         self.in_events = False  # the committed reply is an event stream
+        self.finished = False  # its outcome was told
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
+
+    def begin(self, attempt: Unended, now: float) -> None:
+        if not self.open:
+            self._upstream_from = now
+        self.open.append(attempt)
+
+    def end(self, attempt: Unended, now: float) -> None:
+        self.open.remove(attempt)
+        if not self.open:
+            self.upstream_s += now - self._upstream_from
+
+    def withdraw(self, attempt: Unended) -> None:
+        """It has been none."""
+        self.open.remove(attempt)
+
+    def waited_s(self, now: float) -> float:
+        """For upstreams, up to now."""
+        return self.upstream_s + (now - self._upstream_from if self.open else 0.0)
 
     def close(self) -> None:
         """Nothing is held any more, neither money nor a place among the running calls. The second time: nothing."""
         self.purse.close()
         if self.quota is not None:
             self.quota.end(self.attempts)
+
+    def decided(self, at: float, said: str, weighed: Weighed | None = None) -> None:
+        if self.decisions is None:
+            self.decisions = []
+        self.decisions.append(Decision(at, said, weighed))
 
     def __repr__(self) -> str:
         return f"Record({self.call.id}, {len(self.attempts)} ended, {len(self.open)} open, status={self.status})"

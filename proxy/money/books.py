@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final, Literal
 
 from msgspec import Struct, msgpack
@@ -18,39 +19,17 @@ from policies.accounts import Accounts, Hold
 from policies.limits import Instant
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.money.holds import HELD, MARKED, mark
 from proxy.state import events
 from proxy.state.events import Change, Expired
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_rows import Entry
-from proxy.types import Charge, Outcome, Per, Period, Unit
+from proxy.types import Amounts, Charge, Outcome, Period
 
-HELD: Final = 1  # the kind of a record
 PART: Final = 500  # accounts that are listed between two looks at the event loop
 
-Taken = tuple[str, Unit, Per, int, str, int]  # a period, and what is held of it
-
-
-class HoldRecord(Struct, frozen=True, array_like=True):
-    """A hold as the journal has it."""
-
-    id: str
-    wall: float
-    path: tuple[str, ...]
-    amounts: tuple[int, ...]  # in the order of `Amounts.by_index`
-    taken: tuple[Taken, ...]
-
-    def changes(self) -> tuple[Change, ...]:
-        """All of it, for who does not know what became of the call. A slot is given back in any case."""
-        return tuple(
-            Change(account, unit, per, id, carrier, unresolved=amount)
-            for account, unit, per, id, carrier, amount in self.taken
-            if unit != "concurrency" and amount
-        )
-
-
 _ENCODE: Final = msgpack.Encoder().encode
-DECODE: Final = msgpack.Decoder(HoldRecord).decode
 
 
 class Part(Struct, frozen=True):
@@ -61,7 +40,7 @@ class Part(Struct, frozen=True):
 
 
 class Books:
-    """Stands beside the budgets (`held`, `posted`) and before the ledger (`append`, `append_event`)."""
+    """Stands beside the budgets (`held`, `marked`, `posted`) and before the ledger (`append`, `append_event`)."""
 
     def __init__(self, ledger: Ledger, accounts: Accounts, journal: Journal, clock: Clock) -> None:
         self.ledger = ledger
@@ -69,6 +48,7 @@ class Books:
         self.journal = journal
         self._clock = clock
         self._live: dict[str, bytes] = {}  # holds whose end is not on the disk
+        self._marks: dict[str, bytes] = {}  # of those, the ones whose output is being relayed
         self._ended: deque[tuple[int, str]] = deque()  # of those, the ones whose end is appended, and its row
         self._posted: dict[str, tuple[Charge, ...]] = {}  # counted in the accounts, and not yet appended
         ledger.sync_beside(journal.sync)
@@ -78,28 +58,33 @@ class Books:
 
     @property
     def live(self) -> int:
-        """Holds that would have to be charged in full if the process died now."""
+        """Holds that the next start would find open if the process died now."""
         return len(self._live)
 
     # --- beside the budgets ------------------------------------------------------------------------------------------
 
     def held(self, hold: Hold) -> ProxyError | None:
         """Before the hold counts. The error: it could not be written, so nothing may be sent."""
-        taken = []
-        for balance, amount in zip(hold.balances, hold.amounts):  # noqa: B905  (made side by side)
-            of = balance.period
-            taken.append((of.account, of.unit, of.per, of.id, of.carrier, amount))
+        taken = [(balance.name, amount) for balance, amount in zip(hold.balances, hold.amounts)]  # noqa: B905
         payload = _ENCODE((hold.id, self._clock.wall(), hold.path, hold.draw.by_index, taken))
         try:
             if self.journal.full:
                 self.tidy()
-                self.journal.rotate([(HELD, live) for live in self._live.values()])
+                self.journal.rotate(self._records())
             self.journal.append(HELD, payload)
         except OSError as error:
             why = error.strerror or str(error)
             return ProxyError("ledger_unavailable", f"Holds cannot be recorded: {why}.", retry_after_s=1.0)
         self._live[hold.id] = payload
         return None
+
+    def marked(self, id: str, reached: Amounts) -> None:
+        """What a call that is live would cost if the process died now. One that cannot be written is tried again with
+        the next."""
+        if id in self._live:
+            payload = self._marks[id] = mark(id, reached)
+            with suppress(OSError):
+                self.journal.append(MARKED, payload)
 
     def posted(self, id: str, charges: tuple[Charge, ...]) -> None:
         """In the accounts; the row follows."""
@@ -134,7 +119,9 @@ class Books:
         """Forgets holds whose end is on the disk."""
         on_disk, ended = self.ledger.head.seq, self._ended
         while ended and ended[0][0] <= on_disk:  # ends: each turn takes one
-            self._live.pop(ended.popleft()[1], None)
+            id = ended.popleft()[1]
+            self._live.pop(id, None)
+            self._marks.pop(id, None)
 
     def _end(self, id: str) -> None:
         self._posted.pop(id, None)
@@ -143,6 +130,11 @@ class Books:
         ended = self._ended
         if ended and ended[0][0] <= self.ledger.head.seq:
             self.tidy()
+
+    def _records(self) -> list[tuple[int, bytes]]:
+        """What has to stand in a fresh journal."""
+        held = [(HELD, payload) for payload in self._live.values()]
+        return held + [(MARKED, payload) for payload in self._marks.values()]
 
     # --- what a checkpoint says --------------------------------------------------------------------------------------
 

@@ -49,6 +49,8 @@ class Witness(Protocol):
         """Before the hold counts; the error is why it must not."""
         ...
 
+    def marked(self, id: str, reached: Amounts) -> None: ...
+
     def posted(self, id: str, charges: tuple[Charge, ...]) -> None: ...
 
 
@@ -67,7 +69,7 @@ class Budgets:
         self._clock = clock
         self._listener = listener
         self._witness = witness
-        self._bounds = waiting or Waiting()
+        self.bounds = waiting or Waiting()
         self.recall: Callable[[tuple[str, ...]], None] = _nothing_lent
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # by the account that is waited for
 
@@ -120,6 +122,9 @@ class Budgets:
         refusal = self.accounts.refusal(path, amounts, at=self._at())
         return budget_exceeded(refusal) if refusal else None
 
+    def dismiss(self, path: tuple[str, ...]) -> None:
+        self.accounts.dismiss(path, at=self._at())
+
     def _totals(self, periods: Iterable[Period]) -> dict[Period, Totals]:
         """Of those that are open."""
         asked, at = set(periods), self._at()
@@ -149,6 +154,10 @@ class Budgets:
         if isinstance(answer, Refusal):
             return self._denied(answer)
         return self._witnessed(answer) or _reservation(answer)
+
+    def mark(self, reservation: Reservation, reached: Amounts) -> None:
+        if self._witness is not None:
+            self._witness.marked(reservation.id, reached)
 
     def post(self, reservation: Reservation, used: Amounts) -> tuple[Charge, ...]:
         posting = self.accounts.post(reservation.id, used)
@@ -204,9 +213,9 @@ class Budgets:
     ) -> Reservation | Refusal | ProxyError:
         """Waits for its turn and tries, until it gets through, may not, or its time is over."""
         self.recall(path)
-        if self.waiting >= self._bounds.calls_max or self._bounds.wait_s <= 0:
+        if self.waiting >= self.bounds.calls_max or self.bounds.wait_s <= 0:
             return self._try(id, path, ask, ttl_s)
-        until, first = self._clock.now() + self._bounds.wait_s, True
+        until, first = self._clock.now() + self.bounds.wait_s, True
         self.waiting += 1
         try:
             while await self._turn(account, until, first=first):  # ends: by the answer, or when the time is over

@@ -63,22 +63,26 @@ class Question(Struct, frozen=True):
     answer: asyncio.Future[ProxyError | bool]
 
 
-NoteHold = Callable[[Hold], bool]  # False: it could not be written
+class Witness(Protocol):
+    """Sees to it that holds outlive this process. Must not wait."""
+
+    def held(self, hold: Hold) -> bool:
+        """Taken, or raised. False: it could not be written, so nothing may be sent."""
+        ...
+
+    def marked(self, id: str, reached: Amounts) -> None: ...
 
 
 class LeasedStore:
-    def __init__(
-        self, clock: Clock, rules: Rulebook, owner: Owner, note: NoteHold, *, patience_s: float = PATIENCE_S
-    ) -> None:
-        """`patience_s`: an owner that has not answered by then is not there."""
+    def __init__(self, clock: Clock, rules: Rulebook, owner: Owner, witness: Witness) -> None:
         self.leases = Leases()
         self._closed: ProxyError | None = None  # why nothing is held any more
         self._valid_until = 0.0
         self._clock = clock
         self._rules = rules
         self._owner = owner
-        self._patience_s = patience_s
-        self._note = note
+        self.patience_s = PATIENCE_S  # an owner that has not answered by then is not there
+        self._witness = witness
         self._charts: dict[tuple[str, ...], Chart] = {}
         self._questions: dict[int, Question] = {}
         self._last = 0
@@ -136,8 +140,12 @@ class LeasedStore:
                 return refusal
         elif not self.leases.extend(id, total):
             raise AssertionError("nothing was lacking")
-        self._note(self.leases.live[id])
+        self._witness.held(self.leases.live[id])
         return Reservation(id, reservation.path, self.leases.live[id].draw, reservation.expires_at)
+
+    def mark(self, reservation: Reservation, reached: Amounts) -> None:
+        if reservation.id in self.leases.live:
+            self._witness.marked(reservation.id, reached)
 
     def post(self, reservation: Reservation, used: Amounts) -> tuple[Charge, ...]:
         charges = self.leases.post(reservation.id, used, self._clock.now())
@@ -219,7 +227,7 @@ class LeasedStore:
         if not self.leases.hold(id, path, leases, draw=draw, wall=self._clock.wall()):
             return None
         hold = self.leases.live[id]
-        if not self._note(hold):
+        if not self._witness.held(hold):
             self.leases.void(id, self._clock.now())
             self._closed = ProxyError("ledger_unavailable", "Holds cannot be recorded: the disk takes nothing.")
             return None
@@ -260,7 +268,7 @@ class LeasedStore:
         self._questions[number] = Question(asking.path, settle, answer)
         self._owner.ask(replace(asking, request=number))
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self.patience_s):
                 return await answer
         except TimeoutError:
             self._forsake(number, asking)

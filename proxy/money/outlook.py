@@ -30,6 +30,7 @@ RATES_MAX: Final = 5_000
 EXAMINED_MAX: Final = 5_000  # accounts looked at for one answer
 STRIDE: Final = 200  # accounts between two breaths of the loop
 FIGURES_EVERY_S: Final = 5.0
+FOLD_S: Final = 60  # the shortest stretch that rates tell apart
 PACE_EVERY: Final = round(EVERY_S / FIGURES_EVERY_S)
 
 Key = tuple[str, Unit, Per]
@@ -57,17 +58,28 @@ class Outlook:
         self._clock = clock
         self._names = names
         self._rates: OrderedDict[Key, Rate] = OrderedDict()  # the longest unused first
+        self._fresh: dict[Key, int] = {}  # charged since the last fold
+        self._charged_wall = self._fold_wall = 0.0
 
     def __repr__(self) -> str:
         return f"Outlook({len(self._rates)} rates, {self._accounts!r})"
 
     def charged(self, charges: tuple[Charge, ...]) -> None:
-        wall = self._clock.wall()
+        wall, fresh = self._clock.wall(), self._fresh
+        if wall >= self._fold_wall or len(fresh) >= RATES_MAX:
+            self._fold()
+            self._fold_wall = (wall // FOLD_S + 1) * FOLD_S
+        self._charged_wall = wall
         for charge in charges:
             period = charge.period
-            if period.account.startswith(RUN):
-                continue
-            key = (period.account, period.unit, period.per)
+            if not period.account.startswith(RUN):
+                key = (period.account, period.unit, period.per)
+                fresh[key] = fresh.get(key, 0) + charge.amount
+
+    def _fold(self) -> None:
+        """Rates learn once in a while, not with each call. All of it was charged in the same stretch."""
+        wall = self._charged_wall
+        for key, spent in self._fresh.items():
             rate = self._rates.get(key)
             if rate is None:
                 rate = self._rates[key] = Rate(wall)
@@ -75,10 +87,12 @@ class Outlook:
                     self._rates.popitem(last=False)
             else:
                 self._rates.move_to_end(key)
-            rate.add(charge.amount, wall)
+            rate.add(spent, wall)
+        self._fresh.clear()
 
     def answer(self, query: Query) -> BudgetList:
         """The most used limits first."""
+        self._fold()
         at, ladder = self._at(), self._names.ladder
         names = self._chosen(query)
         standings = [

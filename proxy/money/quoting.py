@@ -78,6 +78,7 @@ class Quoter:
         plan = self._plan(call, path, usual)
         made = plan if isinstance(plan, Plan) else None
         targets = [self._target(call, target, made, path=path, usual=usual) for target in made.steps[0]] if made else []
+        present.budgets.dismiss(path)  # nothing has waited since the first question, so nobody else can have come
         return Quote(
             model=call.model,
             agent=call.identity.agent,
@@ -134,7 +135,7 @@ class Quoter:
         rules = snapshot.rules(call.identity.agent)
         refusal = self._stopped(run) if run is not None else None
         if refusal is None and call.route:
-            refusal = gates.allowed(call, rules.models)
+            refusal = gates.allowed(call, rules.models, snapshot.planner.routes)
         pressure = self._present.budgets.pressure(path)
         return refusal or snapshot.planner.plan(call, pressure, ladder=rules.on_budget, usual=partial(_usual, usual))
 

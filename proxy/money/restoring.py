@@ -1,8 +1,8 @@
 """The accounts at the start: what the ledger's rows add up to, and what a crash left open.
 
-A hold in the journal without an end in the ledger belongs to a call whose fate nobody knows: it is charged in full to
-the windows it was taken in, as unresolved. Its event makes that happen once, however often the start is interrupted:
-events first, then the journal is cleared. So a crash can only count too much.
+A hold in the journal without an end in the ledger belongs to a call whose fate nobody knows: it is charged by its last
+mark, or in full, to the windows it was taken in, as unresolved. Its event makes that happen once, however often the
+start is interrupted: events first, then the journal is cleared. So a crash can only count too much.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from policies.accounts import Accounts
 from policies.limits import Instant, Totals
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.money.books import DECODE, HELD, Books, HoldRecord
-from proxy.state.events import Expired
+from proxy.money.books import Books
+from proxy.money.holds import HoldRecord, expired, holds
 from proxy.state.fold import Sums, ended, fold, topups
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
@@ -47,8 +47,7 @@ def restore(ledger: Ledger, accounts: Accounts, journal: Path, clock: Clock) -> 
     """Raises ProxyError ledger_unavailable."""
     lost = _lost(ledger, journal)
     for record in lost:
-        body = Expired(why="crash", path=record.path, held_wall=record.wall, changes=record.changes())
-        ledger.append_event("expire", record.id, body)
+        ledger.append_event("expire", record.id, expired(record, record.changes()))
     ledger.write_now()
     Journal.clear(journal)
     found = ledger.read_now(fold)
@@ -62,14 +61,13 @@ def restore(ledger: Ledger, accounts: Accounts, journal: Path, clock: Clock) -> 
 
 
 def _lost(ledger: Ledger, journal: Path) -> list[HoldRecord]:
-    """The last record of each hold that has no end; a hold that was raised has several."""
+    """The holds that have no end."""
     try:
-        records = [DECODE(payload) for kind, payload in Journal.read(journal) if kind == HELD]
+        held = holds(Journal.read(journal))
     except OSError as error:
         raise ProxyError("ledger_unavailable", f"the holds in {journal} cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise ProxyError("ledger_unavailable", f"the holds in {journal} are damaged: {error}") from error
-    held = {record.id: record for record in records}
     known = ledger.read_now(partial(ended, ids=held))
     return [record for id, record in held.items() if id not in known]
 

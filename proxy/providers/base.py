@@ -69,9 +69,14 @@ class Provider(Protocol):
     dialect: Dialect
     transport: Transport
     gpu: GpuMeter | None  # of an engine of one's own whose hours have a price
+    checked: bool  # its health is asked for also while all is well
 
     def request(self, call: Call, target: Target, output_limit: int | None = None) -> UpstreamRequest:
         """`output_limit`: tokens of one choice, where the gate allows less than the client asked for."""
+        ...
+
+    def health(self) -> UpstreamRequest | None:
+        """A question that costs nothing and that it answers with 2xx when it is well; None: it is not to be asked."""
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:

@@ -41,6 +41,10 @@ class Engine(Struct, frozen=True):
     abort: AbortRule = "unknown"
     key_header: KeyHeader = "Authorization"  # with `Bearer`, or the bare key
     output_limit_field: str = "max_tokens"  # what bounds the output of a chat request there
+    deadline_header: bool = False  # it reads how much time is left
+    health: str | None = None  # a path beside `/v1` that says whether it is well; None: its list of models says so
+    adaptive: bool = False  # how much it can do at a time is learned from how soon it answers
+    continues_messages: bool = False  # it knows `continue_final_message`
 
     def traits(self, model: str) -> Traits:
         """What is known of any model there; a configuration may know more."""
@@ -49,11 +53,15 @@ class Engine(Struct, frozen=True):
             vocabulary=encoding_for(model),
             output_limit_field=self.output_limit_field,
             abort=self.abort,
+            continues_messages=self.continues_messages,
         )
 
 
-def _own(*further: Endpoint) -> Engine:
-    return Engine(None, None, frozenset({"chat", "completions", *further}), abort="stops")
+def _own(*further: Endpoint, health: str | None = None, continues: bool = False) -> Engine:
+    serves = frozenset({"chat", "completions", *further})
+    return Engine(
+        None, None, serves, abort="stops", health=health, adaptive=True, continues_messages=continues
+    )
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -89,11 +97,13 @@ ENGINES: Mapping[str, Engine] = {
         "google",
         frozenset({"chat", "embeddings", "images"}),
     ),
-    "litellm": Engine(None, None, EVERYTHING),  # a gateway: what stands behind it decides
-    "vllm": _own("embeddings", "responses", "transcriptions", "rerank"),
-    "sglang": _own("embeddings", "responses", "rerank"),
-    "tgi": _own(),
-    "llamacpp": _own("embeddings", "responses", "rerank"),
+    # a gateway: what stands behind it decides; its `/health` asks the models themselves, which costs money
+    "litellm": Engine(None, None, EVERYTHING),
+    "headgate": Engine(None, None, EVERYTHING, health="/health/ready", deadline_header=True),  # another gate like this
+    "vllm": _own("embeddings", "responses", "transcriptions", "rerank", health="/health", continues=True),
+    "sglang": _own("embeddings", "responses", "rerank", health="/health", continues=True),
+    "tgi": _own(health="/health"),
+    "llamacpp": _own("embeddings", "responses", "rerank", health="/health"),
     "ollama": _own("embeddings", "responses", "images"),
     "lmstudio": _own("embeddings", "responses"),
     # answered in this process by `simulated`; the name resolves nowhere

@@ -24,6 +24,8 @@ from proxy.providers.engines import ENGINES, PATHS
 from proxy.providers.hints import retry_after_s
 from proxy.types import Call, Endpoint, Target
 
+HINTING = frozenset({408, 409})  # statuses below 429 that may be asked again
+HOP_SHARE, HOP_S = 0.02, 0.05  # of the time that is left, and more, kept for the way there and back
 USER_AGENT = "headgate/0.1.0"
 SECRET_LENGTH_MIN = 12  # a local engine's key may be a word like "none", which answers may well contain
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -45,6 +47,9 @@ class Account(Struct, frozen=True):
     api_version: str | None = None  # Azure only; None: its version-less v1 form
     headers: tuple[tuple[str, str], ...] = ()  # further ones, their values as secret as the key
     traceparent: bool = False  # whether the vendor is told the trace id
+    deadline_header: bool | None = None  # whether it is told how much time is left; None: by engine
+    health: str = "auto"  # a path beside `/v1`, or `off`; `auto`: by engine
+    checked: bool = False  # its health is asked for also while all is well
 
     def __repr__(self) -> str:
         return f"Account({self.engine}, {self.base_url})"
@@ -57,9 +62,12 @@ class OpenAICompatible:
         self.dialect = dialect
         self.transport = transport
         self.gpu: GpuMeter | None = None
+        self.checked = account.checked
         self._clock = clock
         self._engine = ENGINES[account.engine]
         self._traceparent = account.traceparent
+        told = account.deadline_header
+        self._tells_deadline = self._engine.deadline_header if told is None else told
         self._deployed_at, self._query = "", ""
         base = _base_url(account, self._engine.base_url)
         if account.engine == "azure":
@@ -76,6 +84,7 @@ class OpenAICompatible:
             for accept in ("application/json", "text/event-stream", "*/*")
         }
         self._lines = {accept: header_lines(headers) for accept, headers in self._headers.items()}
+        self._health = self._health_of(account.health, base)
         self._secrets = _forms([account.api_key or "", *[value for _, value in account.headers]])
 
     def __repr__(self) -> str:
@@ -88,16 +97,19 @@ class OpenAICompatible:
             raise ProxyError("unknown_path", f"The provider {self.name} of {call.model} has no {path}.", sent=False)
         body = self.dialect.write(call, target, output_limit)
         accept = _accept(call)
-        if call.head.fields is not None and not self._traceparent:
+        if call.head.fields is not None and not (self._traceparent or self._tells_deadline):
             headers, lines = self._headers[accept], self._lines[accept]
         else:
             headers, lines = self._headers_of(call, accept), b""
         return UpstreamRequest("POST", self._url(endpoint, target), headers, body, lines)
 
+    def health(self) -> UpstreamRequest | None:
+        return self._health
+
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         body = self.redact(body)
         error = self.dialect.failure(status, headers, body)
-        if status >= 429:
+        if status >= 429 or status in HINTING:
             error.retry_after_s = retry_after_s(headers, body, self._clock.wall())
         return error
 
@@ -116,6 +128,13 @@ class OpenAICompatible:
                     break
         return longest
 
+    def _health_of(self, health: str, base: str) -> UpstreamRequest | None:
+        if health == "off":
+            return None
+        path = self._engine.health if health == "auto" else health
+        url = f"{base}/models{self._query}" if path is None else base.removesuffix("/v1") + path
+        return UpstreamRequest("GET", url, self._headers["application/json"], b"", self._lines["application/json"])
+
     def _url(self, endpoint: Endpoint, target: Target) -> str:
         if self._deployed_at and endpoint in DEPLOYED:
             return f"{self._deployed_at}{quote(target.model, safe='')}{PATHS[endpoint]}{self._query}"
@@ -128,6 +147,9 @@ class OpenAICompatible:
             headers = {**headers, "Content-Type": call.head.content_type}  # its boundary is in the body
         if self._traceparent:
             headers = {**headers, "traceparent": f"00-{call.trace_id}-{self._clock.id()[:16]}-01"}
+        if self._tells_deadline:
+            left_s = max(0.0, (call.deadline - self._clock.now()) * (1 - HOP_SHARE) - HOP_S)
+            headers = {**headers, "X-Headgate-Deadline": f"{left_s:.3f}", "X-Headgate-Hops": str(call.hops + 1)}
         return headers
 
 

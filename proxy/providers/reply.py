@@ -8,10 +8,11 @@ the same. CR and LF behind a reply are skipped, as RFC 9112 2.2 allows; any othe
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping
 from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from proxy.providers.fields import Fields
 
 INTERIM_HEADS_MAX = 8
 HEADER_LINES_MAX = 128
@@ -24,30 +25,6 @@ CODINGS = frozenset({"transfer-encoding", "content-encoding"})
 NOT_HTTP = "sent a head that is not valid HTTP"
 CUT = "cut its reply short"
 GARBLED = "framed its reply in a way that cannot be trusted"
-
-
-class Fields(Mapping[str, str]):
-    """Header fields, found in any case and listed in lower case. Of several with one name the first counts."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: dict[str, str]) -> None:
-        self._values = values
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def items(self) -> ItemsView[str, str]:
-        return self._values.items()
-
-    def __repr__(self) -> str:
-        return f"Fields({', '.join(self._values)})"
 
 
 class Replies:

@@ -15,19 +15,19 @@ from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
-from multidict import CIMultiDict
 
 from proxy.clock import Clock
 from proxy.providers import simulated_wire as wire
 from proxy.providers.base import UpstreamRequest, unnoticed
 from proxy.providers.engines import PATHS
+from proxy.providers.fields import Fields
 from proxy.providers.simulated_answer import Answer, Draw, by_tool, in_json, in_words
 from proxy.providers.simulated_reply import Bill, Books, SimulatedResponse, Step, Total
 from proxy.providers.simulated_stream import stream_of
 from proxy.providers.simulated_wire import Naming, Question
 from proxy.types import Endpoint, Price
 
-EVENTS: Mapping[str, str] = {"Content-Type": "text/event-stream"}
+EVENTS: Mapping[str, str] = {"content-type": "text/event-stream"}
 EMPTY: Mapping[str, str] = {}
 BLOCK_BYTES = 256  # of prompt text to a block of the prefix cache: 64 tokens
 SIMULATED_PRICES: Mapping[str, Price] = {
@@ -82,6 +82,7 @@ class SimulatedTransport:
         self._simulation = simulation
         self._clock = clock
         self._calls = 0
+        self._born = f"{clock.rng('simulated').getrandbits(32):08x}"  # no two starts name a request alike
         self._blocks: dict[bytes, None] = {}  # of prompts seen before, oldest first
         self._books = Books(clock)
 
@@ -139,8 +140,8 @@ class SimulatedTransport:
         return self._headed(SimulatedResponse(self._books, status, steps=steps, bill=None), more)
 
     def _headed(self, response: SimulatedResponse, more: Mapping[str, str] = EMPTY) -> SimulatedResponse:
-        head = {"Content-Type": "application/json", "x-request-id": f"req_sim{self._calls}", **more}
-        response.headers = CIMultiDict(head)
+        head = {"content-type": "application/json", "x-request-id": f"req_sim{self._born}_{self._calls}", **more}
+        response.headers = Fields(head)
         return response
 
     def _embed(self, asked: Question, draw: Draw) -> SimulatedResponse:

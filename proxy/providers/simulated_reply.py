@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
-from multidict import CIMultiDict
 
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.providers.fields import Fields
 from proxy.types import Endpoint
 
 BILLS_MAX = 100_000
@@ -85,7 +85,7 @@ class SimulatedResponse:
 
     def __init__(self, books: Books, status: int, *, steps: list[Step], bill: Bill | None, cut: bool = False) -> None:
         self.status = status
-        self.headers: Mapping[str, str] = CIMultiDict()
+        self.headers: Mapping[str, str] = Fields({})
         self._books = books
         self._steps = steps
         self._next = 0

@@ -13,9 +13,9 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
-from yarl import URL
 
 from proxy.errors import ProxyError
 from proxy.providers.base import UpstreamRequest, header_lines, unnoticed
@@ -25,6 +25,7 @@ from proxy.providers.pool import Pool
 from proxy.providers.reply import CUT
 
 ROUTES_MAX = 1024
+PORTS = {"http": 80, "https": 443}
 PATH = re.compile(r"/[!-~]*")
 
 
@@ -129,17 +130,27 @@ class HttpTransport:
         raise ProxyError("shutting_down", "The gate is shutting down.", sent=False)
 
     def _new_route(self, url: str) -> _Route:
-        target = URL(url, encoded=True)  # as configured: an escaped colon or slash in a model name stays escaped
-        path = target.raw_path_qs
-        host, port = target.raw_host, target.port
-        if target.scheme not in ("http", "https") or not host or not port or not PATH.fullmatch(path):
+        target = urlsplit(url)  # as configured: an escaped colon or slash in a model name stays escaped
+        origin, path = _origin(target), target.path or "/"
+        if target.query:
+            path = f"{path}?{target.query}"
+        if origin is None or not PATH.fullmatch(path):
             raise ProxyError("upstream_unreachable", "The upstream's address is not an http(s) URL.", sent=False)
-        origin = Origin(scheme=target.scheme, host=host, port=port, place=target.host_port_subcomponent or host)
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         lead = f" {path} HTTP/1.1\r\nHost: {origin.place}\r\n".encode()
         route = self._routes[url] = _Route(origin=origin, key=origin.key, lead=lead)
         return route
+
+
+def _origin(target: SplitResult) -> Origin | None:
+    """None: that is no address."""
+    host, usual = target.hostname, PORTS.get(target.scheme)
+    port = usual if target.port is None else target.port
+    if not host or not port or usual is None:
+        return None
+    name = f"[{host}]" if ":" in host else host
+    return Origin(scheme=target.scheme, host=host, port=port, place=name if port == usual else f"{name}:{port}")
 
 
 async def _answered(line: Line, head: bytes, *, body: bytes, place: str) -> bool:

@@ -88,10 +88,13 @@ class Governor:
         return governed
 
     async def top_up(self, command: RunCommand) -> ToppedUp:
-        """Raises every limit in `unit` of one account, in its open windows. Raises ProxyError when there is none."""
+        """Raises every limit in `unit` of one account, in its open windows. Raises ProxyError when there is none, or
+        when it is that of a killed run."""
         if self._repeats(command):
             return self._topped_up(command, repeated=True)
         account, unit, amount = command.run, command.unit, command.amount
+        if account.startswith("run:") and self._runs.state(account.removeprefix("run:")).state == "killed":
+            raise ProxyError("run_killed", "this run was killed, and that is final: more room is of no use", status=409)
         changes = self._budgets.top_up(command.id, account, unit=unit, amount=amount)
         if changes is None:
             message = f"no limit in {unit} stands on this account, so there is nothing to top up"

@@ -165,6 +165,8 @@ class Runs:
         calls.discard(running)
         if not calls:
             del self._calls[run.id]
+        if running.record.committed and running.record.error is None:
+            run.steps += 1
         run.end()
 
     # --- an operator's word ------------------------------------------------------------------------------------------
@@ -202,6 +204,12 @@ class Runs:
             run.first_at = min(run.first_at, each.first_wall - ahead)
 
     # --- questions ---------------------------------------------------------------------------------------------------
+
+    def steps(self, identity: Identity) -> int:
+        """Answers that the run of a call has had in this process; 0: it is new, or there is none."""
+        id = identity.run or identity.parent_run
+        run = None if id is None else self._tree.find(id)
+        return 0 if run is None else run.steps
 
     def knows(self, id: str) -> bool:
         return self._tree.find(id) is not None or self._tree.mark_of(id) is not None

@@ -62,6 +62,7 @@ class Expired(Struct, frozen=True):
     path: tuple[str, ...]
     held_wall: float | None  # when it was taken
     changes: tuple[Change, ...]
+    held_usd_nanos: int | None = None  # all of it, where less was charged: its last mark
 
 
 class TopUp(Struct, frozen=True):

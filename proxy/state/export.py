@@ -94,6 +94,7 @@ Key = tuple[str, int | None]  # request, attempt
 class _Expired(Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     held_wall: float | None = None
+    held_usd_nanos: int | None = None
 
 
 def known(connection: sqlite3.Connection, keys: Iterable[Key]) -> dict[Key, Known]:
@@ -140,7 +141,7 @@ def unresolved(
         held = max((change.unresolved for change in expired.changes if change.unit == "usd"), default=0)
         at = at_ms if expired.held_wall is None else int(expired.held_wall * 1000)
         if held and (since_ms or 0) <= at < (until_ms or NEVER_MS):
-            rows.append(Unresolved(subject, at, held))
+            rows.append(Unresolved(subject, at, max(held, expired.held_usd_nanos or 0)))
             if len(rows) > UNRESOLVED_MAX:
                 break
     return UnresolvedPage(rows[:UNRESOLVED_MAX], truncated=len(rows) > UNRESOLVED_MAX)

@@ -170,8 +170,13 @@ class Ledger:
 
     async def query(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         """What `ask` reads from the file, everything appended so far included. It must not write."""
-        if self._closing or len(self._reads) >= READS_WAITING_MAX:
+        if len(self._reads) >= READS_WAITING_MAX:
             raise ProxyError("overloaded", "the ledger has no room for another question now: ask again later")
+        return await self._ask(ask)
+
+    async def _ask(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closing:
+            raise ProxyError("ledger_unavailable", "the ledger is being closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._reads.append((self._appended, partial(answer, ask, loop, future)))
@@ -181,7 +186,7 @@ class Ledger:
     async def flush(self) -> None:
         """Returns when everything appended so far is committed. Raises ProxyError when it cannot be."""
         mark = self._appended
-        await self.query(nothing)
+        await self._ask(nothing)
         if self.written < mark:
             raise ProxyError("ledger_unavailable", "the ledger could not be written: restart the gate")
 

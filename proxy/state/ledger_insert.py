@@ -20,6 +20,7 @@ from proxy.state.ledger_schema import (
     ATTEMPT_OF_GPU,
     ATTEMPT_USUAL,
     CHARGES,
+    DECISIONS,
     EVENT_COLUMNS,
     HASH,
     OUTCOME_RARE,
@@ -49,10 +50,11 @@ def _nullable(columns: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names(tuple(column for column in columns if column.endswith("DEFAULT NULL"))))
 
 
-OUTCOME_NULLABLE: Final = _nullable((*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES))
+OUTCOME_NULLABLE: Final = _nullable((*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES, DECISIONS))
 ATTEMPT_NULLABLE: Final = _nullable((*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU)) | set(TOKEN_CLASSES)
 OUTCOME_SHORT: Final = _form("outcome", (*OUTCOME_USUAL, CHARGES, HASH), OUTCOME_NULLABLE)
 OUTCOME_FULL: Final = _form("outcome", (*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES, HASH), OUTCOME_NULLABLE)
+OUTCOME_DECIDED: Final = _form("outcome", (*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES, DECISIONS, HASH), OUTCOME_NULLABLE)
 ATTEMPT_SHORT: Final = _form("attempt", ATTEMPT_USUAL, _nullable(ATTEMPT_USUAL))
 ATTEMPT_FULL: Final = _form("attempt", ATTEMPT_COLUMNS, ATTEMPT_NULLABLE)
 ATTEMPT_GPU: Final = _form("attempt", (*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU), ATTEMPT_NULLABLE)
@@ -75,6 +77,7 @@ class _Batch:
     def __init__(self) -> None:
         self.outcomes_short: list[Bound] = []
         self.outcomes: list[Bound] = []
+        self.outcomes_decided: list[Bound] = []
         self.attempts_short: list[Bound] = []
         self.attempts: list[Bound] = []
         self.attempts_gpu: list[Bound] = []
@@ -86,7 +89,9 @@ class _Batch:
             digest = link(previous, (seq, *row, seq, *attempts[0]))
         else:
             digest = link(previous, (seq, *row, *joined.from_iterable((seq, *attempt) for attempt in attempts)))
-        if row[USUAL:BOTH] == OUTCOME_DEFAULTS:
+        if len(row) > BOTH + 1:
+            self.outcomes_decided.append((seq, *row, digest))
+        elif row[USUAL:BOTH] == OUTCOME_DEFAULTS:
             self.outcomes_short.append((seq, *row[:USUAL], row[BOTH], digest))
         else:
             self.outcomes.append((seq, *row, digest))
@@ -109,6 +114,7 @@ class _Batch:
         for statements, rows in (
             (OUTCOME_SHORT, self.outcomes_short),
             (OUTCOME_FULL, self.outcomes),
+            (OUTCOME_DECIDED, self.outcomes_decided),
             (ATTEMPT_SHORT, self.attempts_short),
             (ATTEMPT_FULL, self.attempts),
             (ATTEMPT_GPU, self.attempts_gpu),

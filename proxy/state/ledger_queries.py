@@ -176,12 +176,13 @@ def request(connection: sqlite3.Connection, id: str, explain_price: ExplainPrice
     rows = _dicts(connection, "SELECT * FROM attempt WHERE call = ? ORDER BY position", fields["seq"])
     tags = json.decode(str(fields.pop("tags") or "[]"), type=list[tuple[str, str]])
     charges = json.decode(str(fields.pop("charges") or "[]"), type=Charges)
+    decisions = json.decode(str(fields.pop("decisions") or "[]"), type=list[report.Decided])
     return report.RequestDetail(
         fields=fields,
         tags=tags,
         charges=[report.Charged(*charge) for charge in charges],
         attempts=[report.AttemptDetail(fields=row, price=_price(row, explain_price)) for row in rows],
-        decision=report.decision(fields, rows),
+        decision=report.decision(fields, rows, decisions),
     )
 
 

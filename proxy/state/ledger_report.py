@@ -88,7 +88,7 @@ class AttemptPage(Struct, frozen=True):
 
 
 class Unresolved(Struct, frozen=True):
-    """A call whose end a crash has swallowed: what was held for it counts as spent."""
+    """A call whose end a crash has swallowed, and what was held for it; of that, what was marked counts as spent."""
 
     request_id: str
     at_ms: int  # when the hold was taken; when it was given up, where that is not known

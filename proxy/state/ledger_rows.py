@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct, msgpack
 from msgspec import json as fast_json
 
+from proxy.observed import Decision
 from proxy.state.ledger_schema import TOKEN_CLASSES
 from proxy.types import Attempt, Charge, Outcome, Target, Usage
 
@@ -91,10 +92,19 @@ def _charges(charges: tuple[Charge, ...]) -> str:
     return fast_json.encode(rows).decode()
 
 
+def _decisions(decisions: tuple[Decision, ...], arrived_at: float) -> str:
+    rows = []
+    for decision in decisions:
+        considered = [(each.target, each.score_s, each.why_not) for each in decision.considered]
+        rows.append((round(decision.at - arrived_at, 6), decision.said, considered))
+    return fast_json.encode(rows).decode()
+
+
 def _outcome_row(outcome: Outcome) -> Row:
+    """As wide as the table only where something was decided."""
     call, plan, attempts = outcome.call, outcome.plan, outcome.attempts
     head, who, cost = call.head, call.identity, outcome.cost_usd_nanos
-    return (
+    row = (
         call.id,
         int(call.arrived_wall * 1000),
         who.key_id,
@@ -136,6 +146,7 @@ def _outcome_row(outcome: Outcome) -> Row:
         1 if outcome.client_gone else 0,
         _charges(outcome.charges) if outcome.charges else ABSENT,
     )
+    return (*row, _decisions(outcome.decisions, call.arrived_at)) if outcome.decisions else row
 
 
 def _targets(steps: tuple[tuple[Target, ...], ...]) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.errors import ProxyError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 TOKEN_CLASSES: Final = (
     *("input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h", "input_audio", "input_image"),
@@ -69,6 +69,9 @@ OUTCOME_RARE: Final = (  # what a usual call leaves at its default
 CHARGES: Final = "charges TEXT DEFAULT NULL"  # JSON: account, unit, per, window id, carrier, amount, overrun of each
 HASH: Final = "hash BLOB"  # NULL in rows that are older than the chain
 OUTCOME_COLUMNS: Final = (*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES, HASH)
+# JSON: seconds after arrival, what was said, and target, score and why not of each that was considered. Only the hashes
+# of calls for which something was decided cover it.
+DECISIONS: Final = "decisions TEXT DEFAULT NULL"
 
 ATTEMPT_USUAL: Final = (
     "call INTEGER",
@@ -138,7 +141,8 @@ CREATE INDEX event_subject ON event (kind, subject);
 {_append_only("event")}
 """
 _VERSION_3: Final = "".join(f"ALTER TABLE attempt ADD COLUMN {column};\n" for column in ATTEMPT_OF_GPU)
-STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)  # the first makes version 1 of an empty file
+_VERSION_4: Final = f"ALTER TABLE outcome ADD COLUMN {DECISIONS};\n"
+STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)  # the first makes version 1 of an empty file
 
 
 def upgrade(version: int) -> str:

@@ -16,6 +16,7 @@ from pricing.gpu import rate_of
 
 Value = str | int | float | None
 Fields = dict[str, Value]  # a row by the names of its columns
+Decided = tuple[float, str, list[tuple[str, float | None, str]]]  # as in the column `decisions`
 
 
 class Tokens(Struct, frozen=True):
@@ -143,11 +144,12 @@ class RequestDetail(Struct, frozen=True):
     decision: list[str]  # what happened, in words
 
 
-def decision(call: Fields, attempts: Sequence[Fields]) -> list[str]:
+def decision(call: Fields, attempts: Sequence[Fields], decisions: Sequence[Decided] = ()) -> list[str]:
     """What was decided and what came of it, a sentence each, in order."""
     words = []
     if call["plan_mode"]:
         words.append(f"planned: {call['plan_mode']} over {call['plan_targets']} ({call['plan_reason']})")
+    words += [_decided_in_words(*decided) for decided in decisions]
     for attempt in attempts:
         words.append(_attempt_in_words(attempt))
         if attempt.get("gpu_s") is not None:
@@ -160,6 +162,15 @@ def decision(call: Fields, attempts: Sequence[Fields]) -> list[str]:
     if call["client_gone"]:
         words.append("the client left before the reply was complete")
     return words
+
+
+def _decided_in_words(at_s: float, said: str, considered: list[tuple[str, float | None, str]]) -> str:
+    others = [f"{target}: {why_not or _scored(score_s)}" for target, score_s, why_not in considered]
+    return f"after {_s(at_s)}: {said}" + (f" [{'; '.join(others)}]" if others else "")
+
+
+def _scored(score_s: float | None) -> str:
+    return "could have been asked" if score_s is None else f"expected {_s(score_s)}"
 
 
 def _attempt_in_words(attempt: Fields) -> str:

@@ -33,6 +33,10 @@ class Store(Protocol):
         """Raises the hold to `total` where that is more; after an error it stands as it was."""
         ...
 
+    def mark(self, reservation: Reservation, reached: Amounts) -> None:
+        """What the call would cost by now; counts only if this process dies before the next mark, or the end."""
+        ...
+
     def post(self, reservation: Reservation, used: Amounts) -> tuple[Charge, ...]:
         """Ends the hold with what was used, and says what each limit was charged. The second time: nothing."""
         ...

@@ -26,7 +26,9 @@ from proxy.state.ledger_report import Break, Verified
 from proxy.state.ledger_schema import (
     ATTEMPT_COLUMNS,
     ATTEMPT_OF_GPU,
+    DECISIONS,
     EVENT_COLUMNS,
+    HASH,
     OUTCOME_COLUMNS,
     SCHEMA_VERSION,
     names,
@@ -36,13 +38,11 @@ from proxy.state.ledger_schema import (
 PAGE_ROWS: Final = 1_000  # some 20 ms of the ledger's thread
 LAST_SEQ: Final = 2**63 - 1
 
-_CALL: Final = names(OUTCOME_COLUMNS)
+_CALL: Final = names((*OUTCOME_COLUMNS[:-1], DECISIONS, HASH))
 _ATTEMPT: Final = names((*ATTEMPT_COLUMNS, *ATTEMPT_OF_GPU))
 _EVENT: Final = names(EVENT_COLUMNS)
 _CALL_NULLABLE: Final = tuple(name in OUTCOME_NULLABLE for name in _CALL[:-1])
 _ATTEMPT_NULLABLE: Final = tuple(name in ATTEMPT_NULLABLE for name in _ATTEMPT)
-_USUAL: Final = len(ATTEMPT_COLUMNS)
-_NO_GPU: Final = (None, 0)  # what stands in the last columns of an attempt whose hash does not cover them
 
 NO_GPU: Final = (None, 0)
 CHANGED: Final = "it was changed, or a row before it was removed, added or moved"
@@ -204,7 +204,8 @@ def _row(values: Values, attempts: dict[int, list[Values]]) -> Row:
     seq = _seq(values)
     if len(values) == len(_EVENT):
         return Row(seq, values[-1], list(values[:-1]))
-    covered = as_hashed(values[:-1], _CALL_NULLABLE)
+    called = values[:-1] if values[-2] is not None else values[:-2]  # what was decided, where something was
+    covered = as_hashed(called, _CALL_NULLABLE[: len(called)])
     for tried in attempts.pop(seq, ()):
         covered += as_hashed(*_with_values(tried))
     return Row(seq, values[-1], covered)

@@ -12,21 +12,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from html import escape
 from typing import Annotated, Protocol
 
-import msgspec
-from aiohttp import web
 from msgspec import Meta, Struct
 
 from proxy.errors import ProxyError
 from proxy.money.outlook import Query
 from proxy.secret import Secret
 from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
-from proxy.surfaces.admin_guard import KEY_ID, Audit, Guard, Rules, json_reply
+from proxy.surfaces.admin_guard import Audit, Guard, Rules
 from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.admin_runs import RunRoutes, RunServices
 from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import KeyRecord
 
-BODY_BYTES_MAX = 1024 * 1024
 PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 LINKS = ("/spend", "/agents", "/budgets", "/runs", "/requests", "/keys", "/targets", "/config", "/metrics")
 WINDOW = ("since", "limit", "before")
@@ -101,105 +99,103 @@ class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
     budget: Annotated[tuple[BudgetRequest, ...], Meta(max_length=BUDGETS_MAX)] = ()
 
 
-def admin_app(services: AdminServices) -> web.Application:
-    admin = _Admin(services)
+def admin_surface(services: AdminServices) -> Guard:
     rules = Rules(services.audit, services.token, services.hosts, services.key_errors)
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[Guard(rules).serve])
-    app.add_routes(
-        [
-            web.get("/", admin.page),
-            web.get("/health/live", admin.live),
-            web.get("/metrics", admin.metrics),
-            web.get("/spend", admin.spend),
-            web.get("/agents", admin.agents),
-            *RunRoutes(services.runs).routes(),
-            *BudgetRoutes(services.budgets).routes(),
-            *LedgerRoutes(services.ledger).routes(),
-            web.get("/requests", admin.requests),
-            web.get("/requests/{id}", admin.request),
-            web.get("/keys", admin.keys),
-            web.post("/keys", admin.create_key),
-            web.delete("/keys/{id}", admin.revoke_key),
-            web.get("/config", admin.config),
-            web.get("/targets", admin.targets),
-            web.post("/reload", admin.reload),
-        ]
-    )
-    return app
+    return Guard(rules, admin_routes(services))
+
+
+def admin_routes(services: AdminServices) -> list[Route]:
+    admin = _Admin(services)
+    return [
+        Route("GET", "/", admin.page),
+        Route("GET", "/health/live", admin.live),
+        Route("GET", "/metrics", admin.metrics),
+        Route("GET", "/spend", admin.spend),
+        Route("GET", "/agents", admin.agents),
+        *RunRoutes(services.runs).routes(),
+        *BudgetRoutes(services.budgets).routes(),
+        *LedgerRoutes(services.ledger).routes(),
+        Route("GET", "/requests", admin.requests),
+        Route("GET", "/requests/{id}", admin.request),
+        Route("GET", "/keys", admin.keys),
+        Route("POST", "/keys", admin.create_key),
+        Route("DELETE", "/keys/{id}", admin.revoke_key),
+        Route("GET", "/config", admin.config),
+        Route("GET", "/targets", admin.targets),
+        Route("POST", "/reload", admin.reload),
+    ]
 
 
 class _Admin:
     def __init__(self, services: AdminServices) -> None:
         self._services = services
-        self._page = _page(services.version, services.base_url)
+        self._page = _page(services.version, services.base_url).encode()
 
-    async def page(self, request: web.Request) -> web.Response:
-        headers = {"Content-Security-Policy": PAGE_POLICY}
-        return web.Response(text=self._page, content_type="text/html", headers=headers)
+    async def page(self, asked: AdminRequest) -> Reply:
+        headers = (("Content-Security-Policy", PAGE_POLICY),)
+        return Reply(self._page, content_type="text/html; charset=utf-8", headers=headers)
 
-    async def live(self, request: web.Request) -> web.Response:
+    async def live(self, asked: AdminRequest) -> Reply:
         return json_reply({"status": "live"})
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        accept = request.headers.get("Accept", "")
+    async def metrics(self, asked: AdminRequest) -> Reply:
+        accept = asked.headers.get("accept", "")
         loop = asyncio.get_running_loop()
         body, content_type = await loop.run_in_executor(None, self._services.metrics, accept)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        return Reply(body, content_type=content_type)
 
-    async def spend(self, request: web.Request) -> web.Response:
-        given = parameters(request, ("by", "since", "until"))
+    async def spend(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, ("by", "since", "until"))
         since, until = self._instant(given, "since"), self._instant(given, "until")
         return json_reply(await self._services.reports.spend(given.get("by", "agent"), since, until_ms=until))
 
-    async def agents(self, request: web.Request) -> web.Response:
-        since = self._instant(parameters(request, ("since",)), "since")
+    async def agents(self, asked: AdminRequest) -> Reply:
+        since = self._instant(parameters(asked.query, ("since",)), "since")
         return json_reply({"rows": await self._services.reports.agents(since)})
 
-    async def requests(self, request: web.Request) -> web.Response:
-        given = parameters(request, None)
+    async def requests(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, None)
         since, rows, before = self._instant(given, "since"), limit(given), number(given, "before")
         filters = {name: value for name, value in given.items() if name not in WINDOW}
         return json_reply(await self._services.reports.requests(filters, rows, since_ms=since, before=before))
 
-    async def request(self, request: web.Request) -> web.Response:
-        parameters(request)
-        return _found(await self._services.reports.request(request.match_info["id"]), "request")
+    async def request(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        return _found(await self._services.reports.request(asked.params["id"]), "request")
 
-    async def keys(self, request: web.Request) -> web.Response:
-        parameters(request)
+    async def keys(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
         return json_reply({"rows": [_shown(stored) for stored in self._services.keys.list()]})
 
-    async def create_key(self, request: web.Request) -> web.Response:
-        parameters(request)
-        if request.content_type != "application/json":  # all else a page may send across origins without asking
-            raise ProxyError("unsupported_media_type", "send the description of the key as application/json")
+    async def create_key(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        order = asked.order(KeyRequest, "a key")
         try:
-            asked = msgspec.json.decode(await request.read(), type=KeyRequest)
-            budget = tuple(each.text() for each in asked.budget)
-        except ValueError as error:  # msgspec's own are among them
+            budget = tuple(each.text() for each in order.budget)
+        except ValueError as error:
             raise ProxyError("invalid_request", f"this does not describe a key: {error}") from error
         create = self._services.keys.create
-        record, text = create(asked.agent, team=asked.team, models=asked.models, lasts_s=asked.lasts_s, budget=budget)
-        request[KEY_ID] = record.id
+        record, text = create(order.agent, team=order.team, models=order.models, lasts_s=order.lasts_s, budget=budget)
+        asked.key_id = record.id
         return json_reply({"key": text, "record": record}, status=201)
 
-    async def revoke_key(self, request: web.Request) -> web.Response:
-        parameters(request)
-        id = request[KEY_ID] = request.match_info["id"]
+    async def revoke_key(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        id = asked.key_id = asked.params["id"]
         if not self._services.keys.revoke(id):
             raise ProxyError("unknown_path", "no key has this id")
         return json_reply({"revoked": id})
 
-    async def config(self, request: web.Request) -> web.Response:
-        parameters(request)
+    async def config(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
         return json_reply(self._services.config())
 
-    async def targets(self, request: web.Request) -> web.Response:
-        parameters(request)
+    async def targets(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
         return json_reply(self._services.targets())
 
-    async def reload(self, request: web.Request) -> web.Response:
-        parameters(request)
+    async def reload(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
         refused = await self._services.reload()
         if refused is not None:
             raise ProxyError("invalid_request", f"the present configuration stays in force: {refused}", status=422)
@@ -209,7 +205,7 @@ class _Admin:
         return instant_ms(given, name, int(self._services.wall() * 1000))
 
 
-def _found(answer: Struct | None, what: str) -> web.Response:
+def _found(answer: Struct | None, what: str) -> Reply:
     if answer is None:
         raise ProxyError("unknown_path", f"the ledger knows no {what} of this id")
     return json_reply(answer)

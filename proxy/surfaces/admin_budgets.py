@@ -10,14 +10,13 @@ from collections.abc import Callable
 from decimal import ROUND_FLOOR, Decimal
 from typing import Annotated, get_args
 
-from aiohttp import web
 from msgspec import Meta, Struct
 
 from policies.limits import HoldMode, Limit
 from policies.written import text_of, units_of
 from proxy.errors import ProxyError
 from proxy.money.outlook import Query
-from proxy.surfaces.admin_guard import json_reply
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import limit, parameters
 from proxy.types import Per, Unit
 
@@ -59,11 +58,11 @@ class BudgetRoutes:
     def __init__(self, answer: Callable[[Query], Struct]) -> None:
         self._answer = answer
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.get("/budgets", self.budgets)]
+    def routes(self) -> list[Route]:
+        return [Route("GET", "/budgets", self.budgets)]
 
-    async def budgets(self, request: web.Request) -> web.Response:
-        given = parameters(request, ("account", "kind", "unit", "limit"))
+    async def budgets(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, ("account", "kind", "unit", "limit"))
         _one_of(given, "kind", KINDS)
         _one_of(given, "unit", UNITS)
         query = Query(given.get("account"), given.get("kind"), given.get("unit"), limit(given))

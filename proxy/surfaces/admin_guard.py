@@ -2,42 +2,48 @@
 
 What a browser could be tricked into is closed here: only listed Host names are served (DNS rebinding), no request that
 names a foreign Origin (cross-site requests), no cookies, no CORS. The token is compared in constant time. Errors of any
-kind leave as JSON, and every request that may change something leaves an audit line, refused ones too.
+kind leave as JSON, and every request that may change something leaves an audit line, refused ones too, and those whose
+caller did not wait for the answer.
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Callable, Sequence
 
-import msgspec
-from aiohttp import web
 from msgspec import Struct
 
 from proxy.errors import ProxyError
 from proxy.secret import Secret
+from proxy.snapshot import Limits
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, Routes, json_reply
+from proxy.surfaces.body import read_body
+from proxy.surfaces.client import Client
+from proxy.surfaces.connection import Connection, Edges
+from proxy.surfaces.request import Request
 
+BODY_BYTES_MAX = 1024 * 1024
+EDGES = Edges(connections_max=500)
+LIMITS = Limits(body_bytes_max=BODY_BYTES_MAX)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/", "/health/live"})  # they say nothing about anyone
-HEADERS = {
-    "Server": "headgate",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-HTTP_CODES = {404: "unknown_path", 405: "method_not_allowed", 413: "request_too_large"}
-KEY_ID = web.RequestKey("key_id", str)  # a handler notes here which key it was about
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+READING = ("GET", "HEAD")
+HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+CLIENT_CLOSED = 499
 
 
 class Audit(Struct, frozen=True):
     """Who asked for which change and what became of it; never a key."""
 
     method: str
-    path: str
+    path: str  # as it was sent
     remote: str
     status: int
     key_id: str | None = None
@@ -51,72 +57,70 @@ class Rules(Struct, frozen=True):
 
 
 class Guard:
-    """Around every route: who may ask, what an error looks like, the audit line."""
+    """Before every route: who may ask, what an error looks like, the audit line."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, routes: Sequence[Route]) -> None:
         self._rules = rules
+        self._routes = Routes(routes)
         self._hosts = LOOPBACK | rules.hosts
         self._token = rules.token.reveal().encode() if rules.token else None
 
-    @web.middleware
-    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await self._answer(request, handler)
-        response.headers.update(HEADERS)
-        if request.method not in ("GET", "HEAD"):
-            remote, key_id = request.remote or "", request.get(KEY_ID)
-            self._rules.audit(Audit(request.method, request.path, remote, response.status, key_id))
-        return response
+    def __repr__(self) -> str:
+        return f"Guard({self._routes})"
 
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def handle(self, request: Request, connection: Connection) -> bool:
+        """Answers it, and says whether the connection can be used again."""
+        asked, status = _asked(request, connection), CLIENT_CLOSED
         try:
-            self._admit(request)
-            return await handler(request)
+            reply = await self._answer(asked, request, connection)
+            status = reply.status
+        finally:
+            if asked.method not in READING:
+                self._rules.audit(Audit(asked.method, asked.path, asked.remote, status, asked.key_id))
+        client = Client(request, connection, LIMITS.write_timeout_s)
+        await client.whole(status, [("Content-Type", reply.content_type), *reply.headers, *HEADERS], reply.body)
+        return client.keep_alive
+
+    async def _answer(self, asked: AdminRequest, request: Request, connection: Connection) -> Reply:
+        try:
+            self._admit(asked)
+            handler, asked.params = self._routes.find(asked.method, asked.path)
+            asked.body = await read_body(request, connection, limits=LIMITS, seconds_allowed=math.inf)
+            return await handler(asked)
         except ProxyError as error:
             return error_reply(error)
         except self._rules.key_errors as error:
             return error_reply(ProxyError("internal", f"the keys cannot be used: {error}", status=503))
-        except web.HTTPException as refused:  # aiohttp's own: no such route, wrong method, body too large
-            return _plain(refused)
-        except Exception:  # a defect, or a body that aiohttp cannot read: errors of any kind leave as JSON
+        except Exception:  # a defect: errors of any kind leave as JSON
             logging.getLogger("proxy").exception("the admin listener met a defect")
             return error_reply(ProxyError("internal", "this could not be answered; the log says why"))
 
-    def _admit(self, request: web.Request) -> None:
-        host = request.headers.get("Host", "")
+    def _admit(self, asked: AdminRequest) -> None:
+        host, origin = asked.headers.get("host", ""), asked.headers.get("origin")
         if _without_port(host) not in self._hosts:
             raise ProxyError("not_allowed", "this Host name is not served here: list it under `admin.hosts`")
-        origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != host:
             raise ProxyError("not_allowed", "requests from pages of another origin are refused")
-        if self._token is None or request.path in OPEN_PATHS:
+        if self._token is None or asked.path in OPEN_PATHS:
             return
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, given = asked.headers.get("authorization", "").partition(" ")
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token) or scheme.lower() != "bearer":
             raise ProxyError("invalid_api_key", "the admin listener wants its token: `Authorization: Bearer TOKEN`")
+
+
+def error_reply(error: ProxyError) -> Reply:
+    challenge = (("WWW-Authenticate", "Bearer"),) if error.status == 401 else ()
+    content = {"error": {"message": error.message, "code": error.code}}
+    return json_reply(content, error.status, (*error.headers, *challenge))
+
+
+def _asked(request: Request, connection: Connection) -> AdminRequest:
+    path, _, query = request.target.partition("?")
+    peer = connection.transport.get_extra_info("peername")
+    remote = str(peer[0]) if peer else ""
+    return AdminRequest(request.method, path, query, request.headers, remote)
 
 
 def _without_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdecimal() else host).lower()
-
-
-def json_reply(content: object, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(content), content_type="application/json")
-
-
-def error_reply(error: ProxyError) -> web.Response:
-    reply = _error(error.status, error.code, error.message)
-    if error.status == 401:
-        reply.headers["WWW-Authenticate"] = "Bearer"
-    return reply
-
-
-def _error(status: int, code: str, message: str) -> web.Response:
-    return json_reply({"error": {"message": message, "code": code}}, status)
-
-
-def _plain(refused: web.HTTPException) -> web.Response:
-    reply = _error(refused.status, HTTP_CODES.get(refused.status, "invalid_request"), refused.reason)
-    if "Allow" in refused.headers:
-        reply.headers["Allow"] = refused.headers["Allow"]
-    return reply

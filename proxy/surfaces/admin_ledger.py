@@ -7,16 +7,13 @@ a bill means or what a call would cost.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Protocol
 
-import msgspec
-from aiohttp import web
 from msgspec import Meta, Struct
 
-from proxy.errors import ProxyError
 from proxy.money.correcting import Billed
 from proxy.money.quoting import QuoteRequest
-from proxy.surfaces.admin_guard import json_reply
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import instant_ms, number, parameters
 
 CORRECTIONS_MAX = 500
@@ -57,59 +54,47 @@ class AdjustRequest(Struct, frozen=True, forbid_unknown_fields=True):
     corrections: Annotated[tuple[CorrectionRequest, ...], Meta(min_length=1, max_length=CORRECTIONS_MAX)]
 
 
-T = TypeVar("T", AdjustRequest, QuoteRequest)
-
-
 class LedgerRoutes:
     def __init__(self, services: LedgerServices) -> None:
         self._services = services
 
-    def routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[Route]:
         return [
-            web.get("/ledger/verify", self.verify),
-            web.get("/ledger/attempts", self.attempts),
-            web.get("/ledger/unresolved", self.unresolved),
-            web.post("/ledger/adjust", self.adjust),
-            web.post("/quote", self.quote),
+            Route("GET", "/ledger/verify", self.verify),
+            Route("GET", "/ledger/attempts", self.attempts),
+            Route("GET", "/ledger/unresolved", self.unresolved),
+            Route("POST", "/ledger/adjust", self.adjust),
+            Route("POST", "/quote", self.quote),
         ]
 
-    async def verify(self, request: web.Request) -> web.Response:
-        given = parameters(request, ("after", "hash", "expect"))
+    async def verify(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, ("after", "hash", "expect"))
         after = number(given, "after") or 0
         answer = await self._services.tools.verify(after, hash=given.get("hash"), expect=given.get("expect"))
         return json_reply(answer)
 
-    async def attempts(self, request: web.Request) -> web.Response:
-        given = parameters(request, ("since", "until", "provider", "after"))
+    async def attempts(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, ("since", "until", "provider", "after"))
         since, until = self._window(given)
         after, provider = number(given, "after") or 0, given.get("provider")
         tools = self._services.tools
         return json_reply(await tools.attempts(after, since_ms=since, until_ms=until, provider=provider))
 
-    async def unresolved(self, request: web.Request) -> web.Response:
-        since, until = self._window(parameters(request, ("since", "until")))
+    async def unresolved(self, asked: AdminRequest) -> Reply:
+        since, until = self._window(parameters(asked.query, ("since", "until")))
         return json_reply(await self._services.tools.unresolved(since, until))
 
-    async def adjust(self, request: web.Request) -> web.Response:
-        parameters(request)
-        asked = await _body(request, AdjustRequest)
-        corrections = [Billed(each.id, each.request_id, each.attempt, each.usd_nanos) for each in asked.corrections]
-        by = f"admin from {request.remote}"
-        return json_reply(await self._services.tools.correct(asked.bill, corrections, by))
+    async def adjust(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        order = asked.order(AdjustRequest, "corrections")
+        corrections = [Billed(each.id, each.request_id, each.attempt, each.usd_nanos) for each in order.corrections]
+        by = f"admin from {asked.remote}"
+        return json_reply(await self._services.tools.correct(order.bill, corrections, by))
 
-    async def quote(self, request: web.Request) -> web.Response:
-        parameters(request)
-        return json_reply(await self._services.quote(await _body(request, QuoteRequest)))
+    async def quote(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        return json_reply(await self._services.quote(asked.order(QuoteRequest, "a call")))
 
     def _window(self, given: dict[str, str]) -> tuple[int | None, int | None]:
         now_ms = int(self._services.wall() * 1000)
         return instant_ms(given, "since", now_ms), instant_ms(given, "until", now_ms)
-
-
-async def _body(request: web.Request, shape: type[T]) -> T:
-    if request.content_type != "application/json":  # all else a page may send across origins without asking
-        raise ProxyError("unsupported_media_type", "send what is asked as application/json")
-    try:
-        return msgspec.json.decode(await request.read(), type=shape)
-    except ValueError as error:  # msgspec's own are among them
-        raise ProxyError("invalid_request", f"this cannot be understood: {error}") from error

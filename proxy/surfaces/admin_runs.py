@@ -11,12 +11,11 @@ from decimal import Decimal
 from typing import Annotated, Protocol, TypeVar
 
 import msgspec
-from aiohttp import web
 from msgspec import Meta, Struct
 
 from proxy.errors import ProxyError
 from proxy.runs.registry import Kind, RunCommand
-from proxy.surfaces.admin_guard import json_reply
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import Unit
 
@@ -95,80 +94,74 @@ class RunRoutes:
     def __init__(self, services: RunServices) -> None:
         self._services = services
 
-    def routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[Route]:
         return [
-            web.get("/runs", self.runs),
-            web.get("/runs/{id}", self.run),
-            web.post("/runs/{id}/kill", self.kill),
-            web.post("/runs/{id}/pause", self.pause),
-            web.post("/runs/{id}/resume", self.resume),
-            web.post("/runs/{id}/topup", self.top_up_run),
-            web.post("/accounts/{name}/topup", self.top_up_account),
+            Route("GET", "/runs", self.runs),
+            Route("GET", "/runs/{id}", self.run),
+            Route("POST", "/runs/{id}/kill", self.kill),
+            Route("POST", "/runs/{id}/pause", self.pause),
+            Route("POST", "/runs/{id}/resume", self.resume),
+            Route("POST", "/runs/{id}/topup", self.top_up_run),
+            Route("POST", "/accounts/{name}/topup", self.top_up_account),
         ]
 
-    async def runs(self, request: web.Request) -> web.Response:
-        given = parameters(request, ("since", "limit", "before", "agent"))
+    async def runs(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, ("since", "limit", "before", "agent"))
         since = instant_ms(given, "since", int(self._services.wall() * 1000))
         before, agent = number(given, "before"), given.get("agent")
         return json_reply(await self._services.views.runs(limit(given), agent=agent, since_ms=since, before=before))
 
-    async def run(self, request: web.Request) -> web.Response:
-        parameters(request)
-        found = await self._services.views.run(request.match_info["id"])
+    async def run(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        found = await self._services.views.run(asked.params["id"])
         if found is None:
             raise ProxyError("unknown_path", "no run of this id is known")
         return json_reply(found)
 
-    async def kill(self, request: web.Request) -> web.Response:
-        asked = await _body(request, KillRequest)
-        return await self._govern(request, self._command("kill", request, asked.id), unseen=asked.unseen)
+    async def kill(self, asked: AdminRequest) -> Reply:
+        order = _order(asked, KillRequest)
+        return await self._govern(asked, self._command("kill", asked, order.id), unseen=order.unseen)
 
-    async def pause(self, request: web.Request) -> web.Response:
-        asked = await _body(request, PauseRequest)
-        command = msgspec.structs.replace(self._command("pause", request, asked.id), cancel=asked.cancel)
-        return await self._govern(request, command, unseen=asked.unseen)
+    async def pause(self, asked: AdminRequest) -> Reply:
+        order = _order(asked, PauseRequest)
+        command = msgspec.structs.replace(self._command("pause", asked, order.id), cancel=order.cancel)
+        return await self._govern(asked, command, unseen=order.unseen)
 
-    async def resume(self, request: web.Request) -> web.Response:
-        asked = await _body(request, KillRequest)
-        return await self._govern(request, self._command("resume", request, asked.id), unseen=asked.unseen)
+    async def resume(self, asked: AdminRequest) -> Reply:
+        order = _order(asked, KillRequest)
+        return await self._govern(asked, self._command("resume", asked, order.id), unseen=order.unseen)
 
-    async def top_up_run(self, request: web.Request) -> web.Response:
-        return await self._top_up(request, f"run:{request.match_info['id']}")
+    async def top_up_run(self, asked: AdminRequest) -> Reply:
+        return await self._top_up(asked, f"run:{asked.params['id']}")
 
-    async def top_up_account(self, request: web.Request) -> web.Response:
-        return await self._top_up(request, request.match_info["name"])
+    async def top_up_account(self, asked: AdminRequest) -> Reply:
+        return await self._top_up(asked, asked.params["name"])
 
-    async def _govern(self, request: web.Request, command: RunCommand, *, unseen: bool) -> web.Response:
-        parameters(request)
+    async def _govern(self, asked: AdminRequest, command: RunCommand, *, unseen: bool) -> Reply:
+        parameters(asked.query)
         return json_reply(await self._services.governor.govern(command, unseen=unseen))
 
-    async def _top_up(self, request: web.Request, account: str) -> web.Response:
-        parameters(request)
-        asked = await _body(request, TopUpRequest)
+    async def _top_up(self, asked: AdminRequest, account: str) -> Reply:
+        parameters(asked.query)
+        order = _order(asked, TopUpRequest)
         try:
-            unit, amount = asked.amount()
+            unit, amount = order.amount()
         except ValueError as error:
             raise ProxyError("invalid_request", str(error)) from error
         command = msgspec.structs.replace(
-            self._command("topup", request, asked.id), run=account, unit=unit, amount=amount
+            self._command("topup", asked, order.id), run=account, unit=unit, amount=amount
         )
         return json_reply(await self._services.governor.top_up(command))
 
-    def _command(self, kind: Kind, request: web.Request, id: str | None) -> RunCommand:
+    def _command(self, kind: Kind, asked: AdminRequest, id: str | None) -> RunCommand:
         services = self._services
-        run, by = request.match_info.get("id", ""), f"admin from {request.remote}"
+        run, by = asked.params.get("id", ""), f"admin from {asked.remote}"
         return RunCommand(kind, run, id or services.new_id(), by, services.wall())
 
 
-async def _body(request: web.Request, shape: type[T]) -> T:
+def _order(asked: AdminRequest, shape: type[T]) -> T:
     """Nothing at all describes the plainest command."""
-    raw = await request.read()
-    if raw and request.content_type != "application/json":  # all else a page may send across origins without asking
-        raise ProxyError("unsupported_media_type", "send the command as application/json")
-    try:
-        return msgspec.json.decode(raw or b"{}", type=shape)
-    except ValueError as error:  # msgspec's own are among them
-        raise ProxyError("invalid_request", f"this does not describe the command: {error}") from error
+    return asked.order(shape, "the command") if asked.body else shape()
 
 
 def _nanos(usd: Decimal) -> int:

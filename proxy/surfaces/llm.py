@@ -49,6 +49,7 @@ DEADLINE_HEADERS: tuple[tuple[str, float], ...] = (
     ("x-litellm-timeout", 1.0),
     ("x-portkey-request-timeout", 0.001),
 )
+NO = frozenset({"off", "no", "false", "0"})
 DEADLINE_NAMES = frozenset(name for name, _ in DEADLINE_HEADERS)
 
 Readiness = Callable[[], bool]
@@ -136,7 +137,9 @@ class Surface:
             input_tokens_estimate=input_estimate(raw),
             trace_id=_trace_id(headers.get("traceparent")) or id,
             client_retry=_small_number(headers.get("x-stainless-retry-count")),
+            hops=_small_number(headers.get("x-headgate-hops")),
             priority=lowered(rules.priority, headers.get("x-headgate-priority")),
+            hedged=rules.hedge and headers.get("x-headgate-hedge", "").lower() not in NO,
         )
 
     def _stub(self, asked: Asked, key: KeyRecord | None, raw: bytes) -> Call:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange, timegm
+from collections import Counter
 from collections.abc import Mapping
-
-from aiohttp import web
+from urllib.parse import parse_qsl
 
 from proxy.errors import ProxyError
 
@@ -23,17 +23,19 @@ DAY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 TIME = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?")
 
 
-def parameters(request: web.Request, known: tuple[str, ...] | None = ()) -> dict[str, str]:
+def parameters(query: str, known: tuple[str, ...] | None = ()) -> dict[str, str]:
     """What was given; `known` None leaves the names to whoever reads them."""
-    query = request.query
-    unknown = sorted({name for name in query if known is not None and name not in known})
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = dict(pairs)
+    unknown = sorted(name for name in given if known is not None and name not in known)
     if unknown:
         takes = f"this path takes {', '.join(known)}" if known else "this path takes none"
         raise ProxyError("invalid_request", f"unknown parameter {', '.join(unknown)}: {takes}", param=unknown[0])
-    for name in query:
-        if len(query.getall(name)) > 1:
-            raise ProxyError("invalid_request", f"parameter {name} is given twice", param=name)
-    return dict(query)
+    if len(given) < len(pairs):
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in given if times[name] > 1)
+        raise ProxyError("invalid_request", f"parameter {twice} is given twice", param=twice)
+    return given
 
 
 def number(given: Mapping[str, str], name: str) -> int | None:

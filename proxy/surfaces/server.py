@@ -1,4 +1,4 @@
-"""All connections of the data listener: how many there may be, and how they end when the gate stops."""
+"""All connections of a listener: how many there may be, and how they end when the gate stops."""
 
 from __future__ import annotations
 

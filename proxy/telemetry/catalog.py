@@ -44,6 +44,7 @@ class Family(Struct, frozen=True):
     traced: bool = False  # its buckets carry exemplars
     per_unit: int = 1
     foreseen: tuple[tuple[str, ...], ...] = ()  # label values that can occur, where not every combination can
+    together: tuple[tuple[str, ...], ...] = ()  # the same of its last labels, beside those of the configuration
     merge: Merge = "sum"  # of several processes; `owner`: only the one that owns the books has it
 
 
@@ -75,10 +76,18 @@ BOUND = Label(
     "bound",
     (
         *("request_body", "request_headers", "upstream_reply", "calls", "agents", "runs"),
-        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting"),
+        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting", "shed"),
     ),
 )
 RATE_LIMIT = Label("limit", ("requests", "tokens", "concurrency"))
+STATE = Label("state", ("closed", "open", "half_open"))
+TURNS = (
+    *(("open", reason) for reason in ("consecutive", "error_rate", "auth", "trial_failed", "probe_failed")),
+    *(("half_open", reason) for reason in ("waited", "probe_ok", "manual")),
+    ("closed", "trial_ok"),
+)
+TURNED_TO = Label("to", STATE.values)
+TURN = Label("reason", tuple(reason for _, reason in TURNS))
 UPSTREAM_LIMIT = Label("limit", ("requests", "tokens"))
 BUDGET = Label("budget")
 WINDOWS = ("minute", "hour", "day", "week", "month", "total")
@@ -156,6 +165,17 @@ UPSTREAM = (
         UPSTREAM_LIMIT,
         merge="min",
     ),
+    _gauge("upstream_healthy", "1: its breaker is closed, in every process.", TARGET, merge="min"),
+    _gauge("route_healthy_targets", "Targets of a model whose breakers are not open.", ROUTE, merge="min"),
+    _gauge("breaker_state", "1 for the state of a target's breaker, in any process.", TARGET, STATE, merge="max"),
+    Family(
+        name="breaker_transitions_total",
+        kind="counter",
+        help="Turns of breakers: to which state, and why.",
+        labels=(TARGET, TURNED_TO, TURN),
+        together=TURNS,
+    ),
+    _counter("breaker_rejected_total", "Times a target was left out of the choice by its breaker.", TARGET),
     _gauge("target_info", "1 for each configured target, to join on.", TARGET, PROVIDER, MODEL),
 )
 

@@ -32,13 +32,16 @@ def foreseen(family: Family, labels: Labels) -> Iterator[Values]:
 def _axes(family: Family, known: Labels) -> list[Axis]:
     """Labels that a target fixes together (its provider, its model) are one axis; each other label is one."""
     axes: list[Axis] = []
-    for of_target, labels in groupby(family.labels, key=_is_of_target):
+    free = len(family.labels) - (len(family.together[0]) if family.together else 0)
+    for of_target, labels in groupby(family.labels[:free], key=_is_of_target):
         if of_target:
             group = [label.name for label in labels]
             rows = (tuple(_named(target, name) for name in group) for target in known.targets.values())
             axes.append(tuple(dict.fromkeys(rows)))
         else:
             axes.extend(tuple((value,) for value in _values(label, known)) for label in labels)
+    if family.together:
+        axes.append(family.together)
     return axes
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from proxy.types import Gaps
+from proxy.observed import Gaps
 
 Ladder = tuple[float, ...]
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from proxy.errors import CODES, family
+from proxy.telemetry.breaker_metrics import BreakerMetrics
 from proxy.telemetry.budget_metrics import BudgetMetrics
 from proxy.telemetry.catalog import CAPPED, FAMILIES, NANOS, OTHER, TOKEN_KINDS
 from proxy.telemetry.foresee import foreseen
@@ -50,6 +51,7 @@ class Metrics:
         self.spent_usd_nanos = 0
         self._usual = UsualCalls(table)
         self.queues = QueueMetrics(table, labels)
+        self.breakers = BreakerMetrics(table, labels)
         self._bind()
         self._registry = CollectorRegistry()
         self._registry.register(table)
@@ -149,9 +151,6 @@ class Metrics:
     def watch_drift(self, posted_usd_nanos: Callable[[], int]) -> None:
         """`posted_usd_nanos`: what the ledger has taken since this process began."""
         self.watch("ledger_drift_usd", lambda: (self.spent_usd_nanos - posted_usd_nanos()) / NANOS)
-
-    def bound_hit(self, bound: str) -> None:
-        self._bounds[bound,].value += 1
 
     def rate_limited(self, agent: str, limit: str) -> None:
         self.table.numbers["rate_limited_total"][self._labels.agent(agent), limit].value += 1

@@ -22,7 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from proxy.telemetry.catalog import OTHER, PREFIX, Family
 from proxy.telemetry.labels import Labels
-from proxy.types import Gaps
+from proxy.observed import Gaps
 
 FAMILY_SERIES_MAX = 6_000
 SERIES_MAX = 28_000

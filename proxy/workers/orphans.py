@@ -1,8 +1,8 @@
 """Workers whose supervisor has died, as the next start finds them: still draining, or gone and with a journal left.
 
 What stands in their journals is booked before anything is granted: settlements the ledger does not have, once, by the
-call's id; holds without an end in full, as unresolved. Each live worker holds a lock, so that nobody reads a journal
-that is still written; waiting for it is bounded by how long a worker may drain.
+call's id; holds without an end by their last mark, else in full, as unresolved. Each live worker holds a lock, so that
+nobody reads a journal that is still written; waiting for it is bounded by how long a worker may drain.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from msgspec import DecodeError, msgpack
 
 from proxy.errors import ProxyError
 from proxy.listeners import ListenError
-from proxy.money.books import DECODE, HELD, HoldRecord
+from proxy.money.holds import HoldRecord, expired, holds
 from proxy.state import fold
-from proxy.state.events import Expired
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_rows import Entry
@@ -106,8 +105,7 @@ def _book(ledger: Ledger, journal: Path) -> int:
             ledger.append_entry(entry)
     lost = [record for id, record in held.items() if id not in ended and id not in settled]
     for record in lost:
-        body = Expired(why="crash", path=record.path, held_wall=record.wall, changes=record.changes())
-        ledger.append_event("expire", record.id, body)
+        ledger.append_event("expire", record.id, expired(record, record.changes()))
     ledger.write_now()
     Journal.clear(journal)
     return len(lost)
@@ -115,15 +113,12 @@ def _book(ledger: Ledger, journal: Path) -> int:
 
 def _records(journal: Path) -> tuple[dict[str, Entry], dict[str, HoldRecord]]:
     decoder = msgpack.Decoder(Upward)
+    records = list(Journal.read(journal))
     settled: dict[str, Entry] = {}
-    held: dict[str, HoldRecord] = {}
-    for kind, payload in Journal.read(journal):
-        if kind == HELD:
-            record = DECODE(payload)
-            held[record.id] = record
-        elif kind == SETTLED and isinstance(message := decoder.decode(payload), Settled):
+    for kind, payload in records:
+        if kind == SETTLED and isinstance(message := decoder.decode(payload), Settled):
             settled[message.entry.request_id] = message.entry
-    return settled, held
+    return settled, holds(records)
 
 
 def _journals(folder: Path) -> tuple[Path, ...]:

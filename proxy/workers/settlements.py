@@ -15,10 +15,11 @@ from msgspec import Raw, msgpack
 
 from policies.leases import Hold, Leases
 from proxy.clock import Clock
-from proxy.money.books import HELD
+from proxy.errors import ProxyError
+from proxy.money.holds import HELD, MARKED, mark
 from proxy.state.journal import Journal
 from proxy.state.ledger_rows import entry, storable
-from proxy.types import Outcome
+from proxy.types import Amounts, Outcome
 from proxy.workers.messages import Settled
 
 SETTLED: Final = 2  # the kind of a record
@@ -39,8 +40,10 @@ class Settlements:
         self._send = send
         self._encode = msgpack.Encoder().encode
         self._last = 0
+        self._syncing = asyncio.Lock()
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._held: dict[str, bytes] = {}
+        self._marks: dict[str, bytes] = {}
 
     def __repr__(self) -> str:
         return f"Settlements({len(self._waiting)} waiting, {len(self._held)} held, {self.journal!r})"
@@ -65,18 +68,21 @@ class Settlements:
         self._waiting.append((self._last, payload))
         self.confirmed.clear()
         self._held.pop(id, None)
+        self._marks.pop(id, None)
         self.cost_usd_nanos += row.cost_usd_nanos
         self._send(Raw(payload))
 
     def note(self, hold: Hold) -> bool:
         """A hold was taken, or raised. False: it could not be written, so nothing may be sent."""
-        taken = []
-        for lease, amount in zip(hold.leases, hold.amounts):  # noqa: B905  (made side by side)
-            of = lease.period
-            taken.append((of.account, of.unit, of.per, of.id, of.carrier, amount))
+        taken = [(lease.name, amount) for lease, amount in zip(hold.leases, hold.amounts)]  # noqa: B905
         payload = self._encode((hold.id, self._clock.wall(), hold.path, hold.draw.by_index, taken))
         self._held[hold.id] = payload
         return self._write(HELD, payload)
+
+    def mark(self, id: str, reached: Amounts) -> None:
+        """What a call that is held would cost if this process died now."""
+        payload = self._marks[id] = mark(id, reached)
+        self._write(MARKED, payload)
 
     def acknowledged(self, seq: int) -> None:
         waiting = self._waiting
@@ -87,8 +93,20 @@ class Settlements:
         if self.journal.full:
             self.journal.rotate(self._live())
 
+    async def flush(self) -> None:
+        """The journal is on the disk, as far as it goes now. Who comes while a sync runs waits for the next one, together
+        with all others. Raises ProxyError."""
+        async with self._syncing:
+            if self.journal.unsynced:
+                try:
+                    await asyncio.get_running_loop().run_in_executor(None, self.journal.sync)
+                except OSError as error:
+                    self.failed = True
+                    raise ProxyError("ledger_unavailable", f"the journal cannot be synced: {error.strerror}") from error
+
     def _live(self) -> Iterator[tuple[int, bytes]]:
         yield from ((HELD, payload) for payload in self._held.values())
+        yield from ((MARKED, payload) for payload in self._marks.values())
         yield from ((SETTLED, payload) for _, payload in self._waiting)
 
     def _write(self, kind: int, payload: bytes) -> bool:

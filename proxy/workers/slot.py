@@ -1,8 +1,8 @@
 """One place for a worker, as the supervisor sees it: its process, its channel, its leases, what it has settled.
 
 A slot outlives its workers. What one of them left open when it died is read from the slot's journal before the next
-begins: settlements that never arrived are booked, holds without an end are charged in full, since nobody knows what
-became of their calls. Only then is the rest of its leases anyone's again.
+begins: settlements that never arrived are booked, holds without an end are charged by their last mark, or in full,
+since nobody knows what became of their calls. Only then is the rest of its leases anyone's again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TypeVar
 
 from msgspec import Raw, Struct, msgpack
 
-from proxy.money.books import DECODE, HELD, HoldRecord
+from proxy.money.holds import HoldRecord, expired, holds
 from proxy.money.lease_messages import Asking, Feeling, Withdrawn
 from proxy.state import fold
-from proxy.state.events import Expired, change, charged
+from proxy.state.events import change, charged
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
 from proxy.telemetry.merging import Merger
 from proxy.telemetry.metrics import Metrics
-from proxy.types import Charge, Period
+from proxy.types import Charge
 from proxy.workers.channel import Channel
 from proxy.workers.lender import Bank, Lender
 from proxy.workers.messages import (
@@ -229,7 +229,7 @@ class Slot:
     async def _recover(self) -> None:
         records = list(Journal.read(self._journal))
         decoder = msgpack.Decoder(Upward)
-        held = {record.id: record for record in (DECODE(payload) for kind, payload in records if kind == HELD)}
+        held = holds(records)
         for kind, payload in records:
             if kind == SETTLED and isinstance(settled := decoder.decode(payload), Settled):
                 self._book(settled)
@@ -247,14 +247,9 @@ class Slot:
 
     def _expire(self, record: HoldRecord) -> None:
         lending = self._lender.lending
-        used = []
-        for account, unit, per, id, carrier, amount in record.taken:
-            number = lending.number_of(Period(account, unit, per, id, carrier))
-            if number is not None and unit != "concurrency":
-                used.append((number, amount))
-        charges = self._lender.settle(tuple(used))
-        body = Expired(why="crash", path=record.path, held_wall=record.wall, changes=charged(charges))
-        self._shared.ledger.append_event("expire", record.id, body)
+        due = [(lending.number_of(period), amount) for period, amount in record.due()]
+        charges = self._lender.settle(tuple([(number, amount) for number, amount in due if number is not None]))
+        self._shared.ledger.append_event("expire", record.id, expired(record, charged(charges)))
 
 
 async def _spawn(number: int, channel: socket.socket, listening: socket.socket) -> asyncio.subprocess.Process:

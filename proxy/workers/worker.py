@@ -33,6 +33,7 @@ from proxy.state.keys import KeyStoreError
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog
 from proxy.telemetry.merging import Sender
+from proxy.types import Amounts
 from proxy.watching import watch_keys
 from proxy.workers.channel import Channel
 from proxy.workers.lines import WholeLines
@@ -68,7 +69,7 @@ BROKEN: Final = (ConfigError, KeyStoreError, ValueError, OSError)
 
 
 class Worker:
-    """Made by the welcome. Also the store's `Owner`: it passes on what the leases have to say."""
+    """Made by the welcome. Also the store's `Owner` and `Witness`: it passes on what the leases have to say."""
 
     def __init__(self, welcome: Welcome, channel: Channel[Downward], listening: socket.socket) -> None:
         """Raises what `BROKEN` names."""
@@ -89,8 +90,8 @@ class Worker:
         self._sender = Sender(self.metrics.table)
         self.runs = Runs(self.clock, linked=self._linked)
         self.runs.restore(welcome.marks, welcome.seen)
-        patience_s = config.budgets.wait_s + PATIENCE_S
-        self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self._note, patience_s=patience_s)
+        self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self)
+        self.store.patience_s = config.budgets.wait_s + PATIENCE_S
         self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
         self.plane = DataPlane(listening, self._surroundings())
 
@@ -139,6 +140,12 @@ class Worker:
 
     def renew(self, wanted: tuple[Wanted, ...]) -> None:
         self.channel.send(Renewing(wanted))
+
+    def held(self, hold: Hold) -> bool:
+        return self.settlements.note(hold)
+
+    def marked(self, id: str, reached: Amounts) -> None:
+        self.settlements.mark(id, reached)
 
     # --- what the supervisor says ------------------------------------------------------------------------------------
 
@@ -194,6 +201,7 @@ class Worker:
         self.assembly.use(config, assembled)
         learn_names(self.metrics, self.assembly, self.assembly.config, self.assembly.present)
         self.store.replace(assembled.rulebook)
+        self.store.patience_s = config.budgets.wait_s + PATIENCE_S
         self.plane.swap(config)
 
     def _look_at_keys(self) -> None:
@@ -216,7 +224,8 @@ class Worker:
     # --- what is told without being asked ----------------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. The journal is synced, too: a power loss costs a second at most, and one that was
+        rotated lets go of its old file."""
         self._tell(self.clock.now())
         looks, last = 0, self.clock.now()
         while True:
@@ -226,16 +235,12 @@ class Worker:
             last = now
             if looks % BEAT_EACH == 0:
                 self._tell(now)
-                await self._sync()
+                with suppress(ProxyError):  # nothing new is held then
+                    await self.settlements.flush()
 
     def _tell(self, now: float) -> None:
         drift = self.metrics.spent_usd_nanos - self.settlements.cost_usd_nanos
         self.channel.send(Beat(now, self.plane.in_flight, drift, self._sender.changes()))
-
-    async def _sync(self) -> None:
-        """So that a power loss costs a second at most, and a journal that was rotated lets go of its old file."""
-        if self.settlements.journal.unsynced:
-            await asyncio.get_running_loop().run_in_executor(None, self.settlements.journal.sync)
 
     async def _confirmed(self) -> None:
         """What is not confirmed stands in the journal, whoever reads it then."""
@@ -257,9 +262,6 @@ class Worker:
             accepting=lambda: self._accepting and self.settlements.accepting,
             ready=lambda: self._ready and self.channel.open,
         )
-
-    def _note(self, hold: Hold) -> bool:
-        return self.settlements.note(hold)
 
     def _send_raw(self, data: Raw) -> None:
         self.channel.send(data)

@@ -12,7 +12,7 @@ from policies.limits import Limit, LimitsByName
 from proxy.errors import ProxyError
 from proxy.types import Charge
 from tests.build import PRICE
-from tests.flow.world import DONE, FINISH, ROLE, USAGE, Peer, World, plain, streaming, token
+from tests.flow.world import Peer, World, long_stream, plain, streaming
 
 COST = 10 * 1_000 + 5 * 2_000  # what REPLY and USAGE report, at the price of the tests
 BODY = b'{"model":"m","messages":[],"max_tokens":1000}'
@@ -83,15 +83,6 @@ async def test_a_request_limit_counts_calls_and_not_tries() -> None:
 
 
 async def test_concurrency_is_given_back_at_the_end_of_a_stream() -> None:
-    async def long_stream(peer: Peer) -> None:
-        await peer.stream_head()
-        for event in (ROLE, token("a")):
-            await peer.chunk(event)
-        await asyncio.sleep(30)
-        for event in (FINISH, USAGE, DONE):
-            await peer.chunk(event)
-        await peer.end()
-
     async with World(long_stream, limits_of=limited(Limit("concurrency", 1))) as world:
         first = asyncio.ensure_future(world.stream())  # noqa: TID251
         await asyncio.sleep(1)

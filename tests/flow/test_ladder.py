@@ -55,7 +55,8 @@ def with_prices(world: World, *prices: Price, cheaper: str | None = None) -> Non
     targets = tuple(
         structs.replace(target, price=price, weight=1.0) for target, price in zip(route.targets, prices, strict=True)
     )
-    routes = Routes((Route("m", targets[:1] if cheaper else targets, cheaper=cheaper), Route("small", targets[-1:])))
+    main = Route("m", targets[:1] if cheaper else targets, cheaper=cheaper, balance="weighted")
+    routes = Routes((main, Route("small", targets[-1:])))
     world.snapshot = structs.replace(world.snapshot, planner=Planner(routes))
 
 

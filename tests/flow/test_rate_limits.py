@@ -12,7 +12,7 @@ from policies.retry import Retry
 from proxy.execution.line import Queueing
 from proxy.headers import duration
 from proxy.snapshot import AgentRules
-from tests.flow.world import DONE, FINISH, ROLE, USAGE, Peer, Response, World, plain, streaming, token
+from tests.flow.world import Peer, Response, World, long_stream, plain, streaming
 
 BODY = b'{"model":"m","messages":[],"max_tokens":100}'
 ONCE = AgentRules(retry=Retry(attempts=1))
@@ -200,15 +200,6 @@ async def test_a_client_that_leaves_the_line_or_its_call_gives_its_place_back() 
 
 
 async def test_a_stream_holds_its_place_until_its_end() -> None:
-    async def long_stream(peer: Peer) -> None:
-        await peer.stream_head()
-        for event in (ROLE, token("a")):
-            await peer.chunk(event)
-        await asyncio.sleep(30)
-        for event in (FINISH, USAGE, DONE):
-            await peer.chunk(event)
-        await peer.end()
-
     async with World(long_stream, rates=of_key(concurrency=1), queueing=Queueing(wait_s=5)) as world:
         first = asyncio.ensure_future(world.stream())  # noqa: TID251
         await asyncio.sleep(1)

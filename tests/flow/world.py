@@ -21,10 +21,13 @@ from policies.retry import AttemptBudget, Retry
 from pricing.gpu import GpuMeter, GpuRate
 from proxy.clock import Clock, SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
-from proxy.execution.attempt import Bench
+from proxy.execution.admission import Admission
+from proxy.execution.bench import Bench
 from proxy.execution.line import Queueing
 from proxy.execution.race import Race
+from proxy.execution.steering import Steering
 from proxy.finish import Finish
+from proxy.last_word import unwritten
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
@@ -186,12 +189,14 @@ class World:
         self.defects: list[BaseException] = []
         self.keys = OneKey()
         self.accepting = True
+        self.on_disk: Callable[[], Awaitable[None]] = unwritten
         self.ready = True
         self.clock: Clock = clock or SystemClock(seed=7, now=loop_time)
         self.rates = rate_limits(self.clock, rates, queueing)
         self.permits = permits(self.clock, target_rates, queueing)
         self.store = WatchedBudgets(self.clock, limits_of or WIDE)
         self.runs = Runs(self.clock)
+        self.permits.progress = self.runs.steps
         self.transport = HttpTransport()
         self.port = 0
         self._rules = rules or AgentRules(retry=retry or Retry(attempts=3))
@@ -211,20 +216,26 @@ class World:
         for upstream in self.upstreams:
             await upstream.start()
         dialect = OpenAI()
-        bench = Bench(self.clock, self._count_text, _ignore, _ignore)
+        self.steering = Steering(self.clock)
+        bench = Bench(self.clock, self._count_text, _ignore, _ignore, self.steering)
+        admission = Admission(self.permits, self.clock)
         self.pipeline = Pipeline(
             Parts(
                 clock=self.clock,
                 dialect=dialect,
-                race=Race(bench, AttemptBudget(), self.permits),
+                race=Race(bench, AttemptBudget(), self.permits, self.tasks),
                 store=self.store,
                 rates=self.rates,
+                admission=admission,
                 runs=self.runs,
-                finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
+                finish=Finish(
+                    self.clock, {"list": self, "admission": admission}, lambda name, error: self.defects.append(error)
+                ),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.accepting,
                 started=lambda route: None,
                 on_defect=self.defects.append,
+                recorded=self._recorded,
             )
         )
         self.snapshot = self._new_snapshot(dialect)
@@ -264,6 +275,9 @@ class World:
     def observe(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
+    async def _recorded(self) -> None:
+        await self.on_disk()
+
     async def _count_text(self, text: str, encoding: str) -> int:
         return len(text.split())
 
@@ -283,11 +297,11 @@ class World:
                     model="real",
                     price=self._price,
                     traits=self._traits,
-                    weight=1.0 if number == 0 else 0.0,
+                    order=number,
                     failure_domain=name,
                 )
             )
-        routes = Routes((Route("m", tuple(targets)),))
+        routes = Routes((Route("m", tuple(targets), balance="ordered"),))
         return Snapshot(
             version="v1",
             planner=Planner(routes, unpriced_allowed=self._unpriced_allowed),
@@ -398,5 +412,16 @@ async def plain(peer: Peer) -> None:
 async def streaming(peer: Peer) -> None:
     await peer.stream_head()
     for event in (ROLE, token("hel"), token("lo"), FINISH, USAGE, DONE):
+        await peer.chunk(event)
+    await peer.end()
+
+
+async def long_stream(peer: Peer) -> None:
+    """Half a minute between its first token and its end."""
+    await peer.stream_head()
+    for event in (ROLE, token("a")):
+        await peer.chunk(event)
+    await asyncio.sleep(30)
+    for event in (FINISH, USAGE, DONE):
         await peer.chunk(event)
     await peer.end()

@@ -16,7 +16,7 @@ from loadtests.bench.figures import median, percentile, ratios, slope
 from loadtests.bench.growth import Growth
 from loadtests.bench.metering import total
 from loadtests.bench.processes import cpu_ticks, json_lines, resident_kb
-from loadtests.bench.report import Row, added, against_hop, as_json, render
+from loadtests.bench.report import Row, added, against_hop, as_json, budget_rows, render
 from loadtests.bench.request_cost import Faults
 from loadtests.bench.sections import Results
 from loadtests.bench.upstream import DELTA, EVENT, STREAM_HEAD, framed
@@ -269,6 +269,12 @@ def test_everything_measured_can_be_written_as_json() -> None:
     written = json.loads(json.dumps(as_json(results, {"cpu": "x"})))
     assert written["measured"]["faults"]["calls"] == {"headgate": 3}
     assert written["rows"][0]["ratio"] == 1.5
+
+
+def test_the_share_of_budgets_is_taken_round_by_round() -> None:
+    (row,) = budget_rows({"headgate": [100.0, 200.0, 100.0], "budgets": [125.0, 250.0, 110.0]}, "1.5 KB")
+    assert (round(row.cells["budgets"], 3), row.verdict) == (0.2, "<= 0.15 over")
+    assert budget_rows({"headgate": [1.0]}, "1.5 KB") == []
 
 
 @pytest.mark.parametrize(("figure", "verdict"), [(1.6, "<= 1.6 ok"), (1.61, "<= 1.6 over")])

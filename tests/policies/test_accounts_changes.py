@@ -7,7 +7,7 @@ import pytest
 from policies.accounts import Accounts, Hold
 from policies.limits import Limit, Totals
 from policies.roster import KEPT_LEAST, Bounds
-from proxy.types import Amounts, Period, Unit
+from proxy.types import Amounts, Period
 from tests.policies.rulebook import DAY, LIMITS, PATH, Rules, accounts, at, figures, refusing, reserve, usd
 
 # --- limits that change ----------------------------------------------------------------------------------------------
@@ -42,8 +42,8 @@ def test_a_top_up_counts_once_for_the_open_windows_and_lifts_the_block() -> None
     for _ in range(2):
         (period,) = found.topup("t1", "run:r", unit="usd", amount=60, at=at())
     assert (period.account, period.carrier) == ("run:r", "agent:a")
-    assert found.left(("run:r",), "usd", at=at()) is None, "the limit is the agent's: it needs the path"
-    assert found.left(PATH, "usd", at=at()) == 49, "still bounded by the parents"
+    assert found.room(("run:r",), at=at()).usd_nanos is None, "the limit is the agent's: it needs the path"
+    assert found.room(PATH, at=at()).usd_nanos == 49, "still bounded by the parents"
     assert isinstance(reserve(found, "c/2", usd(49)), Hold)
     assert found.state("run:r", at=at())[0].limit == 160
 
@@ -51,8 +51,8 @@ def test_a_top_up_counts_once_for_the_open_windows_and_lifts_the_block() -> None
 def test_a_top_up_is_gone_with_its_window() -> None:
     found = accounts({"key": (Limit("usd", 100, "day"),)})
     found.topup("t1", "key:k", unit="usd", amount=60, at=at())
-    assert found.left(PATH, "usd", at=at()) == 160
-    assert found.left(PATH, "usd", at=at(DAY)) == 100
+    assert found.room(PATH, at=at()).usd_nanos == 160
+    assert found.room(PATH, at=at(DAY)).usd_nanos == 100
 
 
 def test_a_top_up_that_finds_no_limit_may_be_asked_again() -> None:
@@ -69,7 +69,7 @@ def test_a_top_up_that_the_ledger_knows_is_not_given_again() -> None:
     known = Period("key:k", "usd", "total", 0, "key:k")
     found.remember("t1", (known,))
     assert found.topup("t1", "key:k", unit="usd", amount=60, at=at()) == (known,)
-    assert found.left(PATH, "usd", at=at()) == 100
+    assert found.room(PATH, at=at()).usd_nanos == 100
 
 
 # --- what the ledger knows -------------------------------------------------------------------------------------------
@@ -107,18 +107,17 @@ def test_balances_are_restored_as_they_stood() -> None:
 def test_unresolved_money_counts_as_spent() -> None:
     found = accounts()
     found.seed(Period("run:r", "usd", "run", 0, "agent:a"), Totals(spent=20, unresolved=50), at=at())
-    assert found.left(PATH, "usd", at=at()) == 30
+    assert found.room(PATH, at=at()).usd_nanos == 30
     assert refusing(reserve(found, "c/1", usd(31))) == [("run:r", "usd", "spent")]
 
 
 # --- questions -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("unit", "left"), [("usd", 40), ("tokens", 41), ("requests", 2), ("steps", None)])
-def test_left_is_the_least_that_any_limit_has_free(unit: Unit, left: int | None) -> None:
+def test_room_is_the_least_that_any_limit_in_money_has_free() -> None:
     found = accounts()
     reserve(found, "c/1", Amounts(usd_nanos=60, tokens=9, requests=1))
-    assert found.left(PATH, unit, at=at()) == left
+    assert found.room(PATH, at=at()).usd_nanos == 40
 
 
 def test_nothing_is_left_of_a_blocked_account() -> None:
@@ -127,7 +126,7 @@ def test_nothing_is_left_of_a_blocked_account() -> None:
     reserve(found, "c/2", usd(40))
     found.post("c/1", Amounts(usd_nanos=61))
     found.void("c/2")
-    assert found.left(PATH, "usd", at=at()) == 0
+    assert found.room(PATH, at=at()).usd_nanos == 0
 
 
 def test_a_strict_limit_makes_the_call_strict() -> None:
@@ -164,7 +163,7 @@ def lost(unresolved: int = 50) -> Accounts:
 def test_a_lost_call_turns_out_to_have_cost_so_much(spent: int, left: int) -> None:
     found = lost()
     found.resolve(Period("run:r", "usd", "run", 0, "agent:a"), 50, spent, at=at())
-    assert found.left(PATH, "usd", at=at()) == left
+    assert found.room(PATH, at=at()).usd_nanos == left
     (totals,) = [each.totals for each in found.state("run:r", at=at()) if each.period.unit == "usd"]
     assert totals == Totals(spent=20 + spent)
 
@@ -172,7 +171,7 @@ def test_a_lost_call_turns_out_to_have_cost_so_much(spent: int, left: int) -> No
 def test_what_is_not_unresolved_is_not_released() -> None:
     found = lost(unresolved=10)
     found.resolve(Period("run:r", "usd", "run", 0, "agent:a"), 50, 0, at=at())
-    assert found.left(PATH, "usd", at=at()) == 80
+    assert found.room(PATH, at=at()).usd_nanos == 80
 
 
 def test_a_lost_call_that_cost_more_than_there_is_is_an_overrun() -> None:
@@ -185,7 +184,7 @@ def test_a_lost_call_that_cost_more_than_there_is_is_an_overrun() -> None:
 def test_a_closed_window_is_left_alone() -> None:
     found = lost()
     found.resolve(Period("run:r", "usd", "run", 1, "agent:a"), 50, 0, at=at())
-    assert found.left(PATH, "usd", at=at()) == 30
+    assert found.room(PATH, at=at()).usd_nanos == 30
 
 
 def test_a_refusal_is_told_beforehand_as_it_would_be_and_nothing_is_taken() -> None:
@@ -194,4 +193,4 @@ def test_a_refusal_is_told_beforehand_as_it_would_be_and_nothing_is_taken() -> N
         told, given = found.refusal(PATH, usd(need), at=at()), reserve(accounts(), "c/1", usd(need))
         assert (told is None) == isinstance(given, Hold)
         assert told is None or told == given
-    assert found.left(PATH, "usd", at=at()) == 100
+    assert found.room(PATH, at=at()).usd_nanos == 100

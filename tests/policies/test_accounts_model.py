@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from policies.accounts import Accounts, Hold
 from policies.limits import Instant, Limit, Posting, Refusal
 from proxy.types import Amounts, Period
+from tests.effort import examples
 from tests.policies.budget_model import Model, Sums, fits, need
 from tests.policies.rulebook import START, Rules
 
@@ -205,7 +206,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(PATHS))
     def left(self, path: tuple[str, ...]) -> None:
-        found = self.accounts.left(path, "usd", at=self.at)
+        found = self.accounts.room(path, at=self.at).usd_nanos
         rooms = [
             max(0, sums.room()) if fits(sums, 0) else 0
             for period in self.model.open(path, self.wall)
@@ -242,7 +243,7 @@ class LongAccountsMachine(AccountsMachine):
     pass
 
 
-AccountsMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-LongAccountsMachine.TestCase.settings = settings(max_examples=600, stateful_step_count=60, deadline=None)
+AccountsMachine.TestCase.settings = settings(examples(100), stateful_step_count=40)
+LongAccountsMachine.TestCase.settings = settings(examples(600), stateful_step_count=60)
 TestAccounts = AccountsMachine.TestCase
 TestAccountsAtLength = pytest.mark.slow(LongAccountsMachine.TestCase)

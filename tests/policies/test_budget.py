@@ -7,6 +7,7 @@ from msgspec import structs
 from policies import budget
 from policies.budget import Allowance
 from policies.estimate import Expected
+from pricing.book import hold_usd_nanos
 from pricing.gpu import GpuForecast, GpuRate
 from proxy.types import Call, Head, Identity, Left, Target, Traits
 from tests.build import PRICE, call, target, with_traits
@@ -211,3 +212,13 @@ def test_a_longer_hold_changes_the_money_alone() -> None:
     held = budget.allowance(OF_100, GPU, TIMED, Left(10**12, hard=True))
     longer = budget.lengthened(held, GPU, 2_000_000).amounts
     assert (longer.usd_nanos, longer.tokens) == (2_000_000, held.amounts.tokens)
+
+
+def test_what_is_reached_is_the_hold_for_so_much_and_never_more_than_all_of_it() -> None:
+    sized = budget.allowance(call(head=Head(model="m", fields={}, output_tokens_max=4_000)), target(), EXACT)
+    some = budget.reached(sized, target(), input_tokens=50, output_tokens=100)
+    price = target().price
+    assert price is not None
+    assert some.usd_nanos == hold_usd_nanos(price, 50, 100)
+    assert some.tokens == 150
+    assert budget.reached(sized, target(), input_tokens=10**9, output_tokens=10**9) == sized.amounts

@@ -87,21 +87,21 @@ def test_the_quarter_alone_refuses_nobody() -> None:
 
 def test_below_the_floor_a_call_is_refused_with_what_it_would_need() -> None:
     assert limit(WISH, 840) == Clamp(64, clamped=True)
-    assert limit(WISH, 839) == Unpayable(64, 840)
-    assert limit(replace(WISH, stated=5_000), 839) == Unpayable(64, 840)
-    assert limit(WISH, 0) == Unpayable(64, 840)
+    assert limit(WISH, 839) == Unpayable(64)
+    assert limit(replace(WISH, stated=5_000), 839) == Unpayable(64)
+    assert limit(WISH, 0) == Unpayable(64)
 
 
 def test_a_client_that_wants_less_than_the_floor_may_have_it() -> None:
     assert limit(replace(WISH, stated=10), 300) == Clamp(10, clamped=False)
-    assert limit(replace(WISH, stated=10), 299) == Unpayable(10, 300)
+    assert limit(replace(WISH, stated=10), 299) == Unpayable(10)
     assert limit(replace(WISH, model_max=10), 300) == Clamp(10, clamped=False)
 
 
 def test_input_alone_can_be_too_dear() -> None:
-    assert limit(replace(WISH, stated=0), 199) == Unpayable(0, 200)
+    assert limit(replace(WISH, stated=0), 199) == Unpayable(0)
     assert limit(replace(WISH, stated=0), 200) == Clamp(0, clamped=False)
-    assert limit(WISH, 199, FREE) == Unpayable(64, 200)
+    assert limit(WISH, 199, FREE) == Unpayable(64)
 
 
 def test_output_that_costs_nothing_is_not_clamped() -> None:
@@ -129,7 +129,8 @@ def test_the_clamp_is_the_largest_limit_whose_hold_fits(
 
     found = limit(Wish(input_tokens=tokens, stated=stated, choices=choices), left, price)
     if isinstance(found, Unpayable):
-        assert hold(min(FLOOR_TOKENS, stated)) == found.needed_usd_nanos > left
+        assert found.floor == min(FLOOR_TOKENS, stated)
+        assert hold(found.floor) > left
         return
     assert found.limit is not None
     assert hold(found.limit) <= left

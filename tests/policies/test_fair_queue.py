@@ -261,3 +261,37 @@ def test_a_quantum_is_the_most_that_turns_may_be_apart(quantum: float) -> None:
     for _ in range(2_000):
         server.step()
         assert abs(server.served["small"] - server.served["large"]) <= quantum + 5_000
+
+
+def test_inside_a_share_the_newest_may_go_first_and_agents_take_turns_all_the_same() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for ticket in ("a1", "a2", "a3", "b1", "b2"):
+        queue.add(ticket, ticket[0])
+    queue.newest_first = True
+    served = []
+    while len(queue):
+        served.append(queue.first())
+        queue.take(1.0)
+    assert served == ["a3", "b2", "a2", "b1", "a1"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "agent", "ahead", "modest"),
+    [
+        ("", "a", 0, True),
+        ("aaaa", "a", 4, False),
+        ("aaaa", "b", 1, True),
+        ("ab", "c", 2, False),
+        ("aaaabbbb", "c", 2, True),
+        ("aaaaaab", "b", 4, False),
+        ("aaaaaaab", "b", 4, True),
+        ("aaaabbbb", "a", 8, False),
+    ],
+)
+def test_before_one_more_call_of_an_agent_go_as_many_of_every_other(
+    waiting: str, agent: str, ahead: int, modest: bool
+) -> None:
+    queue: FairQueue[str] = FairQueue()
+    for each in waiting:
+        queue.add(each, each)
+    assert (queue.ahead(agent), queue.is_modest(agent)) == (ahead, modest)

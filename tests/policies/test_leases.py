@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.accounts import Accounts
@@ -13,6 +13,7 @@ from policies.leases import Leases, Terms, Wanted
 from policies.lending import Lending
 from policies.limits import Instant, Limit, LimitsByName
 from proxy.types import Amounts, Period
+from tests.effort import examples
 
 PATH = ("agent:a", "run:r")
 
@@ -220,7 +221,7 @@ MOVES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(MOVES)
 def test_however_messages_cross_nothing_is_spent_that_was_not_there(
     moves: list[tuple[str, int, int, float]],

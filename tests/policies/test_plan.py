@@ -8,7 +8,7 @@ from msgspec import Raw, structs
 from policies.plan import Planner, Route, Routes, Usual, never_seen
 from proxy.errors import ProxyError
 from proxy.pressure import Pressure
-from proxy.types import Call, Head, Period, Plan, Rung, Target
+from proxy.types import Call, Condition, Head, Period, Plan, Rung, Target
 from tests.build import PRICE, call, target
 
 FREE = target("local/qwen", price=None)
@@ -155,9 +155,73 @@ def test_the_pace_makes_dear_targets_lighter(pace: int, weight: float) -> None:
 )
 def test_who_asks_for_priority_pays_for_it(tier: bytes, dear: bool) -> None:
     priority = structs.replace(PRICE, id="priority", output=2 * PRICE.output)
-    fast = structs.replace(target(), priority=priority)
+    fast = structs.replace(target(), tiers=(("standard", PRICE), ("priority", priority)))
     planner = Planner(Routes((Route("m", (fast,)),)))
     asked = call(head=Head(model="m", fields={"service_tier": Raw(tier)}))
     plan = planner.plan(asked)
     assert isinstance(plan, Plan)
     assert [each.price for each in plan.steps[0]] == [priority if dear else PRICE]
+
+
+# --- fallbacks -------------------------------------------------------------------------------------------------------
+
+LARGE: tuple[tuple[Condition, str], ...] = (("context_window", "large"), ("any", "spare"), ("any", "qwen"))
+WITH_FALLBACKS = Routes(
+    (
+        Route("m", (target("up/m"),), fallbacks=LARGE),
+        Route("large", (target("up/large"),)),
+        Route("spare", (target("up/spare"), target("local/spare", price=None))),
+        Route("qwen", (FREE,)),
+        Route("openai/*", target_for=any_model, fallbacks=(("any", "m"),)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "fallbacks", "steps"),
+    [
+        ("m", (), (("context_window", "large"), ("any", "spare")), ["up/m", "up/large", "up/spare"]),
+        (
+            "m",
+            ("openai/x", "spare", "m"),
+            (("context_window", "large"), ("any", "openai/x"), ("any", "spare")),
+            ["up/m", "up/large", "openai/x", "up/spare"],
+        ),
+        ("openai/o9", (), (("any", "m"),), ["openai/o9", "up/m"]),
+        ("large", ("m",), (("any", "m"),), ["up/large", "up/m"]),
+        ("large", (), (), ["up/large"]),
+    ],
+)
+def test_typed_fallbacks_come_first_then_the_clients_then_the_operators_others_and_none_without_a_price(
+    asked: str, named: tuple[str, ...], fallbacks: tuple[tuple[Condition, str], ...], steps: list[str]
+) -> None:
+    plan = Planner(WITH_FALLBACKS).plan(call(asked, head=Head(asked, fallbacks=named)))
+    assert isinstance(plan, Plan)
+    assert plan.fallbacks == fallbacks
+    assert [target.id for step in plan.steps for target in step] == steps
+
+
+def test_where_prices_may_be_unknown_every_fallback_stands_in_the_plan() -> None:
+    plan = Planner(WITH_FALLBACKS, unpriced_allowed=True).plan(call("m"))
+    assert isinstance(plan, Plan)
+    assert [len(step) for step in plan.steps] == [1, 1, 2, 1]
+
+
+def test_near_the_end_of_a_budget_a_plan_keeps_its_fallbacks() -> None:
+    plan = Planner(WITH_FALLBACKS).plan(call("m"), Pressure(felt=750), ladder=("cheaper",))
+    assert isinstance(plan, Plan)
+    assert plan.fallbacks[0] == ("context_window", "large")
+
+
+def test_a_fallback_for_priority_service_is_priced_as_such() -> None:
+    dear = structs.replace(PRICE, id="dear")
+    routes = Routes(
+        (
+            Route("m", (target("up/m"),), fallbacks=(("any", "n"),)),
+            Route("n", (structs.replace(target("up/n"), tiers=(("priority", dear),)),)),
+        )
+    )
+    head = Head("m", fields={"service_tier": Raw(b'"priority"')})
+    plan = Planner(routes).plan(call("m", head=head))
+    assert isinstance(plan, Plan)
+    assert plan.steps[1][0].price == dear

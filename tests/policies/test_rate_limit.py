@@ -5,11 +5,12 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import rate_limit
 from policies.rate_limit import Account, Bucket, Limiter, RateRules, Rates, shortages, standing, take
+from tests.effort import examples
 
 EPSILON = 1e-6
 
@@ -47,7 +48,7 @@ def test_the_level_falls_by_what_is_taken_and_rises_with_time() -> None:
     assert bucket.level(2000.0) == pytest.approx(-40)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     limit=st.integers(1, 200),
     asked=st.lists(st.tuples(st.floats(0, 20), st.integers(1, 50)), min_size=1, max_size=60),
@@ -68,7 +69,7 @@ def test_no_window_sees_more_than_the_limit_and_its_burst(
         assert total <= limit + limit * window / 60 + EPSILON * limit + EPSILON
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     limit=st.integers(10, 200),
     asked=st.lists(st.tuples(st.floats(0, 30), st.integers(1, 50), st.floats(0, 100)), min_size=1, max_size=40),
@@ -120,7 +121,7 @@ def pictured(accounts: tuple[Account, ...]) -> list[object]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     rates=st.lists(some_rates, min_size=1, max_size=3),
     asked=st.lists(st.tuples(st.floats(0, 10), st.integers(0, 80), st.booleans()), min_size=1, max_size=30),

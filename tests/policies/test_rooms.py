@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from policies.provider_limits import TargetRules, Told
 from policies.rate_limit import Rates
 from policies.rooms import Rooms
@@ -57,3 +59,16 @@ def test_the_share_that_is_left_is_that_of_the_target_or_the_least_of_a_provider
         0.1,
         1.0,
     ]
+
+
+def test_what_a_target_was_found_to_bear_while_it_failed_can_be_forgiven() -> None:
+    rooms = Rooms(TargetRules(adaptive={"p": "refusals"}))
+    for id in ("p/a", "p/b"):
+        rooms.of(target(id), 1000.0).timed_out(1000.0)
+    rooms.forgive("p/a")
+    rooms.forgive("p/nobody")
+    assert [rooms.concurrency(id) for id in ("p/a", "p/b", "p/nobody")] == [inf, 11, inf]
+    rooms.replace(TargetRules(), 1000.0)
+    assert rooms.concurrency("p/b") == inf, "it is not to be learned any more"
+    rooms.replace(TargetRules({"p/b": Rates(concurrency=3)}, adaptive={"p": "started"}), 1000.0)
+    assert [rooms.concurrency(id) for id in ("p/a", "p/b")] == [16, 3]

@@ -147,6 +147,28 @@ def test_a_run_with_a_hold_is_never_forgotten() -> None:
     assert found.known("run:held", at(DAY)) == (held.meters[0].balance,)
 
 
+def test_a_run_of_which_another_process_holds_money_is_never_forgotten() -> None:
+    found = roster(Bounds(runs_max=KEPT_LEAST, idle_s=HOUR), agent=(PER_RUN,))
+    fill(found, "run")
+    lent = found.chart(("agent:a", "run:0"), at())
+    lent.meters[0].balance.pending = 5
+    for number in range(20):
+        found.chart(("agent:a", f"run:new{number}"), at(2 * HOUR))
+    assert found.chart(("agent:a", "run:0"), at(2 * HOUR)).meters[0].balance.pending == 5
+
+
+def test_accounts_that_were_only_asked_about_are_not_kept() -> None:
+    found = roster(agent=(PER_RUN, Limit("usd", 9)))
+    path = ("agent:a", "run:r")
+    spend(found.chart(path, at()), 1)
+    found.dismiss(path, at())
+    assert len(found) == 2
+    found.chart(("agent:b", "agent:a", "run:other"), at())
+    found.dismiss(("agent:b", "agent:a", "run:other"), at())
+    assert (len(found), found.forgotten) == (2, 0)
+    assert found.chart(path, at()).meters[0].balance.spent == 1
+
+
 def test_a_forgotten_run_starts_again_with_an_account_of_its_own() -> None:
     found = roster(Bounds(runs_max=KEPT_LEAST), agent=(PER_RUN,))
     path = ("agent:a", "run:old")

@@ -128,3 +128,22 @@ def test_who_has_left_gives_way_to_nobody() -> None:
     made.remove("a0", "a", tier=BATCH)
     assert (len(made), made.gives_way("b", tier=CRITICAL)) == (0, None)
     assert repr(made) == "Crowd([0, 0, 0, 0])"
+
+
+def test_waiting_are_those_of_a_tier_and_of_the_ones_above() -> None:
+    tiers: Tiers[int] = Tiers()
+    for number, tier in enumerate((CRITICAL, STANDARD, STANDARD, BATCH)):
+        tiers.add(number, "a", tier=tier)
+    assert [tiers.waiting(tier) for tier in (CRITICAL, INTERACTIVE, STANDARD, BATCH)] == [1, 1, 3, 4]
+
+
+def test_only_interactive_calls_are_turned_round() -> None:
+    tiers: Tiers[str] = Tiers()
+    for ticket, tier in (("i1", INTERACTIVE), ("i2", INTERACTIVE), ("s1", STANDARD), ("s2", STANDARD)):
+        tiers.add(ticket, "a", tier=tier)
+    tiers.turn_round(newest_first=True)
+    assert [(tiers.first(), tiers.take(1.0))[0] for _ in range(4)] == ["i2", "i1", "s1", "s2"]
+    tiers.turn_round(newest_first=False)
+    for ticket in ("i1", "i2"):
+        tiers.add(ticket, "a", tier=INTERACTIVE)
+    assert tiers.first() == "i1"

@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.windows import window, zone
 from proxy.types import Per
+from tests.effort import examples
 
 HOUR = 3_600
 ZONES = (
@@ -133,7 +134,7 @@ def test_an_unknown_time_zone_is_refused_by_name(name: str) -> None:
         zone(name)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     per=st.sampled_from(CALENDAR),
     time_zone=st.sampled_from(ZONES),
@@ -152,7 +153,7 @@ def test_windows_tile_time_and_their_ids_grow(per: Per, time_zone: str, wall: in
     assert after.id > here.id
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(time_zone=st.sampled_from(ZONES), day=st.integers(date(2000, 1, 1).toordinal(), date(2036, 1, 1).toordinal()))
 def test_a_day_begins_when_the_local_date_first_shows_it(time_zone: str, day: int) -> None:
     noon = datetime.fromordinal(day).replace(hour=12, tzinfo=ZoneInfo(time_zone))

@@ -97,13 +97,6 @@ def test_a_day_that_is_over_no_longer_counts_as_idle() -> None:
     assert last.idle_usd_nanos == 0
 
 
-def test_what_the_engine_serves_for_others_is_not_ours_to_pay() -> None:
-    meter = GpuMeter(RATE, 0.0)
-    started = meter.start(0.0)
-    meter.engine_says(4, 0.0)
-    assert meter.end(started, PRICE, 4.0).occupancy_s == 1.0
-
-
 def test_holds_expect_todays_company_or_none() -> None:
     meter = GpuMeter(RATE, 0.0)
     for _ in range(3):

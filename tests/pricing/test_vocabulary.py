@@ -11,10 +11,11 @@ from importlib import import_module, resources
 from typing import NoReturn
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.vocabulary import ENCODINGS, PIECE_CHARS, Counter, unpack
+from tests.effort import examples
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_the_name_of_a_special_token_is_text(counter: Counter, encoding: str) ->
     assert counter.count("<|endoftext|>", encoding) > 1
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_can_be_counted(text: str) -> None:
     assert 0 <= SHARED.count(text, "cl100k_base") <= 4 * len(text)  # a token is at least one byte of UTF-8

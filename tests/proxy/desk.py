@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from policies.limits import Rulebook
 from proxy.clock import SystemClock
 from proxy.errors import ProxyError
@@ -35,13 +33,10 @@ class Desk:
         self.ledger_services = LedgerServices(LedgerTools(ledger, self.budgets), _no_quotes, self.clock.wall)
         self.audit: list[Audit] = []
 
-    def app(self, token: str | None = None) -> web.Application:
-        """An admin listener that knows of nothing else."""
+    def guard(self, token: str | None = None) -> Guard:
+        """Before an admin listener that knows of nothing else."""
         rules = Rules(self.audit.append, Secret(token) if token else None, frozenset(), ())
-        app = web.Application(middlewares=[Guard(rules).serve])
-        app.add_routes(RunRoutes(self.services).routes())
-        app.add_routes(LedgerRoutes(self.ledger_services).routes())
-        return app
+        return Guard(rules, [*RunRoutes(self.services).routes(), *LedgerRoutes(self.ledger_services).routes()])
 
 
 async def _no_quotes(asked: QuoteRequest) -> Quote:

@@ -115,3 +115,23 @@ def test_after_a_kill_the_budget_has_at_least_the_true_bill_and_no_hold_is_stuck
         assert used(budgets(gate)["usd"]) == before
         assert gate.stop() == 0
         assert b'"event":"holds expired"' not in gate.errors.read_bytes()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_with_a_strict_ledger_no_call_whose_reply_was_whole_is_lost(
+    gate: Process, upstream: Upstream, strict: bool
+) -> None:
+    gate.config["ledger"] = {"strict": strict}
+    gate.write()
+    for stream in (False, True, False, True):
+        gate.start()
+        assert gate.post({"model": "m", "max_tokens": 1_000, "stream": stream})[0] == 200
+        gate.signal(signal.SIGKILL)
+        gate.ended()
+    gate.start()
+    rows = budgets(gate)
+    unresolved = Decimal(str(rows["usd"]["unresolved"]))
+    if strict:
+        assert (used(rows["usd"]), unresolved, used(rows["requests"])) == (upstream.usd, 0, 4)
+    else:
+        assert used(rows["usd"]) > upstream.usd and unresolved > 0, "without it a call's row may be lost"

@@ -56,7 +56,7 @@ def test_its_help_loads_no_server() -> None:
         "import sys; from proxy.cli.main import main\n"
         "try: main(['demo', '--help'])\n"
         "except SystemExit: pass\n"
-        "print([name for name in ('aiohttp', 'uvloop', 'sqlite3') if name in sys.modules], file=sys.stderr)"
+        "print([name for name in ('httptools', 'uvloop', 'sqlite3') if name in sys.modules], file=sys.stderr)"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stderr == "[]\n"

@@ -58,13 +58,13 @@ def test_a_client_is_not_told_to_repeat_what_cannot_succeed(code: str, rule: Rul
     if rule.openai_type == "insufficient_quota" or rule.status in (400, 401, 403, 404, 405, 413, 415, 417, 431):
         assert not rule.client_may_retry
     if rule.status in (429, 503) and rule.openai_type != "insufficient_quota":
-        assert rule.client_may_retry
+        assert rule.client_may_retry is (code != "overloaded"), "an overload lives on those that ask again at once"
 
 
 def test_no_code_is_raised_that_the_table_does_not_hold() -> None:
     """Python would tell when it happens: as an error of the gate in the place of the one that was meant."""
     calls = [node for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    said = [call.args[0] for call in calls if ast.unparse(call.func) == "ProxyError"]
+    said = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "ProxyError"]
     codes = {ast.literal_eval(code) for code in said if isinstance(code, ast.Constant)}
     assert len(codes) > len(CODES) / 2
     assert sorted(codes - CODES.keys()) == []

@@ -39,12 +39,12 @@ def standing(gate: Process) -> dict[str, str]:
 
 
 def bill_of(gate: Process, **corrected: str) -> Path:
-    """What the ledger says, as a provider would put it, but for the requests that are named."""
+    """What the ledger says, as a provider would put it, but for the requests that are named by their number."""
     file = gate.folder / "bill.csv"
     lines = ["request_id,time,model,cost_usd"]
     for line in headgate("ledger", "export", gate=gate).stdout.splitlines():
         row = json.loads(line)
-        cost = corrected.get(row["upstream_request_id"], row["cost_usd"])
+        cost = corrected.get("call" + row["upstream_request_id"].rpartition("_")[2], row["cost_usd"])
         lines.append(f"{row['upstream_request_id']},{row['at']},{row['upstream_model']},{cost}")
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -54,7 +54,7 @@ def test_a_bill_corrects_the_budget_once_and_the_chain_holds(gate: Process) -> N
     try:
         for _ in range(5):
             assert gate.post({"model": "m"})[0] == 200
-        bill = str(bill_of(gate, req_sim2="0.5"))
+        bill = str(bill_of(gate, call2="0.5"))
         before = Decimal(standing(gate)["spent"])
         assert headgate("ledger", "reconcile", bill, gate=gate).returncode == 1
         assert Decimal(standing(gate)["spent"]) == before

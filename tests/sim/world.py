@@ -16,8 +16,10 @@ from msgspec import Struct, structs
 from policies.plan import Planner, Route, Routes
 from policies.retry import AttemptBudget, Retry
 from proxy.dialects.openai_chat import OpenAI
-from proxy.execution.attempt import Bench
+from proxy.execution.admission import Admission
+from proxy.execution.bench import Bench
 from proxy.execution.race import Race
+from proxy.execution.steering import Steering
 from proxy.finish import Finish, Observer, Recorder
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.openai_compatible import Account
@@ -142,14 +144,15 @@ class World:
         observers: dict[str, Observer] = {"list": self}
         if self.ledger is not None:
             observers["ledger"] = Recorder(self.ledger)
-        bench = Bench(self.clock, _count_text, self._started, self._ended)
+        bench = Bench(self.clock, _count_text, self._started, self._ended, Steering(self.clock))
         return Pipeline(
             Parts(
                 clock=self.clock,
                 dialect=self.dialect,
-                race=Race(bench, AttemptBudget(*self.budget), self.permits),
+                race=Race(bench, AttemptBudget(*self.budget), self.permits, self.tasks),
                 store=self.store,
                 rates=self.rates,
+                admission=Admission(self.permits, self.clock),
                 runs=Runs(self.clock),
                 finish=Finish(self.clock, observers, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Raw
 
-from policies.leases import Leases, Terms, Wanted
+from policies.leases import Hold, Leases, Terms, Wanted
 from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock
 from proxy.money.lease_messages import Asking
@@ -36,6 +36,16 @@ class Silent:
     def renew(self, wanted: tuple[Wanted, ...]) -> None: ...
 
 
+class Witness:
+    settlements: Settlements
+
+    def held(self, hold: Hold) -> bool:
+        return self.settlements.note(hold)
+
+    def marked(self, id: str, reached: Amounts) -> None:
+        self.settlements.mark(id, reached)
+
+
 def ask(left: Left) -> Amounts:
     return Amounts(1_000_000, 500, requests=1, steps=1, concurrency=1)
 
@@ -44,8 +54,11 @@ async def main(folder: Path) -> None:
     clock = SystemClock()
     rules = LimitsByName(dict.fromkeys(PATH, LIMITS))
     sent: list[Raw] = []
-    store = LeasedStore(clock, rules, Silent(), lambda hold: settlements.note(hold))
-    settlements = Settlements(Journal(folder / "worker.journal"), clock, store.leases, sent.append)
+    witness = Witness()
+    store = LeasedStore(clock, rules, Silent(), witness)
+    settlements = witness.settlements = Settlements(
+        Journal(folder / "worker.journal"), clock, store.leases, sent.append
+    )
     store.heard(clock.now() + 3_600)
     lend(store)
     done = outcome()

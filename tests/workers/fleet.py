@@ -18,6 +18,7 @@ import msgspec
 
 ROOT = Path(__file__).parents[2]
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+ONE_LOOK = aiohttp.ClientTimeout(total=5)  # whoever is asked can be killed, or be still on its way
 
 
 class Answer(msgspec.Struct):
@@ -34,7 +35,9 @@ def free_port() -> int:
 
 
 class Fleet:
-    def __init__(self, folder: Path, *, workers: int = 2, budget: object = (), wait_s: float = 2.0) -> None:
+    def __init__(
+        self, folder: Path, *, workers: int = 2, budget: object = (), wait_s: float = 2.0, abort: str = "unknown"
+    ) -> None:
         self.folder = folder
         self.port, self.admin_port, vendor_port = free_port(), free_port(), free_port()
         self.vendor_url = f"http://127.0.0.1:{vendor_port}"
@@ -43,7 +46,9 @@ class Fleet:
             "server": {"port": self.port, "workers": workers},
             "admin": {"port": self.admin_port},
             "data_dir": str(folder / "data"),
-            "providers": {"up": {"kind": "openai", "base_url": f"{self.vendor_url}/v1", "api_key": "sk-x"}},
+            "providers": {
+                "up": {"kind": "openai", "base_url": f"{self.vendor_url}/v1", "api_key": "sk-x", "abort": abort}
+            },
             "models": {"m": "up/real"},
             "pricing": {"overrides": {"up/real": PRICE}},
             "agents": {"a": {"budget": budget, "retry": {"attempts": 1}}},
@@ -102,6 +107,11 @@ class Fleet:
     def log(self) -> str:
         return (self.folder / "stderr").read_text()
 
+    def calls_that_failed(self) -> str:
+        """As the log tells of them."""
+        calls = [line for line in self.log().splitlines() if '"event":"call"' in line]
+        return "\n".join([line for line in calls if '"status":200' not in line])
+
 
 class Clients:
     """Every answer that came whole is remembered with its id and its cost."""
@@ -110,6 +120,7 @@ class Clients:
         self.fleet = fleet
         self.answers: list[Answer] = []
         self.broken = 0
+        self.streaming = 0
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
         )
@@ -135,14 +146,30 @@ class Clients:
         self.answers.append(answer)
         return answer
 
+    async def stream(self, *, far: int, max_tokens: int = 5_000) -> None:
+        """Reads a long stream until somebody ends it; `streaming` counts it once it has come so many bytes far."""
+        url = f"http://127.0.0.1:{self.fleet.port}/agents/a/runs/r1/v1/chat/completions"
+        message = {"role": "user", "content": "hi"}
+        body = {"model": "m", "max_tokens": max_tokens, "messages": [message], "stream": True}
+        got = 0
+        try:
+            async with self._session.post(url, json=body, headers={"Authorization": "Bearer x"}) as reply:
+                async for data in reply.content.iter_any():
+                    self.streaming += got < far <= got + len(data)
+                    got += len(data)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            self.broken += 1
+
     async def ready(self, seconds: float = 30.0) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
-                async with self._session.get(f"http://127.0.0.1:{self.fleet.port}/health/ready") as reply:
+                async with self._session.get(
+                    f"http://127.0.0.1:{self.fleet.port}/health/ready", timeout=ONE_LOOK
+                ) as reply:
                     if reply.status == 200:
                         return
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 pass
             await asyncio.sleep(0.05)
         raise AssertionError(f"not ready: {self.fleet.log()[-2000:]}")

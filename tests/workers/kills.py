@@ -22,6 +22,7 @@ from tests.workers.fleet import Clients, Fleet, play
 BUDGET = [{"usd": 100_000, "per": "total"}, {"usd": 50_000, "per": "run"}, {"concurrency": 300}]
 CALLERS = 24
 BETWEEN_S = (0.15, 0.6)
+TOLD_EVERY = 10  # kills
 SUPERVISOR_SHARE = 0.2
 
 
@@ -50,7 +51,9 @@ async def torment(clients: Clients, kills: int, seed: int) -> None:
     stopped = asyncio.Event()
     tasks = Tasks(_failed)
     callers = [tasks.start("caller", _call(clients, number, stopped)) for number in range(CALLERS)]
-    for _ in range(kills):
+    for number in range(kills):
+        if number % TOLD_EVERY == 0:
+            print(f"{number} of {kills} kills, {len(clients.answers)} answers, {clients.broken} broken", flush=True)
         await asyncio.sleep(chance.uniform(*BETWEEN_S))
         if chance.random() < SUPERVISOR_SHARE:
             fleet.kill(fleet.supervisor)

@@ -79,6 +79,37 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Path
     play(fleet, scene)
 
 
+@pytest.mark.parametrize(("abort", "workers"), [("stops", 2), ("stops", 1), ("unknown", 2)])
+def test_a_killed_process_leaves_what_it_had_relayed_or_the_whole_hold(
+    tmp_path: Path, abort: str, workers: int
+) -> None:
+    fleet = Fleet(tmp_path, workers=workers, budget=[{"usd": 10, "per": "total"}], abort=abort)
+
+    async def scene(clients: Clients) -> None:
+        tasks = Tasks(lambda name, error: None)
+        reading = [tasks.start("reader", clients.stream(far=10_000)) for _ in range(4)]
+        await clients.until(lambda: clients.streaming == 4)
+        assert (await clients.standing("agent:a"))["held"] >= 4 * 5_000 * 2_000
+        for pid in fleet.workers() if workers > 1 else [fleet.supervisor]:
+            fleet.kill(pid)
+        await asyncio.gather(*reading)
+        bill, _ = await clients.bill()
+        if workers == 1:
+            fleet.start()
+        await clients.ready()
+        await asyncio.sleep(2)
+        standing = await clients.standing("agent:a")
+        charged = standing["spent"] + standing["unresolved"]
+        print(f"bill {bill}, charged {charged}")
+        assert standing["held"] == 0
+        if abort == "stops":
+            assert bill <= charged <= bill + 4 * 150 * 2_000, "a second of output each, and of input"
+        else:
+            assert charged >= 4 * 5_000 * 2_000
+
+    play(fleet, scene)
+
+
 def test_totals_are_those_of_all_workers(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, workers=2)
 

@@ -1,7 +1,8 @@
 """An upstream in a process of its own, with random replies and its own true bill; run as `python vendor.py PORT`.
 
 It honours `max_tokens`, takes a moment for each answer, and bills a call in the moment it is asked: whoever hangs up
-pays all the same. `GET /bill` tells the sum and how many calls it was asked for.
+pays all the same. A stream is billed by what was sent of it, a token every twenty milliseconds, until the client hangs
+up. `GET /bill` tells the sum and how many calls it was asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import sys
 
 PRICE_IN, PRICE_OUT = 1_000, 2_000  # nano-dollars a token
+PROMPT = 10  # tokens
 
 
 class Vendor:
@@ -39,8 +41,10 @@ class Vendor:
         )
         asked = json.loads(await reader.readexactly(length))
         limit = asked.get("max_completion_tokens") or asked["max_tokens"]
+        if asked.get("stream"):
+            return await self._stream(writer, limit)
         tokens = self._random.randint(1, limit)
-        prompt = 10
+        prompt = PROMPT
         self.calls += 1
         self.usd_nanos += prompt * PRICE_IN + tokens * PRICE_OUT
         await asyncio.sleep(self._random.uniform(0.005, 0.1))
@@ -49,6 +53,21 @@ class Vendor:
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         await self._write(writer, {"id": "c", "object": "chat.completion", "choices": [choice], "usage": usage})
         return True
+
+    async def _stream(self, writer: asyncio.StreamWriter, limit: int) -> bool:
+        self.calls += 1
+        self.usd_nanos += PROMPT * PRICE_IN
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        for number in range(limit):
+            delta = {"content": f"{number:03} "[:4]}
+            event = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]}
+            self.usd_nanos += PRICE_OUT
+            writer.write(b"data: %b\n\n" % json.dumps(event).encode())
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(b"data: [DONE]\n\n")
+        await writer.drain()
+        return False
 
     async def _write(self, writer: asyncio.StreamWriter, content: object) -> None:
         body = json.dumps(content).encode()

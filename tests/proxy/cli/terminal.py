@@ -7,13 +7,12 @@ import asyncio
 import random
 from pathlib import Path
 
-from aiohttp.test_utils import TestServer
-
 from policies.limits import Rulebook
 from proxy.cli import ledger
 from proxy.state.ledger import Ledger
 from proxy.types import Outcome
 from tests.money import WIDE
+from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 
 
@@ -43,8 +42,8 @@ class Gate(Desk):
             self.ledger.append(one)
 
     async def run(self, *typed: str) -> int:
-        async with TestServer(self.app()) as server:
-            return await run(*typed, "--admin", f"http://127.0.0.1:{server.port}")
+        async with listening(self.guard()) as address:
+            return await run(*typed, "--admin", address)
 
 
 async def run(*typed: str) -> int:

@@ -70,7 +70,7 @@ def gate(answer: BudgetList, asked: list[str]) -> Iterator[str]:
             """Nobody reads it."""
 
     server = HTTPServer(("127.0.0.1", 0), Admin)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

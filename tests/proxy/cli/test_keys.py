@@ -120,3 +120,17 @@ def test_a_key_brings_its_budgets_in_their_canonical_form(folder: Path, capsys: 
     assert stored.budget == ("5.00/day", "400000tokens/minute")
     main(["keys", "list"])
     assert "\t5.00/day 400000tokens/minute\tlive" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("team", "said"),
+    [("cor", "no rules are configured for a team 'cor'"), ("cor", "did you mean 'core'?"), ("core", "")],
+)
+def test_a_team_without_rules_is_pointed_out_and_gets_its_key(
+    folder: Path, team: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "c.yaml").write_text(CONFIG + "teams: {core: {budget: [{usd: 5, per: day}]}}\n")
+    assert main(["keys", "create", "--agent", "a", "--team", team, "--config", "c.yaml"]) == 0
+    told = capsys.readouterr()
+    assert said in told.err and ("team" in told.err) == bool(said)
+    assert opened(folder / "headgate-data").lookup(told.out.strip()) is not None

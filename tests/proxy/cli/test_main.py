@@ -9,7 +9,7 @@ import pytest
 from proxy.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[3]
-HEAVY = ("aiohttp", "pydantic", "yaml", "msgspec", "asyncio", "prometheus_client", "tiktoken", "sqlite3")
+HEAVY = ("httptools", "pydantic", "yaml", "msgspec", "asyncio", "prometheus_client", "tiktoken", "sqlite3")
 
 
 def child(
@@ -45,9 +45,18 @@ def test_help_loads_nothing_heavy() -> None:
 def test_checking_a_file_loads_no_server() -> None:
     code = (
         "import sys; from proxy.cli.main import main; main(['check', '--config', 'headgate.example.yaml'])\n"
-        "print([name for name in ('aiohttp', 'uvloop', 'tiktoken') if name in sys.modules], file=sys.stderr)"
+        "print([name for name in ('proxy.surfaces.server', 'uvloop', 'tiktoken') if name in sys.modules], file=sys.stderr)"
     )
     assert child(code=code)[2] == "[]\n"
+
+
+def test_loading_a_command_is_not_held_up_by_the_collector() -> None:
+    code = (
+        "import gc, sys; from proxy.cli.main import main; before = gc.get_stats()[2]['collections']\n"
+        "main(['check', '--config', 'headgate.example.yaml'])\n"
+        "print(gc.get_stats()[2]['collections'] - before, gc.isenabled(), file=sys.stderr)"
+    )
+    assert child(code=code)[2] == "0 True\n"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestServer
 from msgspec.structs import replace
 
 from proxy.cli import quote
@@ -17,6 +16,7 @@ from proxy.state.ledger import Ledger
 from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote
 from proxy.surfaces.admin_ledger import LedgerServices
 from tests import build
+from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 
 TARGET = TargetQuote(
@@ -55,8 +55,8 @@ class Gate(Desk):
         return self.answer
 
     async def run(self, *typed: str) -> int:
-        async with TestServer(self.app()) as server:
-            return await run(*typed, "--admin", f"http://127.0.0.1:{server.port}")
+        async with listening(self.guard()) as address:
+            return await run(*typed, "--admin", address)
 
 
 async def run(*typed: str) -> int:

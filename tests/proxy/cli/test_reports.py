@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestServer
 
 from pricing.book import Bill, explain
 from proxy.cli import reports
@@ -17,9 +16,10 @@ from proxy.secret import Secret
 from proxy.state.budget_report import BudgetList
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
-from proxy.surfaces.admin import AdminServices, admin_app
+from proxy.surfaces.admin import AdminServices, admin_surface
 from proxy.types import Outcome, Usage
 from tests import build
+from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome, refused
 
@@ -66,11 +66,11 @@ class Gate:
             base_url="",
             token=Secret(token) if token else None,
         )
-        self._app = admin_app(services)
+        self._guard = admin_surface(services)
 
     async def run(self, *arguments: str) -> int:
-        async with TestServer(self._app) as server:
-            return await run(*arguments, "--admin", f"http://127.0.0.1:{server.port}")
+        async with listening(self._guard) as address:
+            return await run(*arguments, "--admin", address)
 
 
 async def run(*arguments: str) -> int:
@@ -150,6 +150,7 @@ async def test_what_cannot_be_answered_says_why_and_sets_the_exit_code(
 
 
 def test_the_command_starts_without_the_server_it_asks() -> None:
-    script = "import sys, proxy.cli.reports; print([m for m in ('aiohttp', 'asyncio', 'sqlite3') if m in sys.modules])"
+    heavy = ("httptools", "asyncio", "sqlite3")
+    script = f"import sys, proxy.cli.reports; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

@@ -53,10 +53,9 @@ def test_no_check_minds_a_wrong_type(odd: dict[str, Value]) -> None:
     ("path", "value"),
     [
         (("defaults", "breaker"), {"window_s": 60}),
-        (("defaults", "hedge"), {"quantile": 0.98}),
         (("defaults", "cache"), {"exact": "off"}),
         (("agents", "a", "output_tokens_max"), 120),
-        (("agents", "a", "hedge"), {"quantile": 0.98}),
+        (("agents", "a", "breaker"), {"window_s": 60}),
         (("agents", "a", "retry", "budget"), 0.2),
         (("models", "m", "gate"), {"share": 0.9}),
         (("providers", "sim", "kv_tokens"), 600_000),

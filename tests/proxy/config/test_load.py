@@ -65,7 +65,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("models: {}", "headgate.yaml:10 models: this key is here twice; first at line 4"),
         ("defaults: {deadline_s: 10m}", "headgate.yaml:10 defaults.deadline_s: Input should be a valid number"),
         ("defaults: {deadline_s: 0}", "headgate.yaml:10 defaults.deadline_s: Input should be greater than 0"),
-        ("defaults: {hedge: {}}", "headgate.yaml:10 defaults.hedge: not available in this version"),
+        ("defaults: {breaker: {}}", "headgate.yaml:10 defaults.breaker: not available in this version"),
         (
             "agents: {a: {models: [smal]}}",
             "headgate.yaml:10 agents.a.models.0: there is no model 'smal'; did you mean 'small'?",
@@ -122,7 +122,7 @@ def test_the_line_is_that_of_the_value_itself(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(tmp_path: Path) -> None:
-    text = GOOD.replace("sim/small", "sin/small") + "zzz: 1\nserver: {port: x}\nserver: {}\ndefaults: {hedge: {}}\n"
+    text = GOOD.replace("sim/small", "sin/small") + "zzz: 1\nserver: {port: x}\nserver: {}\ndefaults: {breaker: {}}\n"
     told = refusal(tmp_path, text.replace("${KEY:-}", "${KEY}"))
     assert [message.split(":")[1].split(" ")[0] for message in told] == ["3", "5", "10", "11", "12", "13"]
 
@@ -242,9 +242,9 @@ def test_a_price_the_book_refuses_is_a_mistake_of_the_file(tmp_path: Path) -> No
 
 
 def test_the_data_folder_is_found_in_a_file_that_is_wrong_elsewhere(tmp_path: Path) -> None:
-    file = file_of(tmp_path, GOOD + "data_dir: /var/lib/gate\nserver: {host: 0.0.0.0, x: ${GONE}}\n")
-    assert at_rest(file, {}) == (Path("/var/lib/gate"), ("small", "qwen"))
-    assert at_rest(file_of(tmp_path, "x: 1"), {}) == (Path("headgate-data"), ())
+    file = file_of(tmp_path, GOOD + "data_dir: /var/lib/gate\nteams: {core: {}}\nserver: {host: 0.0.0.0, x: ${GONE}}\n")
+    assert at_rest(file, {}) == (Path("/var/lib/gate"), ("small", "qwen"), ("core",))
+    assert at_rest(file_of(tmp_path, "x: 1"), {}) == (Path("headgate-data"), (), ())
 
 
 def test_the_example_is_right_and_names_every_setting() -> None:

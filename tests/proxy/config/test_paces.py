@@ -71,3 +71,25 @@ def test_waiting_has_its_bounds(tmp_path: Path) -> None:
 def test_a_limit_is_a_whole_number_above_nothing(tmp_path: Path, field: str) -> None:
     with pytest.raises(ConfigError, match=field.split(":", maxsplit=1)[0]):
         made(tmp_path, f"defaults: {{{field}}}\n")
+
+
+ENGINES = """
+providers:
+  own: {kind: openai, engine: vllm, base_url: "http://gpu/v1"}
+  own_off: {kind: openai, engine: vllm, base_url: "http://gpu/v1", adaptive: off}
+  vendor: {kind: openai, api_key: k}
+  vendor_on: {kind: openai, api_key: k, adaptive: on}
+  sim: {kind: simulated}
+models:
+  m: {targets: [own/m]}
+"""
+
+
+def test_concurrency_is_learned_of_engines_at_once_and_of_vendors_after_a_refusal(tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text(ENGINES)
+    assert paces(load(file, {}), Ring()).targets.adaptive == {
+        "own": "measured",
+        "vendor": "refusals",
+        "vendor_on": "started",
+    }

@@ -81,3 +81,14 @@ def test_gpus_of_ones_own_have_a_price_by_the_hour() -> None:
     for wrong in ({}, {"usd_per_hour": "free"}, {"usd_per_hour": "1", "gpus": 0}, {"usd_per_hour": "1", "idle": "x"}):
         with pytest.raises(ValidationError):
             openai(**fields, gpu=wrong)
+
+
+@pytest.mark.parametrize("health", ["auto", "off", "/health", "/ready?deep=0"])
+def test_its_health_has_a_path_or_is_not_asked_for(health: str) -> None:
+    assert openai(engine="vllm", base_url="http://127.0.0.1/v1", health=health).health == health
+
+
+@pytest.mark.parametrize("health", ["health", "http://elsewhere/health", "/a b", "/", ""])
+def test_its_health_is_asked_nowhere_else(health: str) -> None:
+    with pytest.raises(ValidationError, match="a path that begins with /"):
+        openai(engine="vllm", base_url="http://127.0.0.1/v1", health=health)

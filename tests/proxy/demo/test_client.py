@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from proxy.clock import SystemClock, loop_time
 from proxy.demo.client import Client, Failed
 from proxy.listeners import bind, url
+from proxy.providers.transport import HttpTransport
 
 TOKEN = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
 DONE = b"data: [DONE]\n\n"
+END = b": the end\n\n"
 
 
 class Server:
@@ -35,7 +37,7 @@ class Server:
         for piece in reply:
             await asyncio.sleep(1.0)
             await response.write(piece)
-        if reply[-1] != DONE and request.transport is not None:
+        if reply[-1] not in (DONE, END) and request.transport is not None:
             request.transport.abort()
         return response
 
@@ -48,10 +50,11 @@ async def asking(server: Server) -> AsyncIterator[Client]:
     runner = web.AppRunner(application)
     await runner.setup()
     await web.SockSite(runner, sock).start()
+    transport = HttpTransport()
     try:
-        async with ClientSession() as session:
-            yield Client(session, f"{url(sock)}/v1", key="key", clock=SystemClock(1, now=loop_time))
+        yield Client(transport, f"{url(sock)}/v1", key="key", clock=SystemClock(1, now=loop_time))
     finally:
+        await transport.close()
         await runner.cleanup()
 
 
@@ -94,8 +97,9 @@ async def test_what_cannot_get_better_is_not_tried_again(reply: tuple[int, dict[
     assert len(server.requests) == 1
 
 
-async def test_a_stream_that_breaks_off_is_a_failed_call_and_not_tried_again() -> None:
-    server = Server([TOKEN % b"a"])
+@pytest.mark.parametrize("last", [TOKEN % b"b", END])
+async def test_a_stream_without_its_last_event_is_a_failed_call_and_not_tried_again(last: bytes) -> None:
+    server = Server([TOKEN % b"a", last])
     async with asking(server) as client:
         with pytest.raises(Failed):
             await client.ask(b"{}", {})
@@ -106,8 +110,9 @@ async def test_a_server_that_is_gone_is_tried_again() -> None:
     sock = bind("127.0.0.1", 0, "test", "")
     address = url(sock)
     sock.close()
-    async with ClientSession() as session:
-        began_at = now()
-        with pytest.raises(Failed):
-            await Client(session, f"{address}/v1", key="key", clock=SystemClock(1, now=loop_time)).ask(b"{}", {})
-        assert now() - began_at >= 0.375 + 0.75
+    transport = HttpTransport()
+    began_at = now()
+    with pytest.raises(Failed):
+        await Client(transport, f"{address}/v1", key="key", clock=SystemClock(1, now=loop_time)).ask(b"{}", {})
+    assert now() - began_at >= 0.375 + 0.75
+    await transport.close()

@@ -73,6 +73,7 @@ def facts(passage: Passage) -> dict[str, object]:
         "usage": passage.usage,
         "fault": None if fault is None else (fault.code, fault.status, fault.message),
         "model": passage.model,
+        "tier": passage.tier,
         "tokens": passage.output_tokens_seen(),
         "text": passage.text(),
     }

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.json_body import RepeatedName, dumps, loads, object_of, patch, top_level
 from proxy.errors import ProxyError
+from tests.effort import examples
 
 SPACES = st.text(alphabet=" \t\n\r", max_size=2)
 SCALARS = st.sampled_from(
@@ -52,7 +53,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str]]]:
     return (outer + object_text(members, draw(SPACINGS)) + outer).encode(), members
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(bodies())
 def test_every_value_is_kept_to_the_byte(body: tuple[bytes, list[tuple[str, str]]]) -> None:
     raw, members = body
@@ -62,7 +63,7 @@ def test_every_value_is_kept_to_the_byte(body: tuple[bytes, list[tuple[str, str]
     }
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(bodies(), st.data())
 def test_a_patch_changes_its_values_and_no_other_byte(
     body: tuple[bytes, list[tuple[str, str]]], data: st.DataObject
@@ -80,7 +81,7 @@ def test_a_patch_changes_its_values_and_no_other_byte(
     assert patch(back, top_level(back), undo) == raw
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(bodies(), st.data())
 def test_a_repeated_name_is_refused_in_every_layout(
     body: tuple[bytes, list[tuple[str, str]]], data: st.DataObject

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.multipart import HEAD_BYTES_MAX, PARTS_MAX, find_fields
 from proxy.errors import ProxyError
+from tests.effort import examples
 
 TYPE = 'multipart/form-data; boundary="b-1"'
 NAMES = frozenset({"model", "stream"})
@@ -20,7 +21,7 @@ def values(raw: bytes, content_type: str = TYPE) -> dict[str, bytes]:
     return {name: raw[at] for name, at in find_fields(raw, content_type, NAMES).items()}
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(max_size=60), st.binary(max_size=20))
 def test_named_fields_are_found_beside_any_file(blob: bytes, model: bytes) -> None:
     if b"--b-1" in blob + model:

@@ -15,8 +15,12 @@ def words(**error: object) -> bytes:
 @pytest.mark.parametrize(
     ("status", "body", "code", "ours"),
     [
-        (400, words(code="context_length_exceeded"), "upstream_rejected", 400),
-        (400, words(code="content_filter"), "upstream_rejected", 400),
+        (400, words(code="unsupported_parameter"), "upstream_rejected", 400),
+        (400, words(code="context_length_exceeded"), "context_length_exceeded", 400),
+        (413, words(message="the prompt is too long"), "context_length_exceeded", 413),
+        (400, words(code="content_filter"), "content_filter", 400),
+        (400, words(innererror={"code": "ResponsibleAIPolicyViolation"}), "content_filter", 400),
+        (403, words(message="requires moderation and your input was flagged"), "content_filter", 403),
         (402, words(), "upstream_quota", 429),
         (404, words(code="model_not_found"), "upstream_model_missing", 404),
         (408, words(), "upstream_timeout", 504),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.base import Reply
@@ -14,6 +14,7 @@ from proxy.dialects.openai_fold import reply_of
 from proxy.dialects.openai_reply import stream_of
 from proxy.errors import ProxyError
 from proxy.types import Endpoint
+from tests.effort import examples
 from tests.proxy.dialects.samples import DONE, call, chat, delta, event
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openai"
@@ -133,7 +134,7 @@ MESSAGES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(MESSAGES, min_size=1, max_size=3), st.booleans())
 def test_a_reply_unfolded_and_folded_is_itself(messages: list[dict[str, Any]], with_logprobs: bool) -> None:
     extra = {"logprobs": {"content": [{"token": "a", "logprob": -0.5}]}} if with_logprobs else {}

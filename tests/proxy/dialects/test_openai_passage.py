@@ -153,7 +153,7 @@ def test_after_the_end_marker_only_usage_is_read() -> None:
         ({"error": {"message": "m", "type": "insufficient_quota"}}, "upstream_quota", 429),
         ({"error": {"message": "m", "code": 503}}, "upstream_error", 503),
         ({"error": {"message": "m", "code": "503"}}, "upstream_error", 503),
-        ({"error": {"message": "m", "code": "context_length_exceeded"}}, "upstream_rejected", 400),
+        ({"error": {"message": "m", "code": "context_length_exceeded"}}, "context_length_exceeded", 400),
         ({"error": {"message": "m", "code": "invalid_api_key"}}, "upstream_auth", 502),
         ({"error": {"message": "m"}}, "upstream_error", 502),
         ({"error": "overloaded", "error_type": "overloaded"}, "upstream_overloaded", 429),
@@ -268,3 +268,13 @@ def test_other_streams_end_at_their_done_event_and_not_in_a_torn_one() -> None:
 def test_a_passage_shows_its_state() -> None:
     passage = started()
     assert repr(passage).startswith("ChatPassage(content=True, finished=False") and facts(passage)["model"] == "m-1-0"
+
+
+@pytest.mark.parametrize("split", [1, 7, 10_000])
+def test_the_last_word_on_the_tier_that_was_served_counts(split: int) -> None:
+    passage = OPENAI.passage(chat(), TARGET)
+    first = event({"choices": [{"index": 0, "delta": {"content": "hi"}}], "service_tier": "auto"})
+    last = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "service_tier": "default"})
+    stream = first + delta() + last + DONE
+    assert run(passage, [stream[at : at + split] for at in range(0, len(stream), split)]) == stream
+    assert passage.tier == "default"

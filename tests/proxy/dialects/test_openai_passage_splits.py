@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ProxyError
 from proxy.types import Call, Endpoint, Target
+from tests.effort import examples
 from tests.proxy.dialects.samples import (
     DONE,
     ERROR_EVENT,
@@ -97,7 +98,7 @@ def streams_and_cuts(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     return raw, [raw[start:end] for start, end in pairwise(at)]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(streams_and_cuts(), st.sampled_from([TARGET, SILENT]), st.booleans())
 def test_any_split_of_the_bytes_gives_the_same(sample: tuple[bytes, list[bytes]], target: Target, asked: bool) -> None:
     raw, pieces = sample
@@ -106,7 +107,7 @@ def test_any_split_of_the_bytes_gives_the_same(sample: tuple[bytes, list[bytes]]
     assert outcome(OPENAI.passage(call, target), pieces) == whole
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(streams_and_cuts())
 def test_what_goes_out_is_a_subsequence_of_what_came_in(sample: tuple[bytes, list[bytes]]) -> None:
     raw, pieces = sample

@@ -140,3 +140,18 @@ def test_odd_choices_do_not_break_the_stream() -> None:
 def test_other_endpoints_have_no_stream_of_a_whole_reply() -> None:
     with pytest.raises(ProxyError, match="JSON reply where a stream"):
         stream_of(call("responses"), Reply(body=b"{}", usage=None))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "tier"),
+    [
+        ("chat", completion(choice(), service_tier="default"), "default"),
+        ("chat", completion(choice(), service_tier="priority", usage=USAGE | {"cost": 1}), "priority"),
+        ("chat", completion(choice(), service_tier=None), None),
+        ("chat", completion(choice(), service_tier=7), None),
+        ("chat", completion(choice()), None),
+        ("responses", b'{"status":"completed","output":[],"service_tier":"flex"}', "flex"),
+    ],
+)
+def test_a_reply_says_at_which_tier_it_was_served(endpoint: Endpoint, body: bytes, tier: str | None) -> None:
+    assert reply_from(call(endpoint), body).tier == tier

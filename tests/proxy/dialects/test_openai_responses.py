@@ -82,3 +82,10 @@ def test_a_content_chunk_goes_by_as_the_very_same_object() -> None:
     passage = OPENAI.passage(call("responses"), TARGET)
     passage.feed(DELTA)
     assert passage.feed(DELTA) is DELTA
+
+
+def test_the_last_event_says_at_which_tier_it_was_served() -> None:
+    passage = OPENAI.passage(call("responses"), TARGET)
+    passage.feed(typed("response.created", response={"service_tier": "auto"}) + DELTA)
+    passage.feed(typed("response.completed", response={"service_tier": "priority"}))
+    assert passage.tier == "priority"

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.openai_usage import usage_of
 from proxy.types import Usage
+from tests.effort import examples
 
 
 def chat(prompt: object, completion: object, total: object = None, **more: object) -> dict[str, Any]:
@@ -185,7 +186,7 @@ REPORTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(REPORTS)
 def test_no_class_is_negative_and_none_is_lost(reported: dict[str, Any]) -> None:
     usage = usage_of(reported)

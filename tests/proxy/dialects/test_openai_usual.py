@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects import openai_reply
@@ -15,6 +15,7 @@ from proxy.dialects.openai_text import GENERATED, TEXTS
 from proxy.dialects.openai_usage import COUNT_MAX, usage_of
 from proxy.dialects.openai_usual import Part, Said, usual_chunk, usual_reply
 from proxy.errors import ProxyError
+from tests.effort import examples
 from tests.proxy.dialects.samples import DONE, TARGET, call, chat, delta, facts, outcome
 
 ODD_SCALARS = (None, True, False, -1, 0, 7, 2.0, 1.5, 1e300, 10**20, COUNT_MAX, COUNT_MAX + 1, "", "x", "é🎉", "\ud800")
@@ -56,7 +57,15 @@ def wholes(choices: st.SearchStrategy[Any], kind: str) -> st.SearchStrategy[dict
     return st.builds(
         lambda listed, more: listed | more,
         st.fixed_dictionaries({"choices": usually(st.lists(choices, max_size=2))}),
-        some(object=st.just(kind), usage=usages(), model=TEXT, error=st.none(), x_groq=st.none(), created=ODD),
+        some(
+            object=st.just(kind),
+            usage=usages(),
+            model=TEXT,
+            service_tier=TEXT,
+            error=st.none(),
+            x_groq=st.none(),
+            created=ODD,
+        ),
     )
 
 
@@ -84,10 +93,10 @@ def read(reader: Any, body: bytes) -> object:
         return error.code, error.message
     except ValueError:
         return "not JSON"
-    return reply.usage, reply.text_bytes, reply.finish_reason
+    return reply.usage, reply.text_bytes, reply.finish_reason, reply.tier
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(bodies(CHOICES, "chat.completion"))
 def test_a_reply_is_read_the_same_either_way(body: bytes) -> None:
     assert read(openai_reply._read, body) == read(openai_reply._read_any, body)
@@ -100,7 +109,7 @@ class General(ChatPassage):
         return None
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.lists(bodies(CHUNK_CHOICES, "chat.completion.chunk"), max_size=4), st.integers(1, 2), st.booleans())
 def test_a_stream_is_read_the_same_either_way(chunks: list[bytes], n: int, asked: bool) -> None:
     of = chat(n=n, stream_options={"include_usage": asked})
@@ -108,7 +117,7 @@ def test_a_stream_is_read_the_same_either_way(chunks: list[bytes], n: int, asked
     assert outcome(ChatPassage(of, TARGET), [*events, DONE]) == outcome(General(of, TARGET), [*events, DONE])
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(usages())
 def test_usage_is_the_same_either_way(reported: dict[str, Any]) -> None:
     whole = usual_reply(json.dumps({"choices": [], "usage": reported}).encode())

@@ -3,12 +3,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.base import EVENT_BYTES_MAX
 from proxy.dialects.sse import Splitter, fields_of
 from proxy.errors import ProxyError
+from tests.effort import examples
 
 BYTES = st.lists(
     st.sampled_from([b"\n", b"\r", b"\r\n", b"data: x", b"data:", b":c", b"id: \x00", "é".encode(), b"\xef\xbb\xbf"])
@@ -31,7 +32,7 @@ def lines_of(raw: bytes) -> list[tuple[bytes, bytes]]:
     return said
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(BYTES, st.data())
 def test_events_joined_again_are_the_stream_however_it_is_cut(raw: bytes, data: st.DataObject) -> None:
     at = sorted(data.draw(st.sets(st.integers(0, len(raw)), max_size=8)) | {0, len(raw)})
@@ -41,7 +42,7 @@ def test_events_joined_again_are_the_stream_however_it_is_cut(raw: bytes, data: 
     assert not splitter.held
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(BYTES, st.data())
 def test_events_are_those_of_the_standard(raw: bytes, data: st.DataObject) -> None:
     raw = raw.replace(b"\xef\xbb\xbf", b"")

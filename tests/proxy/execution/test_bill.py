@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec import structs
 
 from policies import budget
@@ -10,7 +11,7 @@ from pricing.gpu import GpuShare
 from proxy.execution import bill
 from proxy.execution.bill import Facts
 from proxy.types import Amounts, Head, Left, Usage
-from tests.build import call, target
+from tests.build import PRICE, call, target
 
 EXPECTED = Expected(input_tokens=100, input_margin=214, watched=True)
 CALL = call(head=Head(model="m", stream=True, fields={}, output_tokens_max=4_000))
@@ -65,3 +66,34 @@ def test_time_that_was_used_is_charged_whatever_came_of_it() -> None:
         assert bill.spent(timed, billed, 700).usd_nanos == 700
         assert bill.exposure_usd_nanos(timed, billed) == 0
     assert bill.spent(timed, REPORTED, 700).tokens == 140
+
+
+class Served:
+    """A reply as far as the bill looks at it."""
+
+    def __init__(self, tier: str | None) -> None:
+        self.usage, self.tier, self.finished, self.relayed = REPORTED, tier, True, 100
+
+
+class Read:
+    cut_short, reply = False, None
+
+    def __init__(self, tier: str | None) -> None:
+        self.passage = Served(tier)
+
+
+@pytest.mark.parametrize(
+    ("tier", "output_usd_nanos", "price_id"),
+    [(None, 4_000, "fast"), ("default", 2_000, "test"), ("priority", 4_000, "fast"), ("turbo", 4_000, "fast")],
+)
+def test_the_tier_that_was_served_decides_what_is_charged(
+    tier: str | None, output_usd_nanos: int, price_id: str
+) -> None:
+    fast = structs.replace(PRICE, id="fast", output=2 * PRICE.output)
+    held = structs.replace(target(price=fast), tiers=(("standard", PRICE), ("priority", fast)))
+    known = structs.replace(facts(), target=held, reading=Read(tier))
+    billed = bill.to_bill(known, "complete", None)
+    assert billed is not None
+    assert billed.flags == (("unknown_tier",) if tier == "turbo" else ())
+    assert bill.cost(known, billed) == 100 * 1_000 + 40 * output_usd_nanos
+    assert known.sold.price is not None and known.sold.price.id == price_id

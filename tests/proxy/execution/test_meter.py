@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import pytest
 from msgspec import structs
 
 from policies import budget
@@ -12,9 +13,9 @@ from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
-from proxy.execution.meter import DOUBT, DOUBT_TOKENS, STEP_LEAST, STEP_MAX, Meter
+from proxy.execution.meter import DOUBT, DOUBT_TOKENS, MARK_GUARDS, STEP_LEAST, STEP_MAX, Meter
 from proxy.execution.purse import Purse
-from proxy.types import Amounts, Head, Left, Usage
+from proxy.types import Amounts, Head, Left, Reservation, Usage
 from tests.build import call, target
 from tests.money import WatchedBudgets
 
@@ -161,3 +162,45 @@ async def test_input_beyond_the_hold_is_asked_for_once_and_once_more_before_the_
     bench.passage.usage = Usage(input_uncached=400, output=624)
     await meter.look(62_400)
     assert meter.cut, "1,024 of output less 300 of input that is not held, less the guard"
+
+
+class Marking(WatchedBudgets):
+    """Notes marks."""
+
+    def __init__(self, limits: LimitsByName) -> None:
+        super().__init__(SystemClock(1, now=loop_time), limits)
+        self.marks: list[Amounts] = []
+
+    def mark(self, reservation: Reservation, reached: Amounts) -> None:
+        self.marks.append(reached)
+
+
+@pytest.mark.parametrize("guard", [16, 100])
+async def test_what_was_relayed_is_never_more_than_was_marked(guard: int) -> None:
+    bench = Bench(100_000)
+    store = bench.store = Marking(LimitsByName({"key:k": (Limit("tokens", 100_000),)}))
+    bench.purse = Purse(store, "call", ("key:k",), 60.0)
+    meter = await bench.meter(structs.replace(EXPECTED, guard_tokens=guard))
+    meter.marks = True
+    look_at = meter.look_at
+    for relayed in range(0, 390_000, 60):
+        bench.passage.relayed = relayed
+        if relayed >= look_at:
+            look_at = await meter.look(relayed)
+        if store.marks:
+            made, marked = relayed / 100, store.marks[-1].tokens - 100  # less the input
+            assert min(made + guard - 1, bench.held - 100) <= marked <= made + 5 * guard + 10
+            assert made <= marked
+    assert not meter.cut
+    assert len(store.marks) <= 3_900 / (MARK_GUARDS * guard) + 12
+
+
+async def test_nothing_is_marked_where_a_closed_connection_does_not_end_the_bill() -> None:
+    bench = Bench(100_000)
+    store = bench.store = Marking(LimitsByName({"key:k": (Limit("tokens", 100_000),)}))
+    bench.purse = Purse(store, "call", ("key:k",), 60.0)
+    meter = await bench.meter()
+    for relayed in range(1_000, 300_000, 1_000):
+        bench.passage.relayed = relayed
+        await meter.look(relayed)
+    assert store.marks == []

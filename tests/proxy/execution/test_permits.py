@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from random import Random
 
 import pytest
 from msgspec import structs
 
+from policies.concurrency import Mode
 from policies.provider_limits import TargetRules
 from policies.rate_limit import Rates
 from policies.tiers import TIERS
@@ -359,3 +361,57 @@ async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> 
     assert all(line.idle for line in permits.lines._lines.values())
     await asyncio.sleep(1)  # the last refusal is over
     got(permits.at_once(A, claim()))
+
+
+# --- what is learned of how many may run
+
+
+def learning(mode: Mode) -> Permits:
+    clock = SystemClock(seed=1, now=loop_time)
+    return new_permits(clock, TargetRules(adaptive={"p": mode}), Queueing(wait_s=100))
+
+
+async def test_a_target_that_was_not_limited_is_from_its_first_time_out_on() -> None:
+    permits = learning("refusals")
+    held = [got(permits.at_once(A, claim())) for _ in range(100)]
+    assert permits.rooms.concurrency(A.id) == inf
+    held[0].timed_out()
+    assert permits.rooms.concurrency(A.id) == 70
+    assert permits.at_once(A, claim()) is None
+    assert permits.rooms.concurrency(B.id) == inf
+    for permit in held:
+        permit.release(None)
+    got(permits.at_once(A, claim()))
+
+
+async def test_an_engine_that_gets_slow_lets_fewer_in_and_those_that_wait_in_when_it_recovers() -> None:
+    permits = learning("measured")
+    held = [got(permits.at_once(A, claim())) for _ in range(10)]
+    for _ in range(100):
+        held[0].answered(4.0, 1.0)
+    assert permits.rooms.concurrency(A.id) == 3
+    for permit in held[1:9]:
+        permit.release(None)
+    tasks = Tasks(lambda name, error: pytest.fail(f"{name}: {error}"))
+
+    async def ask() -> None:
+        got(await permits.acquire(A, claim()))
+
+    for number in range(20):
+        tasks.start(f"{number}", ask())
+    await asyncio.sleep(1)
+    before = permits.held
+    assert before == permits.rooms.concurrency(A.id)
+    for _ in range(300):
+        held[0].answered(0.5, 1.0)
+    await asyncio.sleep(1)
+    assert permits.held > before
+    await tasks.close()
+
+
+async def test_a_429_is_a_reason_too() -> None:
+    permits = learning("refusals")
+    permit = got(permits.at_once(A, claim()))
+    permit.refused(1.0)
+    assert permits.rooms.concurrency(A.id) == 11
+    permit.release(None)

@@ -7,7 +7,7 @@ from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.state.store import Ask
-from proxy.types import Amounts, Left
+from proxy.types import Amounts, Left, Reservation
 from tests.money import WatchedBudgets
 
 PATH = ("key:k",)
@@ -115,3 +115,30 @@ async def test_a_part_can_grow_while_it_runs() -> None:
     assert await one.enlarge(first, part(100)) is None
     assert isinstance(await one.enlarge(part(100), part(101)), ProxyError)
     assert counted(store, "usd") == (0, 100)
+
+
+class Marking(WatchedBudgets):
+    """Notes marks."""
+
+    def __init__(self) -> None:
+        limits = (Limit("usd", 10**9), Limit("tokens", 10**9))
+        super().__init__(SystemClock(1, now=loop_time), LimitsByName({"key:k": limits}))
+        self.marks: list[tuple[int, int]] = []
+
+    def mark(self, reservation: Reservation, reached: Amounts) -> None:
+        self.marks.append((reached.usd_nanos, reached.tokens))
+
+
+async def test_a_mark_is_of_the_whole_call() -> None:
+    store = Marking()
+    one = purse(store)
+    first = await taken(one, 80)
+    one.mark(first, part(30, 3))
+    assert store.marks.pop() == (30, 3)
+    second = await taken(one, 90)
+    assert store.marks.pop() == (80 + 90, 20), "whoever begins to hold more is not known to have used less"
+    one.mark(second, part(40, 4))
+    assert store.marks.pop() == (80 + 40, 14)
+    one.give_back(first, Amounts(70, 7), sent=True)
+    one.mark(second, part(50, 5))
+    assert store.marks.pop() == (70 + 50, 12)

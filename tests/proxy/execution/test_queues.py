@@ -11,6 +11,7 @@ from proxy.execution.queues import Queue, Queues
 from proxy.types import Priority, Target
 from tests.build import call, target
 
+ROOM = Account("target:p/a", Rates(), 1.0)
 A, B, C = target("p/a"), target("p/b"), target("q/c")
 
 
@@ -34,7 +35,7 @@ def test_a_queue_is_there_while_somebody_waits() -> None:
     assert not queues.has(B)
     assert (len(queues), queues.providers, opened(queues, A)) == (2, ("p",), queue)
     queues.remove(one, queue)
-    queue.line.take()
+    queue.line.take(0.0)
     queues.gone(other)
     queues.close(queue)
     assert (len(queues), queues.providers, queues.has(A), queues.in_turn("p")) == (0, (), False, [])
@@ -50,10 +51,19 @@ def test_targets_of_a_provider_take_turns_but_for_those_with_urgent_calls() -> N
     assert [queues.in_turn("p")[0] for _ in range(3)] == [a, a, a]
 
 
+def test_a_new_run_gives_way_to_one_that_goes_on_and_not_the_other_way() -> None:
+    queues: Queues[Ticket] = Queues()
+    going_on, new = Ticket(Claim(call()), steps=3), ticket()
+    opened(queues, A, going_on, new)
+    assert queues.gives_way(Ticket(Claim(call()), steps=1)) is new
+    queues.remove(new, queues.open(A, TargetLimits(ROOM, ROOM), Line(A)))
+    assert queues.gives_way(ticket()) is None
+
+
 def test_the_least_urgent_gives_way_wherever_it_waits() -> None:
     queues: Queues[Ticket] = Queues()
     batch = ticket("batch")
     opened(queues, A, ticket())
     opened(queues, C, batch)
-    assert queues.gives_way(call()) is batch
-    assert queues.gives_way(structs.replace(call(), priority="batch")) is None
+    assert queues.gives_way(ticket()) is batch
+    assert queues.gives_way(ticket("batch")) is None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ProxyError
-from proxy.money.books import DECODE, Books
+from proxy.money.books import Books
+from proxy.money.holds import holds
 from proxy.state.journal import Journal
 from proxy.state.ledger_rows import entry
 from proxy.types import Amounts, Reservation
@@ -31,11 +32,10 @@ class FullDisk(Journal):
 async def test_a_hold_is_in_the_journal_when_reserve_returns(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.hold("c", 100)
-    ((_, payload),) = Journal.read(tmp_path / "holds")
-    record = DECODE(payload)
+    (record,) = holds(Journal.read(tmp_path / "holds")).values()
     assert (record.id, record.wall, record.path) == ("c", NOON, ("key:k", "agent:a", "run:r"))
     assert record.amounts == (100, 100, 1, 1, 1, 50)
-    assert [(taken[0], taken[1], taken[5]) for taken in record.taken] == [
+    assert [(name[0], name[1], amount) for name, amount in record.taken] == [
         ("key:k", "usd", 100),
         ("key:k", "requests", 1),
         ("key:k", "concurrency", 1),
@@ -93,7 +93,7 @@ async def test_the_journal_keeps_what_is_live_when_it_is_rotated(tmp_path: Path)
         if number % 5 == 0:
             await house.ledger.flush()
     assert (tmp_path / "small").stat().st_size < 6_000
-    assert "long" in {DECODE(payload).id for _, payload in Journal.read(tmp_path / "small")}
+    assert "long" in holds(Journal.read(tmp_path / "small"))
     assert house.books.live < 20
 
 

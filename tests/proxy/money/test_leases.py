@@ -53,13 +53,17 @@ class Line:
     def __init__(self, wire: Wire, bank: Bank, rules: LimitsByName) -> None:
         self.wire = wire
         self.noted: list[Hold] = []
+        self.marks: list[tuple[str, Amounts]] = []
         self.lender = Lender(bank, self._down)
-        self.store = LeasedStore(wire.clock, rules, self, self._note)
+        self.store = LeasedStore(wire.clock, rules, self, self)
         self.store.heard(wire.clock.now())
 
-    def _note(self, hold: Hold) -> bool:
+    def held(self, hold: Hold) -> bool:
         self.noted.append(hold)
         return True
+
+    def marked(self, id: str, reached: Amounts) -> None:
+        self.marks.append((id, reached))
 
     def _down(self, message: object) -> None:
         later = asyncio.get_running_loop().call_later
@@ -133,6 +137,17 @@ async def test_after_the_first_call_leases_pay_without_a_question() -> None:
     await asyncio.sleep(0.1)
     assert wire.spent() == 200 * 40
     assert len(wire.lines[0].noted) == 200
+
+
+async def test_marks_are_passed_on_while_the_call_is_held() -> None:
+    wire = Wire(rules(Limit("usd", 10**9)))
+    store = wire.lines[0].store
+    reserved = await store.reserve("c", PATH, fixed(100), ttl_s=60)
+    assert isinstance(reserved, Reservation)
+    store.mark(reserved, Amounts(40))
+    store.post(reserved, Amounts(40))
+    store.mark(reserved, Amounts(50))
+    assert wire.lines[0].marks == [("c", Amounts(40))]
 
 
 async def test_what_is_lent_and_idle_goes_back() -> None:

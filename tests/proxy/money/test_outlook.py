@@ -131,3 +131,17 @@ async def test_the_watch_shows_all_limits_and_moves_the_pace_every_half_minute()
     assert len(seen) == 13
     assert seen[0] == {"agent:planner": 0, "team:t": 0, "run:r": 0}
     assert [each["agent:planner"] for each in seen] == [0] * 5 + [1] * 6 + [2] * 2
+
+
+def test_what_was_charged_in_an_earlier_minute_is_counted_there() -> None:
+    one = Desk()
+    period = Period("agent:a", "usd", "day", 0, "agent:a")
+    one.outlook.charged((Charge(period, 5),))
+    assert one.outlook._rates == {}, "calls only add up"
+    one.clock.shown += 61
+    one.outlook.charged((Charge(period, 7),))
+    (rate,) = one.outlook._rates.values()
+    assert rate._hour.total(one.clock.shown) == 5
+    one.outlook._fold()
+    assert rate._hour.total(one.clock.shown) == 12
+    assert rate._hour.total(one.clock.shown + 3_580) == 7

@@ -180,3 +180,17 @@ async def test_what_answers_usually_cost_is_learnt_from_the_ledger(tmp_path: Pat
     assert (await gate.quote(agent="other")).targets[0].expected is None
     short = (await gate.quote(BODY | {"max_tokens": 40}, agent="planner")).targets[0].expected
     assert short is not None and short.output_tokens_q95 == 40
+
+
+async def test_a_quote_opens_no_accounts(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    for agent in ("planner", "blocked", "planner"):
+        await gate.quote(agent=agent)
+    assert len(gate.budgets.accounts) == 0
+    path = ("key:open", "agent:planner")
+    reserved = await gate.budgets.reserve("c", path, lambda left: Amounts(5), ttl_s=60.0)
+    await gate.quote(agent="planner")
+    assert not isinstance(reserved, ProxyError)
+    gate.budgets.post(reserved, Amounts(5))
+    await gate.quote(agent="planner")
+    assert [standing.totals.spent for standing in gate.budgets.standing("agent:planner")] == [5]

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from policies.limits import Limit, LimitsByName, Totals
 from proxy.errors import ProxyError
-from proxy.money.books import HELD
+from proxy.money.holds import HELD
 from proxy.state.events import TopUp
 from proxy.state.journal import Journal
-from proxy.types import Charge, Period, Reservation
+from proxy.types import Amounts, Charge, Period, Reservation
+from tests.effort import examples
 from tests.loop import run
 from tests.proxy.house import House
 
@@ -73,6 +74,33 @@ async def test_the_hold_as_it_was_raised_last_is_the_one_that_counts(tmp_path: P
     assert isinstance(await house.budgets.extend(reserved, replace(reserved.amounts, usd_nanos=300)), Reservation)
     house.crash()
     assert house.of("key:k", "usd") == Totals(unresolved=300)
+
+
+async def test_a_call_of_which_a_mark_is_known_counts_as_that(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    for id in ("cut", "ended"):
+        reserved = await house.hold(id, 100)
+        for reached in (20, 30):
+            house.budgets.mark(reserved, Amounts(reached, tokens=reached + 1))
+    house.record("ended", house.post(reserved, 90))
+    house.budgets.mark(reserved, Amounts(1))
+    await house.ledger.flush()
+    house.crash()
+    assert house.of("key:k", "usd") == Totals(spent=90, unresolved=30)
+    assert house.of("agent:a", "tokens") == Totals(spent=90, unresolved=31)
+    assert house.of("key:k", "requests") == Totals(spent=1, unresolved=1)
+    before = house.totals
+    house.crash()
+    assert (house.restored.expired, house.totals) == (0, before)
+
+
+async def test_a_fresh_journal_keeps_the_marks_of_calls_that_run(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    reserved = await house.hold("cut", 100)
+    house.budgets.mark(reserved, Amounts(30, tokens=30))
+    house.books.journal.rotate(house.books._records())
+    house.crash()
+    assert house.of("key:k", "usd") == Totals(unresolved=30)
 
 
 async def test_a_hold_that_nothing_was_sent_for_leaves_nothing_once_its_row_is_there(tmp_path: Path) -> None:
@@ -325,4 +353,4 @@ class Restarts(RuleBasedStateMachine):
 
 
 TestRestarts = Restarts.TestCase
-TestRestarts.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRestarts.settings = settings(examples(60), stateful_step_count=30)

@@ -47,3 +47,7 @@ def test_the_traits_of_a_model_name_the_vocabulary_that_counts_it(model: str, vo
 def test_a_vendor_that_refuses_unknown_fields_is_not_asked_for_usage() -> None:
     assert not ENGINES["mistral"].traits("mistral-small").stream_usage
     assert ENGINES["vllm"].traits("qwen").stream_usage
+
+
+def test_only_engines_of_ones_own_are_measured_by_how_soon_they_answer() -> None:
+    assert {name for name, engine in ENGINES.items() if engine.adaptive} == set(OWN)

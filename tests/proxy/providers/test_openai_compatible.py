@@ -72,6 +72,20 @@ def test_further_headers_go_along_and_the_trace_only_if_it_was_wanted() -> None:
     assert "traceparent" not in provider().request(call(CHAT), target()).headers
 
 
+async def test_the_time_that_is_left_is_told_to_another_gate_and_to_whom_the_operator_says() -> None:
+    gate = {"base_url": "http://10.0.0.1:8080/v1", "api_key": KEY}
+    late = structs.replace(call(CHAT), deadline=0.0, hops=2)
+    for account, told in (
+        (Account(engine="headgate", **gate), True),
+        (Account(engine="headgate", deadline_header=False, **gate), False),
+        (Account(engine="litellm", deadline_header=True, **gate), True),
+        (Account(engine="litellm", **gate), False),
+    ):
+        headers = provider(account).request(late, target()).headers
+        assert headers.get("X-Headgate-Deadline") == ("0.000" if told else None)
+        assert headers.get("X-Headgate-Hops") == ("3" if told else None)
+
+
 def test_an_engine_without_a_key_is_asked_without_one() -> None:
     account = Account(engine="vllm", base_url="http://10.0.0.1:8000/v1/")
     request = provider(account).request(call(CHAT), target())
@@ -208,3 +222,33 @@ def test_a_limit_of_the_gate_is_put_where_the_upstream_reads_it(
     body = msgspec.json.decode(provider().request(asked, of, limit).body)
     names = ("max_tokens", "max_completion_tokens")
     assert {name: body[name] for name in names if name in body} == sent
+
+
+# --- the question that costs nothing
+
+
+@pytest.mark.parametrize(
+    ("account", "url"),
+    [
+        (Account("openai", api_key=KEY), "https://api.openai.com/v1/models"),
+        (Account("gemini", api_key=KEY), "https://generativelanguage.googleapis.com/v1beta/openai/models"),
+        (Account("vllm", "http://gpu:8000/v1"), "http://gpu:8000/health"),
+        (Account("sglang", "http://gateway/blue/v1/"), "http://gateway/blue/health"),
+        (Account("ollama", "http://gpu:11434/v1"), "http://gpu:11434/v1/models"),
+        (Account("litellm", "http://gate/v1"), "http://gate/v1/models"),
+        (
+            Account("azure", "https://x/openai", api_version="2024-10-21"),
+            "https://x/openai/models?api-version=2024-10-21",
+        ),
+        (Account("vllm", "http://gpu/v1", health="/ready?deep=0"), "http://gpu/ready?deep=0"),
+    ],
+)
+def test_its_health_is_asked_where_that_is_free(account: Account, url: str) -> None:
+    request = provider(account).health()
+    assert request is not None
+    assert (request.method, request.url, request.body) == ("GET", url, b"")
+    assert request.headers.get("Authorization") == (f"Bearer {KEY}" if account.api_key else None)
+
+
+def test_who_is_not_to_be_asked_is_not() -> None:
+    assert provider(Account("vllm", "http://gpu/v1", health="off")).health() is None

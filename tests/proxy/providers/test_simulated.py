@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from proxy.clock import SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.providers.base import UpstreamRequest
@@ -322,3 +323,14 @@ async def test_the_prefix_cache_is_bounded() -> None:
     for number in range(50):
         await plain(made, messages=[{"role": "user", "content": f"{number} " * 500}], max_tokens=1)
     assert "10 blocks" in repr(made)
+
+
+async def test_no_two_starts_name_a_request_alike_and_a_seed_repeats_them() -> None:
+    async def names(seed: int) -> list[str]:
+        clock = SystemClock(seed, now=loop_time)
+        made = [SimulatedTransport(Simulation(), clock) for _ in range(2)]
+        return [(await each.send(request())).headers["x-request-id"] for each in (*made, *made)]
+
+    first, again, other = await names(1), await names(1), await names(2)
+    assert first == again
+    assert len({*first, *other}) == 8

@@ -168,3 +168,15 @@ async def test_killed_and_paused_survive_a_restart_and_so_do_ids(tmp_path: Path)
     assert (await later.governor.top_up(top_up(500, id="5"))).repeated
     assert [each.limit for each in later.budgets.standing("run:r") if each.period.unit == "usd"] == [1_000]
     assert later.ledger.appended_seq == 5  # nothing was written again
+
+
+async def test_a_killed_run_and_those_below_it_are_not_topped_up(tmp_path: Path) -> None:
+    at = desk(tmp_path)
+    place(at, "r", parent="above")
+    first = await at.governor.top_up(top_up(500, "before"))
+    await at.governor.govern(order("kill", run="above"), unseen=True)
+    with pytest.raises(ProxyError, match="final") as caught:
+        await at.governor.top_up(top_up(500, "after"))
+    assert (caught.value.code, caught.value.status) == ("run_killed", 409)
+    again = await at.governor.top_up(top_up(500, "before"))
+    assert (again.repeated, again.limits) == (True, first.limits)

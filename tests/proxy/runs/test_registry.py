@@ -131,3 +131,17 @@ async def test_a_command_on_money_is_not_the_runs_business() -> None:
     place.begun("top")
     assert await place.runs.apply(order("topup", "run:top")) == Applied()
     assert place.runs.state("top").state == "running"
+
+
+async def test_steps_are_the_answers_that_a_run_has_had_and_not_its_tries() -> None:
+    place = Place()
+    who = Identity(key_id="k", agent="planner", run="r")
+    assert place.runs.steps(who) == 0
+    answered, refused, gone = (place.begun("r") for _ in range(3))
+    answered.record.committed = True
+    refused.record.error = ProxyError("overloaded", "m")
+    for running in (answered, refused, gone):
+        place.runs.leave(running)
+    assert place.runs.steps(who) == 1
+    assert place.runs.steps(Identity(key_id="k", agent="planner", parent_run="r")) == 1, "the call is its parent's"
+    assert place.runs.steps(Identity(key_id="k", agent="planner")) == 0

@@ -162,9 +162,12 @@ for number in range(10**9):
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
-        next(line for line in writer.stdout if int(line) >= 500)
-        os.kill(writer.pid, signal.SIGKILL)
-        last = int(writer.stdout.read().rsplit("\n", 2)[-2])
+        last = -1
+        for line in writer.stdout:  # ends: with the writer
+            last = int(line) if line.endswith("\n") else last
+            if last == 500:
+                os.kill(writer.pid, signal.SIGKILL)
+    assert last >= 500
     numbers = [int(payload) for _, payload in Journal.read(tmp_path / "holds")]
     assert numbers[: last + 1] == list(range(last + 1))
 

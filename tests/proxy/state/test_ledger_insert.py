@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
 
+from proxy.observed import Considered, Decision
 from proxy.state import ledger_insert
 from proxy.state.chain import GENESIS, link
 from proxy.state.events import Event
@@ -95,6 +96,7 @@ def test_every_field_of_a_call_stands_in_its_own_column(file: sqlite3.Connection
         "client_gone": 0,
         "config_version": "v5",
         "charges": '[["run:r9","usd","run",0,"agent:planner",1000,7]]',
+        "decisions": None,
     }
 
 
@@ -135,6 +137,26 @@ def test_only_an_attempt_at_an_engine_of_ones_own_has_columns_for_its_time(file:
     insert(file, 1, [outcome(None, attempt(), timed)])
     rows = file.execute("SELECT number, cost_usd_nanos, gpu_s, idle_usd_nanos FROM attempt ORDER BY number").fetchall()
     assert [tuple(row) for row in rows] == [(1, 1_000, None, 0), (2, 1_000, 0.75, 11)]
+
+
+class Weighing:
+    considered = (Considered("up/model", 0.25), Considered("other/model", None, "it is out"))
+
+
+DECIDED = (Decision(1.5, "up/model was lowest in score", Weighing()), Decision(1.75, "hedged after 0.25 s"))
+
+
+def test_what_was_decided_stands_beside_the_call_and_nowhere_else(file: sqlite3.Connection) -> None:
+    plain, decided = outcome(call("one")), replace(outcome(call("two")), decisions=DECIDED)
+    one, two = written(file, plain, decided)
+    assert one["decisions"] is None
+    arrived_at = decided.call.arrived_at
+    considered = [["up/model", 0.25, ""], ["other/model", None, "it is out"]]
+    assert json.decode(two["decisions"]) == [
+        [1.5 - arrived_at, "up/model was lowest in score", considered],
+        [1.75 - arrived_at, "hedged after 0.25 s", []],
+    ]
+    assert len(two["hash"]) == 32
 
 
 def test_the_token_classes_are_those_of_usage_in_its_order() -> None:

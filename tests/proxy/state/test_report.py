@@ -60,3 +60,14 @@ def test_a_refusal_says_that_nothing_was_sent() -> None:
         "ended 429 with budget_exceeded (policy) in 2.000 s, of which 1.900 s waiting for upstreams",
         "the client left before the reply was complete",
     ]
+
+
+def test_what_was_decided_on_the_way_is_told_with_what_it_was_made_from() -> None:
+    why = "too many of its calls fail"
+    considered = [("up/model", 0.25, ""), ("other/model", None, why), ("third/model", None, "")]
+    told = decision(CALL, [SERVED], [(0.001, "up/model was lowest in score", considered), (0.4, "hedged", [])])
+    assert told[1:3] == [
+        "after 0.001 s: up/model was lowest in score [up/model: expected 0.250 s; other/model: too many of its calls "
+        "fail; third/model: could have been asked]",
+        "after 0.400 s: hedged",
+    ]

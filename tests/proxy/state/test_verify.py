@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.errors import ProxyError
+from proxy.observed import Decision
 from proxy.state import ledger_schema
 from proxy.state.chain import GENESIS, link
 from proxy.state.events import Event
@@ -26,7 +27,7 @@ ROWS: tuple[Item, ...] = (
     outcome(call("two"), attempt(number=1), replace(attempt(number=2), gpu_s=0.5, idle_usd_nanos=7)),
     EVENT,
     refused(call("four")),
-    outcome(call("five", run="r")),
+    replace(outcome(call("five", run="r")), decisions=(Decision(2.0, "up/model was lowest in score"),)),
 )
 TRIGGERS = [
     f"DROP TRIGGER {table}_no_{verb}" for table in ("outcome", "attempt", "event") for verb in ("update", "delete")
@@ -87,6 +88,9 @@ EDITS = [
     ("UPDATE attempt SET gpu_s = NULL, idle_usd_nanos = 0 WHERE call = 2 AND position = 1", 2),
     ("UPDATE attempt SET idle_usd_nanos = 8 WHERE call = 1", 1),
     ("UPDATE attempt SET gpu_s = 0.0 WHERE call = 1", 1),
+    ("UPDATE outcome SET decisions = NULL WHERE seq = 5", 5),
+    ("UPDATE outcome SET decisions = '[]' WHERE seq = 5", 5),
+    ("UPDATE outcome SET decisions = '[]' WHERE seq = 1", 1),
     ("UPDATE attempt SET exposure_usd_nanos = 1 WHERE call = 1", 1),
     ("UPDATE attempt SET position = 5 WHERE call = 2 AND position = 0", 2),
     ("INSERT INTO attempt (call, position, held_usd_nanos) VALUES (4, 0, 5)", 4),

@@ -6,13 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.money.outlook import Query
 from proxy.state.budget_report import BudgetList
 from proxy.surfaces.admin_budgets import BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_guard import Guard, Rules
+from tests.proxy.admin import asking
 
 
 class Desk:
@@ -26,9 +25,8 @@ class Desk:
         return BudgetList((), truncated=False)
 
     async def get(self, path: str) -> tuple[int, Any]:
-        app = web.Application(middlewares=[Guard(Rules(lambda audit: None, None, frozenset(), ())).serve])
-        app.add_routes(BudgetRoutes(self.answer).routes())
-        async with TestClient(TestServer(app)) as client:
+        guard = Guard(Rules(lambda audit: None, None, frozenset(), ()), BudgetRoutes(self.answer).routes())
+        async with asking(guard) as client:
             reply = await client.get(path)
             return reply.status, await reply.json()
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.errors import ProxyError
 from proxy.secret import Secret
-from proxy.surfaces.admin_guard import Audit, Guard, Rules
+from proxy.surfaces.admin_guard import BODY_BYTES_MAX, Audit, Guard, Rules
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route
+from tests.proxy.admin import asking, listening
 
 TOKEN = "a-token-of-the-operator"
 
@@ -17,37 +19,52 @@ class StoreError(Exception):
     pass
 
 
-async def works(request: web.Request) -> web.Response:
-    await request.read()
-    return web.Response(text="works")
+async def works(asked: AdminRequest) -> Reply:
+    return Reply(b"works")
 
 
-async def store_fails(request: web.Request) -> web.Response:
+async def store_fails(asked: AdminRequest) -> Reply:
     raise StoreError("no space")
 
 
-async def refuses(request: web.Request) -> web.Response:
+async def refuses(asked: AdminRequest) -> Reply:
     raise ProxyError("ledger_unavailable", "later")
 
 
+async def breaks(asked: AdminRequest) -> Reply:
+    raise ZeroDivisionError("a secret of the operator")
+
+
+async def takes_long(asked: AdminRequest) -> Reply:
+    await asyncio.sleep(3600)
+    return Reply(b"at last")
+
+
+ROWS = [
+    Route("GET", "/x", works),
+    Route("POST", "/x", works),
+    Route("GET", "/", works),
+    Route("GET", "/health/live", works),
+    Route("GET", "/store", store_fails),
+    Route("GET", "/refuses", refuses),
+    Route("GET", "/breaks", breaks),
+    Route("POST", "/long", takes_long),
+]
+
+
 class Door:
-    """A guarded application on loopback, and what it wrote to the audit log."""
+    """Guarded routes on loopback, and what they wrote to the audit log."""
 
     def __init__(self, token: str | None = TOKEN, hosts: tuple[str, ...] = ()) -> None:
         self.audit: list[Audit] = []
         secret = Secret(token) if token else None
         rules = Rules(self.audit.append, secret, hosts=frozenset(hosts), key_errors=(StoreError,))
-        app = web.Application(middlewares=[Guard(rules).serve], client_max_size=1024)
-        app.add_routes(
-            [web.get("/x", works), web.post("/x", works), web.get("/", works), web.get("/health/live", works)]
-        )
-        app.add_routes([web.get("/store", store_fails), web.get("/refuses", refuses)])
-        self._server = TestServer(app)
+        self.guard = Guard(rules, ROWS)
 
     async def ask(
         self, method: str = "GET", path: str = "/x", *, body: bytes | None = None, **headers: str
     ) -> tuple[int, str, Mapping[str, str]]:
-        async with TestClient(self._server) as client:
+        async with asking(self.guard) as client:
             sent = {"Authorization": f"Bearer {TOKEN}"} | {
                 name.replace("_", "-"): value for name, value in headers.items()
             }
@@ -124,9 +141,10 @@ async def test_the_listeners_own_page_may_ask() -> None:
     [
         ("GET", "/nowhere", None, 404, '"code":"unknown_path"'),
         ("DELETE", "/x", None, 405, '"code":"method_not_allowed"'),
-        ("POST", "/x", b"y" * 2000, 413, '"code":"request_too_large"'),
+        ("POST", "/x", b"y" * (BODY_BYTES_MAX + 1), 413, '"code":"request_too_large"'),
         ("GET", "/refuses", None, 503, '{"error":{"message":"later","code":"ledger_unavailable"}}'),
         ("GET", "/store", None, 503, "no space"),
+        ("GET", "/breaks", None, 500, '"code":"internal"'),
     ],
 )
 async def test_errors_of_every_kind_are_json_with_message_and_code(
@@ -160,3 +178,82 @@ async def test_no_reply_may_be_stored_sniffed_or_read_across_origins() -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert not any(name.startswith("Access-Control") or name == "Set-Cookie" for name in headers)
+
+
+def request(method: str, path: str, headers: str = "", *, token: str = TOKEN) -> bytes:
+    told = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
+    return told.encode("latin-1")
+
+
+async def test_who_does_not_wait_for_an_answer_leaves_an_audit_line_too() -> None:
+    door = Door()
+    async with talking(door.guard) as (_, writer):
+        writer.write(request("POST", "/long"))
+        await asyncio.sleep(1.0)
+        assert door.audit == []
+        writer.close()
+        await asyncio.sleep(1.0)
+        assert door.audit == [Audit("POST", "/long", "127.0.0.1", 499)]
+
+
+async def test_head_is_answered_as_get_without_the_body_and_changes_nothing() -> None:
+    door = Door()
+    async with talking(door.guard) as (reader, writer):
+        for method, body in (("HEAD", b""), ("GET", b"works")):
+            writer.write(request(method, "/x"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n") and b"Content-Length: 5\r\n" in head
+            assert await reader.readexactly(len(body)) == body
+    assert door.audit == []
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status"), [("wrong", "/x", b"401"), ("wrong", "/nowhere", b"401"), (TOKEN, "/nowhere", b"404")]
+)
+async def test_nobody_waits_for_the_body_of_what_is_refused(token: str, path: str, status: bytes) -> None:
+    async with talking(Door().guard) as (reader, writer):
+        writer.write(request("POST", path, "Content-Length: 9\r\n", token=token))
+        assert (await reader.readline()).split()[1] == status
+        assert b"\r\nConnection: close\r\n" in await reader.readuntil(b"\r\n\r\n")
+
+
+async def test_a_body_without_an_announced_end_is_cut_at_its_bound() -> None:
+    door = Door()
+    async with talking(door.guard) as (reader, writer):
+        writer.write(request("POST", "/x", "Transfer-Encoding: chunked\r\n"))
+        writer.write(b"%x\r\n" % (2 * BODY_BYTES_MAX) + b"y" * (BODY_BYTES_MAX + 1))
+        assert (await reader.readline()).split()[1] == b"413"
+    assert [line.status for line in door.audit] == [413]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    async with talking(Door().guard) as (reader, writer):
+        began_at = asyncio.get_running_loop().time()
+        writer.write(request("POST", "/x", "Content-Length: 100000\r\n"))
+        assert (await reader.readline()).split()[1] == b"408"
+        assert 5 <= asyncio.get_running_loop().time() - began_at <= 60
+
+
+@pytest.mark.parametrize("path", ["/x\xff", "/x?agent=\xff", "/x y"])
+async def test_what_no_path_may_hold_is_refused_before_the_door(path: str) -> None:
+    door = Door()
+    async with talking(door.guard) as (reader, writer):
+        writer.write(request("POST", path))
+        assert (await reader.readline()).split()[1] == b"400"
+    assert door.audit == []
+
+
+async def test_a_defect_is_not_told_to_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    _, text, _ = await Door().ask("GET", "/breaks")
+    assert "secret" not in text
+    assert "the admin listener met a defect" in caplog.text
+
+
+@asynccontextmanager
+async def talking(guard: Guard) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with listening(guard) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Struct
 
 from proxy.money.quoting import QuoteRequest
 from proxy.state.ledger import Ledger
 from proxy.surfaces.admin_ledger import LedgerServices
+from tests.proxy.admin import asking
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome
 
@@ -38,7 +38,7 @@ class Listener(Desk):
 
     async def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> tuple[int, Any]:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with TestClient(TestServer(self.app())) as client:
+        async with asking(self.guard()) as client:
             reply = await client.request(method, path, data=data, headers={"Content-Type": kind} if data else {})
             return reply.status, await reply.json()
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
 from policies.limits import Limit, LimitsByName
 from proxy.state.ledger import Ledger
 from proxy.types import Identity
+from tests.proxy.admin import asking
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import call, outcome
 
@@ -26,7 +26,7 @@ class Listener(Desk):
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         kind = {} if data is None else {"Content-Type": "application/json"}
-        async with TestClient(TestServer(self.app())) as client:
+        async with asking(self.guard()) as client:
             reply = await client.request(method, path, data=data, headers=kind | headers)
             return reply.status, await reply.json()
 

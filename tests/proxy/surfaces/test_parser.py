@@ -6,11 +6,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.surfaces.parser import RequestParser
 from proxy.surfaces.request import Request
+from tests.effort import examples
 
 HEAD_MAX, HEADERS_MAX = 16 * 1024, 64
 POST = b"POST /v1/x HTTP/1.1\r\nHost: gate\r\n"
@@ -140,7 +141,7 @@ SAMPLES = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.sampled_from(SAMPLES), min_size=1, max_size=4), st.lists(st.integers(0, 600), max_size=12))
 def test_how_the_bytes_are_cut_changes_nothing(samples: list[bytes], cuts: list[int]) -> None:
     wire = b"".join(samples)

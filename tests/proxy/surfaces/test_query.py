@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
 from proxy.errors import ProxyError
 from proxy.surfaces.query import instant_ms, limit, number, parameters
@@ -61,9 +60,23 @@ def test_a_page_has_a_bounded_size(text: str) -> None:
 
 
 def test_unknown_and_repeated_parameters_are_named() -> None:
-    request = make_mocked_request("GET", "/spend?by=agent&agnet=1")
     with pytest.raises(ProxyError, match="unknown parameter agnet: this path takes by"):
-        parameters(request, ("by",))
+        parameters("by=agent&agnet=1", ("by",))
     with pytest.raises(ProxyError, match="by is given twice"):
-        parameters(make_mocked_request("GET", "/spend?by=agent&by=run"), ("by",))
-    assert parameters(request, None) == {"by": "agent", "agnet": "1"}
+        parameters("by=agent&by=run", ("by",))
+    assert parameters("by=agent&agnet=1", None) == {"by": "agent", "agnet": "1"}
+
+
+@pytest.mark.parametrize(
+    ("query", "given"),
+    [
+        ("", {}),
+        ("agent=", {"agent": ""}),
+        ("agent=a+b%2Fc%26d", {"agent": "a b/c&d"}),
+        ("agent=%C3%BC", {"agent": "ü"}),
+        ("agent=%ff", {"agent": "\ufffd"}),
+        ("agent=a;run=b", {"agent": "a;run=b"}),
+    ],
+)
+def test_values_are_decoded_and_only_an_ampersand_divides(query: str, given: dict[str, str]) -> None:
+    assert parameters(query, None) == given

@@ -9,9 +9,10 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser
 from prometheus_client.samples import Sample
 
+from proxy.observed import Gaps
 from proxy.telemetry.catalog import PREFIX
 from proxy.telemetry.metrics import Metrics
-from proxy.types import Attempt, Call, Gaps, Head, Identity, Outcome, Price, Target, Usage
+from proxy.types import Attempt, Call, Head, Identity, Outcome, Price, Target, Usage
 
 PRICE = Price(
     id="price",

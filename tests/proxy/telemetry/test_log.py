@@ -202,7 +202,7 @@ def test_a_value_that_hides_itself_stays_hidden() -> None:
 
 def library(stream: io.BytesIO) -> tuple[RequestLog, logging.Logger]:
     log = RequestLog(stream, wall)
-    logger = logging.Logger("aiohttp.server")
+    logger = logging.Logger("asyncio")
     logger.addHandler(LibraryHandler(log))
     return log, logger
 
@@ -220,7 +220,7 @@ def test_a_library_s_exception_shows_its_type_and_places_only() -> None:
         logger.exception("Error handling request from %s", CANARY)
     log.close()
     (line,) = lines(stream)
-    assert (line["level"], line["event"], line["logger"]) == ("error", "library", "aiohttp.server")
+    assert (line["level"], line["event"], line["logger"]) == ("error", "library", "asyncio")
     assert (line["what"], line["error"]) == ("Error handling request from", "ValueError")
     assert line["at"].startswith("telemetry/test_log.py:") and line["at"].endswith(" parse")
     assert CANARY.encode() not in stream.getvalue()

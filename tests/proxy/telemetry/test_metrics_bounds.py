@@ -64,6 +64,7 @@ def test_ten_thousand_random_names_grow_nothing_and_show_nowhere() -> None:
     assert value(found, "spend_usd_total", agent="other", route="other", provider="other", model="other") == spent / 1e9
 
 
+@pytest.mark.slow
 def test_the_widest_configuration_stays_under_thirty_thousand_lines() -> None:
     targets = [Target(id=f"p{n % 9}/m{n}", provider=f"p{n % 9}", model=f"m{n}", price=None) for n in range(100)]
     routes, agents = [f"r{n}" for n in range(60)], [f"a{n}" for n in range(60)]
@@ -150,17 +151,15 @@ def test_what_others_own_is_asked_or_told() -> None:
     made.reload_succeeded(1.8e9)
     made.reload_failed()
     made.loop_lag(0.02)
-    made.bound_hit("a bound that nobody declared")
     made.observer_failed("log")
     found = scrape(made)
     assert value(found, "ledger_queue_entries") == 3 and value(found, "ledger_writes_total", result="ok") == 9
     assert value(found, "ledger_drift_usd") == pytest.approx(0.000000345)
     assert value(found, "config_last_success_timestamp_seconds") == 1.8e9 and value(found, "workers") == 1
     assert value(found, "event_loop_lag_seconds_bucket", le="0.025") == 1
-    assert moved(found, "config_reloads_total", "bound_hits_total", "observer_errors_total") == {
+    assert moved(found, "config_reloads_total", "observer_errors_total") == {
         ("config_reloads_total", "ok"): 1,
         ("config_reloads_total", "error"): 1,
-        ("bound_hits_total", "other"): 1,
         ("observer_errors_total", "log"): 1,
     }
     (version,) = [dict(labels)["version"] for name, labels in found if name == "build_info"]

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.observed import Gaps
 from proxy.telemetry import ladders
 from proxy.telemetry.catalog import NANOS, Family, Label
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.series import BINDINGS_MAX, FAMILY_SERIES_MAX, SERIES_MAX, Table
-from proxy.types import Gaps
 
 ROUTE, AGENT = Label("route"), Label("agent")
 CALLS = Family(name="calls_total", kind="counter", help="Calls.", labels=(ROUTE, AGENT))

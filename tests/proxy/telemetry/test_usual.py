@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proxy.telemetry.usual import usual_attempt
 from proxy.types import Attempt, Outcome, Usage
+from tests.effort import examples
 from tests.proxy.telemetry.samples import ATTEMPT, DEEP, FAST, OUTCOME, PLAIN_CALL, WILD, Found, metrics, scrape
 
 PLAIN = replace(OUTCOME, call=PLAIN_CALL, gaps=None, last_event_s=None)
@@ -54,7 +55,7 @@ ATTEMPTS = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)  # each writes and parses two whole expositions
+@examples(15)  # each writes and parses two whole expositions
 @given(st.lists(ATTEMPTS, max_size=4), st.sampled_from(("smart", "unknown")), st.sampled_from(("chat", "speech")))
 def test_the_usual_way_counts_what_the_long_one_counts(tried: list[Attempt], route: str, endpoint: str) -> None:
     call = replace(PLAIN_CALL, route=route, endpoint=endpoint)

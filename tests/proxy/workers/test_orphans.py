@@ -11,7 +11,7 @@ from msgspec import msgpack
 
 from proxy.errors import ProxyError
 from proxy.listeners import ListenError
-from proxy.money.books import HELD
+from proxy.money.holds import HELD
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_rows import entry
@@ -20,7 +20,7 @@ from proxy.workers.orphans import Lock, adopt, bind_after, supervisor_lock
 from proxy.workers.settlements import SETTLED
 from tests.proxy.state.samples import call, outcome
 
-TAKEN = [("agent:a", "usd", "total", 0, "agent:a", 500), ("agent:a", "concurrency", "total", 0, "agent:a", 1)]
+TAKEN = [(("agent:a", "usd", "total", 0, "agent:a"), 500), (("agent:a", "concurrency", "total", 0, "agent:a"), 1)]
 
 
 def hold(id: str) -> bytes:

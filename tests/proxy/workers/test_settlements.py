@@ -9,7 +9,7 @@ from msgspec import Raw, msgpack
 
 from policies.leases import Leases, Terms
 from proxy.clock import SystemClock
-from proxy.money.books import DECODE, HELD
+from proxy.money.holds import HELD, MARKED, holds
 from proxy.state.journal import Journal
 from proxy.types import Amounts, Period
 from proxy.workers.messages import Settled
@@ -43,8 +43,8 @@ class Bench:
     def records(self) -> list[tuple[int, str]]:
         found = []
         for kind, payload in Journal.read(self.path):
-            if kind == HELD:
-                found.append((kind, DECODE(payload).id))
+            if kind in (HELD, MARKED):
+                found.append((kind, msgpack.decode(payload)[0]))
             else:
                 found.append((kind, msgpack.decode(payload, type=Settled).entry.request_id))
         return found
@@ -68,11 +68,14 @@ async def test_a_rotated_journal_keeps_what_still_matters(tmp_path: Path) -> Non
     bench = Bench(tmp_path, size_max=100)
     for number in range(10):
         bench.hold(f"c{number}")
+        bench.settlements.mark(f"c{number}", Amounts(30, 5))
         bench.end(f"c{number}")
     bench.hold("open")
+    bench.settlements.mark("open", Amounts(7, 1))
     bench.settlements.acknowledged(8)
     bench.settlements.journal.sync()
-    assert bench.records() == [(HELD, "open"), (SETTLED, "c8"), (SETTLED, "c9")]
+    assert bench.records() == [(HELD, "open"), (MARKED, "open"), (SETTLED, "c8"), (SETTLED, "c9")]
+    assert [amount for _, amount in holds(Journal.read(bench.path))["open"].due()] == [7]
 
 
 async def test_a_journal_that_cannot_be_written_takes_no_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

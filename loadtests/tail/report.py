@@ -1,0 +1,58 @@
+"""One table for each scenario: a row a side, the figures to reach below, and whether the last side reaches them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from .play import Played
+from .scenarios import Scenario
+
+FIXED = ("success", "p50", "p99/p50", "p99.9/p50", "calls")
+
+
+def table(scenario: Scenario, played: Mapping[str, Played]) -> str:
+    """`played`: by side, the one that is judged last."""
+    more = [goal for goal in scenario.goals if goal.name not in FIXED]
+    header = ["side", *FIXED, *(goal.name for goal in more)]
+    rows = [header]
+    for name, of in played.items():
+        rows.append([name, *_fixed(of), *(_shown(goal.measure(of, played), goal.digits) for goal in more)])
+    bounds = {goal.name: f"{goal.op} {goal.bound:g}" for goal in scenario.goals}
+    rows.append(["target", *(bounds.get(name, "") for name in header[1:])])
+    rows.append(["reached", *(_verdict(scenario, played, name) for name in header[1:])])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line(row, widths) for row in rows]
+    return "\n".join([f"{scenario.name}: {scenario.about}", *lines])
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+    return "  ".join([row[0].ljust(widths[0]), *cells[1:]])
+
+
+def misses(scenario: Scenario, played: Mapping[str, Played]) -> list[str]:
+    """The goals that the last side does not reach."""
+    judged = list(played.values())[-1]
+    return [goal.name for goal in scenario.goals if not goal.met(goal.measure(judged, played))]
+
+
+def _verdict(scenario: Scenario, played: Mapping[str, Played], name: str) -> str:
+    if all(goal.name != name for goal in scenario.goals):
+        return ""
+    return "no" if name in misses(scenario, played) else "yes"
+
+
+def _fixed(played: Played) -> list[str]:
+    median = played.quantile(0.5)
+    return [
+        f"{played.success:.2%}",
+        _shown(median, 2),
+        _shown(played.quantile(0.99) / median, 1),
+        _shown(played.quantile(0.999) / median, 1),
+        f"{played.calls:.3f}",
+    ]
+
+
+def _shown(value: float, digits: int) -> str:
+    return "never" if math.isinf(value) else f"{value:.{digits}f}" if not math.isnan(value) else "-"

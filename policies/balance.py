@@ -1,0 +1,204 @@
+"""Which of a step's targets a call goes to: the strategies that a user can name, and what a choice looked at.
+
+`score` weighs load and speed in seconds (`policies.load`); `lowest_latency` looks at the call's own first event alone;
+`least_cost` at its price; `weighted` draws by weight; `ordered` takes the first that is healthy. Whatever the strategy,
+a retry leaves the failure domain that failed if it can. Which targets may not be asked now is for the filters to say.
+Above 32 targets three drawn at random and the three best of the last look compete, after "Load balancing with memory"
+(Mitzenmacher, Prabhakar and Shah, 2002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from policies.load import Loads
+from policies.plan import likely_usd_nanos
+from proxy.observed import Considered
+from proxy.types import Balance, Call, Target
+
+EXPLORED: Final = 0.01  # of the calls go anywhere, so that a target that was slow once is asked again
+SCANNED_MAX: Final = 32
+DRAWN: Final = 3  # at random, and as many remembered
+POOLS_MAX: Final = 256
+TIE_S: Final = 0.01  # smaller differences are chance
+TIE_SHARE: Final = 0.05
+CONSIDERED_MAX: Final = 8
+
+Refused = tuple[tuple[Target, str], ...]  # each with the reason in words
+
+
+class Filter(Protocol):
+    """A breaker, or a limit on concurrency."""
+
+    def why_not(self, call: Call, target: Target, now: float) -> str | None:
+        """In words, why the target may not be asked now."""
+        ...
+
+
+class Choice(Struct, frozen=True):
+    """`scores`, in seconds, belong to `candidates`, where a strategy compares seconds; the `refused` were none."""
+
+    target: Target
+    reason: str
+    candidates: tuple[Target, ...]
+    scores: tuple[float, ...] = ()
+    refused: Refused = ()
+
+    @property
+    def considered(self) -> tuple[Considered, ...]:
+        """The chosen target, then the others, the best first. Made when asked for: a call goes on without."""
+        if not self.scores:
+            looked = [Considered(target.id, None, self._why_not(target, 0.0)) for target in self.candidates]
+        else:
+            more = min(self.scores)
+            looked = [
+                Considered(target.id, score, self._why_not(target, score - more))
+                for target, score in sorted(zip(self.candidates, self.scores, strict=True), key=lambda pair: pair[1])
+            ]
+        looked.sort(key=lambda each: each.why_not != "")
+        refused = [Considered(target.id, None, why) for target, why in self.refused if target is not self.target]
+        return tuple((looked + refused)[:CONSIDERED_MAX])
+
+    def _why_not(self, target: Target, more_s: float) -> str:
+        if target is self.target:
+            return ""
+        return f"{more_s:.2f} s above the lowest" if more_s > TIE_S else f"{self.target.id} was {self.reason}"
+
+
+class Router:
+    """One strategy over what the whole process knows of its targets."""
+
+    def __init__(self, balance: Balance, loads: Loads, filters: tuple[Filter, ...] = ()) -> None:
+        self._balance = balance
+        self._loads = loads
+        self._filters = filters
+        self._best: dict[str, tuple[str, ...]] = {}  # route -> ids, where there are more targets than are scanned
+
+    def __repr__(self) -> str:
+        return f"Router({self._balance!r}, {self._loads!r})"
+
+    def choose(
+        self, call: Call, targets: tuple[Target, ...], *, tried: tuple[Target, ...], now: float, rng: Random
+    ) -> Choice:
+        """`tried` in order of trying. Where all are refused one is chosen nevertheless: a call must wait somewhere."""
+        if len(targets) == 1:
+            return Choice(targets[0], "the only target", targets)
+        refused = self._refused(call, targets, now) if self._filters else ()
+        usable = _without(targets, refused) or targets
+        if tried:
+            before = usable
+            usable = _elsewhere(usable, tried)
+            refused += tuple([(target, _again(target, tried)) for target in before if target not in usable])
+        if len(usable) == 1:
+            return Choice(usable[0], "the only one left", usable, refused=refused)
+        balance = self._balance
+        if balance == "score" or balance == "lowest_latency":
+            return self._quickest(call, usable, refused, now=now, rng=rng)
+        if balance == "weighted":
+            return Choice(drawn(usable, rng), "drawn by weight", usable, refused=refused)
+        group, reason = _first_in_order(usable) if balance == "ordered" else _cheapest(call, usable)
+        return Choice(drawn(group, rng), reason, usable, refused=refused)
+
+    def _refused(self, call: Call, targets: tuple[Target, ...], now: float) -> Refused:
+        refused = []
+        for target in targets:
+            for each in self._filters:
+                why = each.why_not(call, target, now)
+                if why is not None:
+                    refused.append((target, why))
+                    break
+        return tuple(refused)
+
+    def _quickest(self, call: Call, usable: tuple[Target, ...], refused: Refused, *, now: float, rng: Random) -> Choice:
+        many = len(usable) > SCANNED_MAX
+        if many:
+            usable = self._some(call, usable, rng)
+        if self._balance == "score":
+            scores, reason = self._loads.scores(call, usable, now), "lowest in score"
+        else:
+            scores, reason = self._loads.first_events_s(call, usable, now), "expected to answer first"
+        if many:
+            self._remember(call, usable, scores)
+        if call.priority != "critical" and rng.random() < EXPLORED:
+            target, reason = usable[int(rng.random() * len(usable))], "drawn to learn of it"
+        else:
+            best = min(scores)
+            noise_s = self._loads.noise_s(usable[scores.index(best)], now)
+            limit = best + max(TIE_S, TIE_SHARE * best, noise_s)
+            target = self._tied([each for each, score in zip(usable, scores, strict=True) if score <= limit], now, rng)
+        return Choice(target, reason, usable, tuple(scores), refused)
+
+    def _tied(self, tied: list[Target], now: float, rng: Random) -> Target:
+        """By weight, and by what a target that warms up is trusted with."""
+        if len(tied) == 1:
+            return tied[0]
+        trust = self._loads.trust(tied, now)
+        if trust is None:
+            return drawn(tied, rng)
+        return drawn(tied, rng, [target.weight * share for target, share in zip(tied, trust, strict=True)])
+
+    def _some(self, call: Call, usable: tuple[Target, ...], rng: Random) -> tuple[Target, ...]:
+        remembered = self._best.get(call.route, ())
+        kept = [target for target in usable if target.id in remembered]
+        return (*kept, *(target for target in rng.sample(usable, DRAWN) if target.id not in remembered))
+
+    def _remember(self, call: Call, looked: Sequence[Target], scores: Sequence[float]) -> None:
+        if call.route not in self._best and len(self._best) >= POOLS_MAX:
+            del self._best[next(iter(self._best))]
+        ranked = sorted(zip(scores, (target.id for target in looked), strict=True))
+        self._best[call.route] = tuple([id for _, id in ranked[:DRAWN]])
+
+
+def drawn(targets: Sequence[Target], rng: Random, weights: Sequence[float] | None = None) -> Target:
+    """By weight; where none has any, each is as likely. A weight of 0 serves as a last resort only."""
+    if len(targets) == 1:
+        return targets[0]
+    parts = [target.weight for target in targets] if weights is None else weights
+    point = rng.random() * sum(parts)
+    if point <= 0:
+        return targets[int(rng.random() * len(targets))]
+    for target, part in zip(targets, parts, strict=True):
+        point -= part
+        if point < 0:
+            return target
+    return targets[-1]
+
+
+def _without(targets: tuple[Target, ...], refused: Refused) -> tuple[Target, ...]:
+    if not refused:
+        return targets
+    ids = {target.id for target, _ in refused}
+    return tuple([target for target in targets if target.id not in ids])
+
+
+def _elsewhere(usable: tuple[Target, ...], tried: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Those in another failure domain, else those that were not tried, else all but the last one that was."""
+    ids = {target.id for target in tried}
+    domains = {target.failure_domain for target in tried}
+    fresh = tuple([target for target in usable if target.id not in ids])
+    others = tuple([target for target in fresh if target.failure_domain not in domains])
+    return others or fresh or tuple([target for target in usable if target.id != tried[-1].id]) or usable
+
+
+def _again(target: Target, tried: tuple[Target, ...]) -> str:
+    if any(target.id == each.id for each in tried):
+        return "tried before"
+    return f"in {target.failure_domain}, as one that was tried before"
+
+
+def _first_in_order(usable: tuple[Target, ...]) -> tuple[tuple[Target, ...], str]:
+    first = min([target.order for target in usable])
+    return tuple([target for target in usable if target.order == first]), "first in order"
+
+
+def _cheapest(call: Call, usable: tuple[Target, ...]) -> tuple[tuple[Target, ...], str]:
+    """A target without a price is the dearest: what it costs is unknown, not nothing."""
+    known = [(likely_usd_nanos(call, target), target) for target in usable if target.price is not None]
+    if not known:
+        return usable, "drawn by weight: no price is known"
+    least = min([cost for cost, _ in known])
+    return tuple([target for cost, target in known if cost == least]), "lowest in cost"

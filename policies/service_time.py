@@ -1,0 +1,67 @@
+"""How long answers take, by agent and target: the median, which a call without half a chance is told by.
+
+An agent's calls resemble each other, and the same target serves a classifier in a second and an essay in a minute. A
+figure is forgotten when nothing has confirmed it for a while: calls that are refused because of it teach nothing, so
+without that a slow hour would be believed for ever.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from policies.estimate import Histogram
+
+KEPT_MAX: Final = 4_096
+SAMPLES_LEAST: Final = 20
+REVIEW_EVERY: Final = 16  # samples between two looks at a histogram
+BELIEVED_S: Final = 60.0  # after the last sample
+MS: Final = 1_000
+
+
+class _Times:
+    __slots__ = ("at", "median_s", "millis")
+
+    def __init__(self) -> None:
+        self.millis = Histogram()
+        self.median_s: float | None = None
+        self.at = 0.0
+
+    def add(self, seconds: float, now: float) -> None:
+        if now - self.at > BELIEVED_S:
+            self.millis, self.median_s = Histogram(), None
+        self.at = now
+        self.millis.add(int(seconds * MS))
+        total = self.millis.total
+        if total >= SAMPLES_LEAST and (self.median_s is None or not total % REVIEW_EVERY):
+            self.median_s = self.millis.quantile(500) / MS
+
+
+class ServiceTimes:
+    """Of whole answers, from sending to end."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], _Times] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"ServiceTimes({len(self._known)} known)"
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def ended(self, agent: str, target: str, *, seconds: float, now: float) -> None:
+        """An answer came to its own end."""
+        key = (agent, target)
+        times = self._known.get(key)
+        if times is None:
+            times = self._known[key] = _Times()
+            if len(self._known) > KEPT_MAX:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        times.add(seconds, now)
+
+    def median_s(self, agent: str, target: str, now: float) -> float | None:
+        """None: too few are known, or none of late."""
+        times = self._known.get((agent, target))
+        return None if times is None or now - times.at > BELIEVED_S else times.median_s

@@ -1,0 +1,45 @@
+"""What attempts work with and what one of them is to do: values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct, field
+
+from policies.estimate import Experience
+from proxy.clock import Clock
+from proxy.execution.permits import Permit
+from proxy.execution.steering import Steering
+from proxy.providers.base import Provider
+from proxy.types import Call, Role, Target
+
+CountText = Callable[[str, str], Awaitable[int | None]]  # (text, vocabulary) -> tokens; None: it could not be counted
+
+
+class Timeouts(Struct, frozen=True):
+    """Bounds on what one upstream may do. Seconds, bytes."""
+
+    first_token_s: float
+    idle_s: float  # between two pieces of a reply
+    reply_bytes_max: int
+
+
+class Bench(Struct, frozen=True):
+    """What every attempt works with; made once."""
+
+    clock: Clock
+    count_text: CountText
+    started: Callable[[Target], None]
+    ended: Callable[[Target], None]
+    steering: Steering
+    experience: Experience = field(default_factory=Experience)
+
+
+class Errand(Struct, frozen=True):
+    """One attempt, before it is made. `ask`: the call as the upstream is asked it; `permit` ends with the attempt."""
+
+    provider: Provider
+    target: Target
+    role: Role
+    ask: Call
+    permit: Permit

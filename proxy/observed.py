@@ -1,0 +1,58 @@
+"""What is kept of a call: what was decided on its way and how its stream came, for those who look at it afterwards, and
+how far its reply has got, for another upstream to go on with it.
+
+Decisions are kept as they fell, and put into words when the ledger writes them down: nobody waits for that. A call with
+one target, for which nothing had to be decided, has none.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Considered(Struct, frozen=True):
+    """One target that could have been asked: its score in expected seconds, or why it was left out."""
+
+    target: str
+    score_s: float | None = None
+    why_not: str = ""
+
+
+class Weighed(Protocol):
+    """A choice that can say what it was made from, the chosen target first. May be asked from any thread."""
+
+    @property
+    def considered(self) -> tuple[Considered, ...]: ...
+
+
+class Decision(Struct, frozen=True):
+    """`at` is an instant of the loop's clock, `said` a sentence."""
+
+    at: float
+    said: str
+    weighed: Weighed | None = None
+
+    @property
+    def considered(self) -> tuple[Considered, ...]:
+        return () if self.weighed is None else self.weighed.considered
+
+
+class Gaps(Struct, frozen=True):
+    """Seconds between the chunks of one stream, already counted into the edges of the CHUNK ladder."""
+
+    counts: tuple[int, ...]  # one per edge, and one above the last
+    sum_s: float
+
+
+class Begun(Struct, frozen=True):
+    """How far a streamed reply has got in its client's hands. Empty: nothing has come yet."""
+
+    text: str = ""
+    tokens: int = 0  # about as many as the text has
+    opening: bytes = b""  # the event with its id, time and model
+
+    def __repr__(self) -> str:
+        """Without the text: it is the answer."""
+        return f"Begun({self.tokens} tokens)"

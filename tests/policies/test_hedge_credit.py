@@ -1,0 +1,85 @@
+"""Three allowances, and all of them must agree."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from policies.hedge_credit import USD, CreditRules, Credits
+from proxy.types import Call, Identity
+from tests import build
+
+RULES = CreditRules(burst=4.0, start=2.0)
+
+
+def calling(run: str | None = None, team: str | None = None, route: str = "m") -> Call:
+    return structs.replace(build.call(route), identity=Identity(key_id="k", agent="a", run=run, team=team))
+
+
+def taken(credits: Credits, call: Call, *, cost: int = 0, left: int | None = None, most: int = 50) -> int:
+    for number in range(most):
+        if credits.withdraw(call, cost_usd_nanos=cost, left_usd_nanos=left) is not None:
+            return number
+    return most
+
+
+def test_a_route_begins_with_its_start_and_earns_a_share_of_each_primary() -> None:
+    credits = Credits(RULES)
+    assert taken(credits, calling()) == 2
+    for _ in range(50):
+        credits.ended(calling(), 0.02)
+    assert taken(credits, calling()) == 1
+    assert taken(credits, calling(route="other")) == 2
+
+
+def test_it_saves_no_more_than_the_burst() -> None:
+    credits = Credits(RULES)
+    for _ in range(1_000):
+        credits.ended(calling(), 0.05)
+    assert credits.fullness(calling()) == 1.0
+    assert taken(credits, calling()) == 4
+    assert credits.fullness(calling()) == 0.0
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_hedges_never_exceed_the_start_and_a_share_of_the_primaries(steps: list[bool]) -> None:
+    credits, hedges, ended = Credits(RULES), 0, 0
+    for is_end in steps:
+        if is_end:
+            credits.ended(calling(), 0.05)
+            ended += 1
+        else:
+            hedges += credits.withdraw(calling(), cost_usd_nanos=0, left_usd_nanos=None) is None
+    assert hedges <= RULES.start + 0.05 * ended + 1e-6
+
+
+def test_a_run_has_two_hedges() -> None:
+    credits = Credits(structs.replace(RULES, start=4.0))
+    assert taken(credits, calling(run="r")) == 2
+    assert "run" in (credits.withdraw(calling(run="r"), cost_usd_nanos=0, left_usd_nanos=None) or "")
+    assert taken(credits, calling(run="s")) == 2
+
+
+def test_a_tenant_pays_its_hedges_from_a_share_of_what_it_paid() -> None:
+    credits = Credits(structs.replace(RULES, burst=100.0, start=100.0))
+    assert taken(credits, calling(team="t"), cost=USD // 10) == 5
+    assert taken(credits, calling(team="u"), cost=USD // 10) == 5
+    credits.settled(calling(team="t"), 0.02 * 5 * USD)
+    assert taken(credits, calling(team="t"), cost=USD // 10) == 1
+
+
+@pytest.mark.parametrize(("left", "allowed"), [(None, True), (20 * 1_000, True), (19 * 1_000, False), (0, False)])
+def test_a_hedge_may_cost_a_sliver_of_what_is_left(left: int | None, allowed: bool) -> None:
+    short = Credits(RULES).withdraw(calling(), cost_usd_nanos=1_000, left_usd_nanos=left)
+    assert (short is None) is allowed
+
+
+def test_what_is_refused_takes_nothing() -> None:
+    credits = Credits(RULES)
+    for call, cost, left in ((calling(), USD, None), (calling(), 1_000, 0)):
+        assert credits.withdraw(call, cost_usd_nanos=cost, left_usd_nanos=left) is not None
+    assert credits.fullness(calling()) == 0.5
+    assert taken(credits, calling(run="r")) == 2
+    assert "Credits(1 routes" in repr(credits)
