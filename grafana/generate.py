@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from grafana.panels import Json, at_route, dashboard, gauge, increase, lines, quantile, rate, share, stack, stat, table
+from grafana.reliability import reliability
 
 FOLDER = Path(__file__).parent / "dashboards"
 BAD = "upstream_error|timeout|proxy_error"
@@ -189,7 +190,7 @@ def budgets() -> Json:
 
 
 def dashboards() -> dict[str, Json]:
-    return {"fleet.json": fleet(), "budgets.json": budgets()}
+    return {"fleet.json": fleet(), "budgets.json": budgets(), "reliability.json": reliability()}
 
 
 def text(board: Json) -> str:

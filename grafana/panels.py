@@ -1,8 +1,8 @@
 """The vocabulary of the dashboards: queries, panels, their places, and the frame around them.
 
-Queries are written through `rate`, `increase`, `gauge`, `share` and `quantile` only, which add the metric prefix and
-the choices of job and instance. Classic dashboard JSON, schema version 39 (Grafana 10.4 and later), PromQL as of
-Prometheus 2.42. Standard library only.
+Queries are written through `rate`, `increase`, `gauge`, `most`, `least`, `share` and `quantile` only, which add the
+metric prefix and the choices of job and instance. Classic dashboard JSON, schema version 39 (Grafana 10.4 and later),
+PromQL as of Prometheus 2.42. Standard library only.
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ def increase(metric: str, *by: str) -> str:
 
 def gauge(metric: str, *by: str) -> str:
     return f"{grouped('sum', by)} ({selector(metric)})"
+
+
+def most(metric: str, *by: str) -> str:
+    """Of gauges whose sum means nothing."""
+    return f"{grouped('max', by)} ({selector(metric)})"
+
+
+def least(metric: str, *by: str) -> str:
+    return f"{grouped('min', by)} ({selector(metric)})"
 
 
 def share(part: str, whole: str, *by: str) -> str:

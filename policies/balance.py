@@ -66,7 +66,9 @@ class Choice(Struct, frozen=True):
     def _why_not(self, target: Target, more_s: float) -> str:
         if target is self.target:
             return ""
-        return f"{more_s:.2f} s above the lowest" if more_s > TIE_S else f"{self.target.id} was {self.reason}"
+        if more_s > TIE_S:
+            return f"{more_s:.2f} s above the lowest"
+        return f"as good, and {self.target.id} was drawn" if self.scores else f"{self.target.id} was {self.reason}"
 
 
 class Router:

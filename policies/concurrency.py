@@ -2,15 +2,16 @@
 
 An engine of one's own is measured: when first events take longer than their prompts explain, fewer calls are sent at a
 time (the gradient of Netflix's concurrency-limits, against a prediction instead of the best time seen, because here
-prompts differ by orders of magnitude). A vendor is probed: a refusal takes three tenths off, successes add one by one
-(AIMD; Chiu and Jain, 1989). Neither limits anything before there was a reason to, and neither grows while what it
-allows is not used: such a limit would have proven nothing. Rates are `provider_limits`' business.
+prompts differ by orders of magnitude), and hardly more while calls wait there for one another. A vendor is probed: a
+refusal takes three tenths off, successes add one by one (AIMD; Chiu and Jain, 1989). Neither limits anything before
+there was a reason to, and neither grows while what it allows is not used: such a limit would have proven nothing. Rates
+are `provider_limits`' business.
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 Mode = Literal["measured", "refusals", "started"]  # `started`: as after a refusal, from the first call on
 
@@ -29,12 +30,19 @@ MOST: Final = 512.0
 USED: Final = 0.5  # of the limit, by what is running, or it does not grow
 
 
+class Explained(NamedTuple):
+    """What the first event of a call should have taken, in seconds."""
+
+    predicted_s: float  # by its uncached prompt, and those before it
+    alone_s: float  # by its own prompt
+
+
 class Adaptive(Protocol):
     """`limit` is infinite until there was a reason for one. Its methods say whether it has changed."""
 
     limit: float
 
-    def answered(self, first_event_s: float, predicted_s: float | None, running: int) -> bool: ...
+    def answered(self, first_event_s: float, explained: Explained | None, running: int) -> bool: ...
     def refused(self, running: int, now: float) -> bool: ...
     def timed_out(self, running: int, now: float) -> bool: ...
 
@@ -81,21 +89,23 @@ class Cut:
 class Measured(Cut):
     """An engine of one's own, by how soon it begins to answer."""
 
-    __slots__ = ("_predicted_s", "_samples", "_seen_s")
+    __slots__ = ("_alone_s", "_predicted_s", "_samples", "_seen_s")
 
     def __init__(self) -> None:
         super().__init__(inf)
-        self._seen_s = self._predicted_s = 0.0  # running means
+        self._seen_s = self._predicted_s = self._alone_s = 0.0  # running means
         self._samples = 0
 
-    def answered(self, first_event_s: float, predicted_s: float | None, running: int) -> bool:
-        """`predicted_s`: what its uncached prompt and those before it explain; None: nobody knows yet. The means are
-        compared, not the mean of what each call waited: short prompts behind long ones would rule it."""
+    def answered(self, first_event_s: float, explained: Explained | None, running: int) -> bool:
+        """The means are compared, not the mean of what each call waited: short prompts behind long ones would rule it.
+        `explained` None: nobody knows yet; then a limit that time-outs have set grows one by one."""
         self._answered()
-        if not predicted_s:
+        if explained is not None and explained.predicted_s:
+            self._seen_s += EWMA * (first_event_s - self._seen_s)
+            self._predicted_s += EWMA * (explained.predicted_s - self._predicted_s)
+            self._alone_s += EWMA * (explained.alone_s - self._alone_s)
+        elif self.limit == inf:
             return False
-        self._seen_s += EWMA * (first_event_s - self._seen_s)
-        self._predicted_s += EWMA * (predicted_s - self._predicted_s)
         self._samples += 1
         if self._samples < SAMPLES:
             return False
@@ -103,11 +113,19 @@ class Measured(Cut):
         return self._step(running)
 
     def _step(self, running: int) -> bool:
-        factor = min(FACTOR_MOST, max(FACTOR_LEAST, RATIO_ALLOWED * self._predicted_s / max(self._seen_s, 1e-9)))
-        factor += GROWTH
-        if factor >= 1.0 and (self.limit == inf or not self._used(running)):
+        if not self._predicted_s:
+            grown = self.limit + 1.0
+        else:
+            factor = RATIO_ALLOWED * self._predicted_s / max(self._seen_s, 1e-9)
+            factor = min(FACTOR_MOST, max(FACTOR_LEAST, factor)) + GROWTH
+            if factor > 1.0 and self._seen_s > RATIO_ALLOWED * self._alone_s:
+                factor = 1.0 + GROWTH if self._excuses >= EXCUSES_MOST else 1.0  # more of them would only wait longer
+            grown = (running if self.limit == inf else self.limit) * factor
+        if grown >= self.limit and not self._used(running):
             return False
-        self.limit = max(1.0, (running if self.limit == inf else self.limit) * factor)
+        if self.limit == inf and grown >= running:
+            return False
+        self.limit = max(1.0, grown)
         return True
 
 
@@ -120,7 +138,7 @@ class Refusals(Cut):
         super().__init__(limit)
         self._successes = 0
 
-    def answered(self, first_event_s: float, predicted_s: float | None, running: int) -> bool:
+    def answered(self, first_event_s: float, explained: Explained | None, running: int) -> bool:
         self._answered()
         if self.limit == inf:
             return False

@@ -21,6 +21,7 @@ from policies.lateness import Lateness
 from policies.quantiles import Quantiles
 from policies.recent import Recent
 from policies.repeatable import why_once, why_tools_once
+from proxy.observed import NoHedgeKind
 from proxy.types import Call, Target
 
 KNOWN_LEAST: Final = 10  # samples before a delay can be told
@@ -67,6 +68,7 @@ class NoHedge(Struct, frozen=True):
     """Not now; `again_s` is when to ask again, if the call is still without content. None: never."""
 
     reason: str
+    kind: NoHedgeKind | None  # what stands against it; None: it is not late yet
     again_s: float | None = None
 
 
@@ -95,6 +97,7 @@ class Hedges:
     """One per process. Instants and lengths in seconds; nothing here raises."""
 
     def __init__(self, rules: HedgeRules, first_tokens: FirstTokens) -> None:
+        self.armed_s: dict[str, float] = {}  # the last delay of each route
         self._rules = rules
         self._first_tokens = first_tokens
         self._credits = Credits(rules.credit)
@@ -117,7 +120,10 @@ class Hedges:
         delay = self._patience_of(call, target, alternatives).delay_s
         if delay is None:
             delay = FIRST_LOOK_S
-        return delay if now + delay < call.deadline else None
+        if now + delay >= call.deadline:
+            return None
+        self.armed_s[call.route] = delay
+        return delay
 
     def why_not(self, call: Call, alternatives: Sequence[Target]) -> str | None:
         if not self._rules.on:
@@ -129,17 +135,18 @@ class Hedges:
 
     def fire(self, late: Overdue, now: float) -> Hedge | NoHedge:
         """Where to send the second copy, which is then taken off the credits; or why none is sent."""
-        known = self._first_tokens.of(late.call, late.target)
         targets = [candidate.target for candidate in late.candidates]
-        why = self.why_not(late.call, targets) or why_tools_once(late.call)
-        if why is not None:
-            return NoHedge(why)
+        known = self._known(late.call, late.target, targets)
+        if (why := self.why_not(late.call, targets)) is not None:
+            return NoHedge(why, "off" if not self._rules.on else "side_effects" if targets else "no_alternative")
+        if (why := why_tools_once(late.call)) is not None:
+            return NoHedge(f"no hedge: {why}", "side_effects")
         delay = self._patience_of(late.call, late.target, targets).delay_s
         if known is None or delay is None:
-            return NoHedge("no hedge yet: too few such calls are known", _again_s(late.age_s))
+            return NoHedge("no hedge yet: too few such calls are known", "unknown", _again_s(late.age_s))
         delay *= 1.0 + STRETCH * (1.0 - self._credits.fullness(late.call))
         if late.age_s < delay - ROUNDING_S:
-            return NoHedge(f"no hedge yet: not late before {delay:.2f} s", delay - late.age_s)
+            return NoHedge(f"no hedge yet: not late before {delay:.2f} s", None, delay - late.age_s)
         found = self._choose(late, known, now)
         if isinstance(found, NoHedge):
             return found
@@ -148,7 +155,8 @@ class Hedges:
             late.call, cost_usd_nanos=chosen.cost_usd_nanos, left_usd_nanos=late.left_usd_nanos
         )
         if short is not None:
-            return NoHedge(f"no hedge yet: {short}", _again_s(late.age_s))
+            kind, words = short
+            return NoHedge(f"no hedge yet: {words}", kind, _again_s(late.age_s))
         share = 100 * known.share_below(late.age_s)
         return Hedge(
             chosen.target,
@@ -176,11 +184,19 @@ class Hedges:
         """Looked at again now and then only: a look costs more than all else that is done for a call here."""
         patience = self._patience.get(class_of(call, target))
         if patience.ended >= patience.review_at:
-            known = self._first_tokens.of(call, target)
+            known = self._known(call, target, alternatives)
             if known is not None and known.added >= KNOWN_LEAST:
                 patience.review_at = patience.ended + min(REVIEW_MOST, 1 + patience.ended // 10)
                 self._review(patience, known, min(self._median_s(call, other, known) for other in alternatives))
         return patience
+
+    def _known(self, call: Call, target: Target, alternatives: Sequence[Target]) -> Quantiles | None:
+        """Of a target that is new, what is known of those that could stand in for it."""
+        known = self._first_tokens.of(call, target)
+        if known is not None and known.added >= KNOWN_LEAST:
+            return known
+        others = [self._first_tokens.of(call, other) for other in alternatives]
+        return next((other for other in others if other is not None and other.added >= KNOWN_LEAST), known)
 
     def _review(self, patience: _Patience, known: Quantiles, expected_s: float) -> None:
         median, rare = known.quantile(0.5) or 0.0, known.quantile(0.995) or 0.0
@@ -197,7 +213,7 @@ class Hedges:
         not fail together with it, if there is any."""
         awake = [found for found in late.candidates if not self._lateness.rests(found.target.id, now)]
         if not awake:
-            return NoHedge("no hedge: the whole class is slow", _again_s(late.age_s))
+            return NoHedge("no hedge: the whole class is slow", "brake", _again_s(late.age_s))
         if self._lateness.rests(late.target.id, now):
             domain = late.target.failure_domain
             awake = [found for found in awake if found.target.failure_domain != domain] or awake
@@ -205,9 +221,9 @@ class Hedges:
         median = known.quantile(0.5) or 0.0
         remaining = known.mean_remaining(late.age_s)
         if (late.age_s if remaining is None else remaining) < _worth_s(median, expected):
-            return NoHedge("no hedge yet: a second copy would not be sooner", _again_s(late.age_s))
+            return NoHedge("no hedge yet: a second copy would not be sooner", "not_better", _again_s(late.age_s))
         if now + expected > late.call.deadline:
-            return NoHedge("no hedge: the deadline would pass before its first content")
+            return NoHedge("no hedge: the deadline would pass before its first content", "deadline")
         return chosen, expected
 
     def _expected_s(self, call: Call, candidate: Candidate, otherwise: Quantiles) -> float:

@@ -12,7 +12,10 @@ from typing import Final
 from msgspec import Struct
 
 from policies.recent import Recent
+from proxy.observed import NoHedgeKind
 from proxy.types import Call
+
+Short = tuple[NoHedgeKind, str]
 
 KEPT_MAX: Final = 4_096  # routes, tenants, runs
 USD: Final = 1_000_000_000  # nano-dollars
@@ -61,21 +64,21 @@ class Credits:
         credit = self._tenants.get(_tenant(call))
         credit.balance = min(float(self._rules.burst_usd_nanos), credit.balance + usd_nanos)
 
-    def withdraw(self, call: Call, *, cost_usd_nanos: int, left_usd_nanos: int | None) -> str | None:
+    def withdraw(self, call: Call, *, cost_usd_nanos: int, left_usd_nanos: int | None) -> Short | None:
         """Takes one hedge of this price; a word on what is short where it may not be, and then nothing is taken.
 
         `left_usd_nanos` is what the call's budgets have free; None: no budget limits its money."""
         route = self._routes.get(call.route)
         if route.balance < 1.0 - ROUNDING:
-            return "the route's hedges are used up for now"
+            return "class_budget", "the route's hedges are used up for now"
         tenant = self._tenants.get(_tenant(call))
         if tenant.balance < cost_usd_nanos:
-            return "the tenant's money for hedges is used up for now"
+            return "usd_budget", "the tenant's money for hedges is used up for now"
         if left_usd_nanos is not None and cost_usd_nanos > left_usd_nanos * self._rules.run_share:
-            return "it would cost too much of what the budget has left"
+            return "usd_budget", "it would cost too much of what the budget has left"
         run = None if call.identity.run is None else self._runs.get(call.identity.run)
         if run is not None and run.balance < 1.0:
-            return "its run has had its hedges"
+            return "run_budget", "its run has had its hedges"
         if run is not None:
             run.balance -= 1.0
         route.balance -= 1.0

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from math import exp, inf
 from typing import Final
 
+from msgspec import Struct
+
 from proxy.types import Call, Target
 
 LONG_TOKENS: Final = 1_000  # shorter prompts tell of latency, not of speed
@@ -166,6 +168,14 @@ class _Load:
             self.first_s = max(LEAST_S, seconds)
 
 
+class Speed(Struct, frozen=True):
+    """What was learnt of a target; None: nothing yet."""
+
+    first_s: float | None = None
+    whole_s: float | None = None
+    tokens_a_second: float | None = None
+
+
 class Loads:
     """One a process: every attempt is told to it, whatever route it came by."""
 
@@ -244,6 +254,13 @@ class Loads:
     def busy(self, target: Target, now: float) -> float:
         """The share of its recent time in which it had a prompt to read: of the last minute above all."""
         return self._of(target.id, now).busy_now(now)
+
+    def speed(self, target_id: str) -> Speed:
+        load = self._loads.get(target_id)
+        if load is None:
+            return Speed()
+        tokens_a_second = None if load.spt == SECONDS_A_TOKEN else 1 / load.spt
+        return Speed(load.first_s or None, load.whole_s or None, tokens_a_second)
 
     def noise_s(self, target: Target, now: float) -> float:
         """How much two targets can differ by chance."""

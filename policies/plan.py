@@ -9,6 +9,7 @@ that the client names; which of them follows which error is `policies.fallback`'
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,7 +22,15 @@ from proxy.pressure import Pressure
 from proxy.types import Balance, Call, Condition, Plan, Target
 
 CLOSE_ENOUGH = 3  # names to suggest
+OUTPUT_TOKENS_UNSEEN = 256
 CALM = Pressure()
+HOW: Final[dict[Balance, str]] = {
+    "score": "by load and speed",
+    "weighted": "by weight",
+    "ordered": "in order",
+    "least_cost": "by cost",
+    "lowest_latency": "by speed",
+}
 
 
 Usual = Callable[[Call, Target], int | None]
@@ -159,7 +168,7 @@ class Planner(Struct, frozen=True):
 def _plain(call: Call, route: Route, targets: tuple[Target, ...], pressure: Pressure) -> Plan:
     if pressure.pace and len(targets) > 1:
         targets = _leaning(call, targets, pressure.pace)
-    return Plan("single", (targets,), f"model {route.name!r}: {_choice(targets)}", route.balance)
+    return Plan("single", (targets,), f"model {route.name!r}: {_choice(route, targets)}", route.balance)
 
 
 def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Eased, usual: Usual) -> Plan:
@@ -170,7 +179,7 @@ def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Ease
         changed = changed if limit is None else (*changed, "shorter")
     if pressure.pace and len(targets) > 1:
         targets = _leaning(call, targets, pressure.pace)
-    reason = f"model {route.name!r}: {_choice(targets)}"
+    reason = f"model {route.name!r}: {_choice(route, targets)}"
     if changed:
         reason += f"; {' and '.join(changed)}, as {_named(pressure)} is used to {pressure.taken / 10:g} %"
     return Plan("single", (targets,), reason, route.balance, degraded=changed, output_tokens_max=limit)
@@ -184,13 +193,23 @@ def _shortened(call: Call, targets: tuple[Target, ...], usual: Usual) -> int | N
     return shortened(call, model_max, max(medians, default=None))
 
 
-def _choice(targets: tuple[Target, ...]) -> str:
-    return "one target" if len(targets) == 1 else f"one of {len(targets)} targets by weight"
+def _choice(route: Route, targets: tuple[Target, ...]) -> str:
+    return "one target" if len(targets) == 1 else f"one of {len(targets)} targets, {HOW[route.balance]}"
 
 
 def _named(pressure: Pressure) -> str:
     period = pressure.period
     return f"the budget of {period.account} in {period.unit} per {period.per}" if period else "a budget"
+
+
+def usual_usd_nanos(call: Call, target: Target, output: int | None) -> int:
+    """What an attempt will probably cost, in nano-dollars: with so many output tokens of one choice; None: as many as
+    answers have that nobody has seen yet."""
+    if target.price is None:
+        return 0
+    limits = [limit for limit in (call.head.output_tokens_max, target.traits.output_tokens_max) if limit is not None]
+    tokens = min([OUTPUT_TOKENS_UNSEEN if output is None else output, *limits])
+    return hold_usd_nanos(target.price, call.input_tokens_estimate, tokens * call.head.choices)
 
 
 def likely_usd_nanos(call: Call, target: Target) -> int:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from policies.concurrency import Adaptive, Mode
+from policies.concurrency import Adaptive, Explained, Mode
 from policies.rate_limit import SPAN_S, Account, Bucket, Rates, Shortage
 
 UNNAMED_REFUSAL_S: Final = 1.0  # a 429 that says nothing about when
@@ -104,10 +104,10 @@ class TargetLimits:
         self.adaptive = adaptive
         self.own.adapt(inf if adaptive is None else adaptive.limit)
 
-    def answered(self, first_event_s: float, predicted_s: float | None) -> bool:
+    def answered(self, first_event_s: float, explained: Explained | None) -> bool:
         """A call's first event is there; whether that has changed how many may run."""
         learner = self.adaptive
-        if learner is None or not learner.answered(first_event_s, predicted_s, self.own.running):
+        if learner is None or not learner.answered(first_event_s, explained, self.own.running):
             return False
         self.own.adapt(learner.limit)
         return True

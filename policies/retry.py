@@ -44,9 +44,10 @@ class AttemptBudget:
     def __repr__(self) -> str:
         return f"AttemptBudget({self._balance:.2f} of {self._burst:g}, +{self.share:g} a success)"
 
-    @property
-    def remaining_ratio(self) -> float:
-        return self._balance / self._burst
+    def remaining_ratio(self, now: float) -> float:
+        """From any thread: nothing is written."""
+        since_s = 0.0 if self._seen_at is None else max(0.0, now - self._seen_at)
+        return min(1.0, (self._balance + since_s * DEPOSITS_A_SECOND) / self._burst)
 
     def deposit(self, now: float) -> None:
         """A call succeeded."""

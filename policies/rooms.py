@@ -68,6 +68,11 @@ class Rooms:
         if room is not None and room.adaptive is not None:
             room.adapt(adaptive(self._rules.adaptive.get(id.partition("/")[0]), self._share))
 
+    def running_at(self, id: str) -> int:
+        """Attempts."""
+        room = self._rooms.get(id)
+        return 0 if room is None else room.own.running
+
     def concurrency(self, id: str) -> float:
         """Calls that may run at a target at the same time, as far as is known; infinite: any number."""
         room = self._rooms.get(id)

@@ -43,9 +43,9 @@ class Survival(Struct, frozen=True):
     hold_tokens: int = 0
 
 
-def prepared(call: Call, plan: Plan, rules: Survival) -> bool:
+def prepared(call: Call, plan: Plan) -> bool:
     """Whether what the client gets has to be remembered, because another target may have to go on with it."""
-    if rules.on_cut == "error" or not call.head.stream or why_never(call) is not None:
+    if not call.head.stream or why_never(call) is not None:
         return False
     return any(target.traits.continues_messages for step in plan.steps if len(step) > 1 for target in step)
 
@@ -73,7 +73,8 @@ def why_not(error: ProxyError, continued: int) -> str | None:
 def heirs(plan: Plan, broken: Target) -> tuple[Target, ...]:
     """Who may go on with what `broken` has begun: other targets of its step with the same model, which can."""
     step = next((step for step in plan.steps if broken in step), ())
-    return tuple([each for each in step if each != broken and each.model == broken.model and each.traits.continues_messages])
+    alike = [target for target in step if target.model == broken.model and target != broken]
+    return tuple([target for target in alike if target.traits.continues_messages])
 
 
 def _says_nothing(name: str, value: Raw) -> bool:

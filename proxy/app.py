@@ -43,6 +43,7 @@ from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.run_queries import RunReports
+from proxy.state.target_report import TargetRow
 from proxy.surfaces.admin import AdminServices, admin_surface
 from proxy.surfaces.admin_guard import EDGES
 from proxy.surfaces.admin_runs import RunServices
@@ -264,9 +265,10 @@ class Gate:
         price = next((price for price in known if price is not None and price.id == price_id), None)
         return None if price is None else explain(usage, price)
 
-    def _targets(self) -> object:
+    async def _targets(self) -> object:
+        standings = {standing.target: standing for standing in await self._serving.survey()}
         return [
-            {"target": target.id, "provider": target.provider, "model": target.model, "price": target.price}
+            TargetRow(target.id, target.provider, target.model, target.price, standings.get(target.id))
             for target in self.assembly.present.metered
         ]
 

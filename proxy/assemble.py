@@ -274,6 +274,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         on_budget=rules.on_budget,
         run=rules.run.limits(),
         priority=rules.priority,
+        survival=rules.survival(),
     )
 
 
@@ -287,5 +288,6 @@ def _limits(config: Config) -> Limits:
         write_timeout_s=limits.write_timeout_s,
         heartbeat_s=limits.heartbeat_s,
         drain_s=limits.drain_s,
+        join_bytes_max=limits.join_mb * MIB,
         eased_max=config.budgets.waiting_max,
     )

@@ -27,7 +27,9 @@ from proxy.listeners import Listener
 from proxy.pacing import Pacing
 from proxy.pipeline import Parts, Pipeline
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
+from proxy.standing import standings
 from proxy.state.store import Store
+from proxy.state.target_report import Standing
 from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
 from proxy.surfaces.server import Server
@@ -62,6 +64,7 @@ class DataPlane:
         self.steering = Steering(around.assembly.tools.clock, around.assembly.config.hedging.rules(), self.health.turned)
         self.health.attach(self.steering.breakers)
         self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
+        self._watch_races()
         self.pipeline = self._new_pipeline()
         surface = Surface(
             Services(
@@ -103,6 +106,7 @@ class DataPlane:
         self.health.renew()
         self.steering.hedges.replace(config.hedging.rules())
         self._attempt_budget.share = config.defaults.retry.budget
+        self._watch_races()
         self._server.edges = _edges(config)
 
     def kill(self) -> None:
@@ -113,6 +117,14 @@ class DataPlane:
 
     async def look(self, runs: Sequence[str]) -> list[RunState]:
         return await self._around.runs.look(runs)
+
+    async def survey(self) -> list[Standing]:
+        return standings(self.health.rows(), self._pacing.permits.rooms, self.steering.loads)
+
+    def _watch_races(self) -> None:
+        around, now = self._around, self._around.assembly.tools.clock.now
+        routes, armed_s = around.assembly.snapshot.planner.routes.names, self.steering.hedges.armed_s
+        around.metrics.races.watch(routes, armed_s, lambda: self._attempt_budget.remaining_ratio(now()))
 
     def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools

@@ -12,6 +12,7 @@ from policies.fallback import fallback_of
 from policies.ladder import NOTICED
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
+from proxy.execution.following import Following
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.money.rate_limits import Quota
@@ -23,7 +24,7 @@ from proxy.types import Period
 NANOS = 1_000_000_000
 
 
-def of_reply(record: Record, exchange: Exchange, reading: Reading, now: float) -> Headers:
+def of_reply(record: Record, exchange: Exchange | Following, reading: Reading | Following, now: float) -> Headers:
     call = record.call
     headers: Headers = [("Content-Type", reading.content_type), *_passed(record, reading.headers)]
     headers += _of_call(record, {name for name, _ in reading.headers})
@@ -119,7 +120,7 @@ def _of_call(record: Record, present: set[str]) -> Headers:
     headers += [
         ("x-headgate-request-id", call.id),
         ("x-headgate-agent", _latin(identity.agent)),
-        ("x-headgate-attempts", str(len(record.attempts) + len(record.open))),
+        ("x-headgate-attempts", str(0 if record.served_by == "join" else len(record.attempts) + len(record.open))),
     ]
     pressure, plan = record.pressure, record.plan
     if plan is not None and plan.degraded:

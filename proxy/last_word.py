@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from proxy.execution.following import Following
 from proxy.execution.reading import Reading
 from proxy.relay import Downstream, Headers
 
@@ -21,7 +22,7 @@ async def unwritten() -> None:
 class LastWord:
     """The downstream of one stream. `settle` is asked once."""
 
-    def __init__(self, inner: Downstream, reading: Reading, settle: Settle) -> None:
+    def __init__(self, inner: Downstream, reading: Reading | Following, settle: Settle) -> None:
         self._inner = inner
         self._reading = reading
         self._settle = settle

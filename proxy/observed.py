@@ -7,9 +7,12 @@ one target, for which nothing had to be decided, has none.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
+
+NoHedgeKind = Literal["attempt_budget", "class_budget", "usd_budget", "run_budget", "busy", "brake", "breaker",
+                      "no_alternative", "not_better", "deadline", "side_effects", "unknown", "off"]  # fmt: skip
 
 
 class Considered(Struct, frozen=True):
@@ -27,12 +30,20 @@ class Weighed(Protocol):
     def considered(self) -> tuple[Considered, ...]: ...
 
 
+class Spared(Struct, frozen=True):
+    """An attempt that was thought of and not made, and what forbade it."""
+
+    role: Literal["retry", "hedge"]
+    kind: NoHedgeKind
+
+
 class Decision(Struct, frozen=True):
     """`at` is an instant of the loop's clock, `said` a sentence."""
 
     at: float
     said: str
     weighed: Weighed | None = None
+    spared: Spared | None = None
 
     @property
     def considered(self) -> tuple[Considered, ...]:

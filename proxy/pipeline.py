@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -19,26 +20,30 @@ from policies.plan import CALM
 from proxy import headers
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
+from proxy.draining import can_be_joined, drain
 from proxy.errors import ProxyError
 from proxy.execution.admission import Admission
-from proxy.execution.bench import Timeouts
+from proxy.execution.bench import Rules, Timeouts
 from proxy.execution.easing import Easing, unheard
+from proxy.execution.flight import Flights, Sharing
+from proxy.execution.following import Following, Joined, join
 from proxy.execution.purse import Purse
-from proxy.execution.race import Answer, Race, Rules
-from proxy.execution.record import Record, Unended
+from proxy.execution.race import Answer, Race
+from proxy.execution.record import Record
 from proxy.execution.running import Running
 from proxy.finish import Finish
+from proxy.joining import follow
 from proxy.last_word import LastWord, unwritten
 from proxy.money.rate_limits import RateLimits
-from proxy.relay import Downstream, Patience, Watch, relay
+from proxy.relay import Downstream, Patience
 from proxy.runs.registry import Runs
-from proxy.snapshot import AgentRules, Snapshot
+from proxy.snapshot import Snapshot
 from proxy.state.store import Store
+from proxy.survival import Means, Stream
 from proxy.tasks import Tasks
+from proxy.telling import tell
 from proxy.types import Call
 
-# Where the gate itself closes an exchange that could have gone on: the provider's abort rule says what that costs.
-GAVE_UP = frozenset({"deadline_exceeded", "upstream_stalled"})
 HOLD_LEAST_S = 60.0
 LAST_WORDS_S = 1.0  # for the calls that a stop has ended to tell their clients so
 
@@ -62,18 +67,23 @@ class Parts(Struct, frozen=True):
     recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
 
 
+class Shared(Downstream, Sharing, Protocol):
+    """A client whose call others may join."""
+
+
 class Pipeline:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.begun = 0
         self._easing = Easing(parts.clock, parts.denied)
         self._serving: set[Running] = set()
+        self._flights = Flights()
 
     @property
     def in_flight(self) -> int:
         return self.begun - self._parts.finish.ended
 
-    async def serve(self, call: Call, downstream: Downstream, snapshot: Snapshot) -> None:
+    async def serve(self, call: Call, downstream: Shared, snapshot: Snapshot) -> None:
         run = self._parts.runs.of(call.identity)
         record = self._begin(call, () if run is None else run.accounts)
         running = Running(record, run)
@@ -88,7 +98,7 @@ class Pipeline:
         except asyncio.CancelledError:
             word = running.why()
             if word is None:
-                record.client_gone = True  # unless it had its reply whole: `_close` knows
+                record.client_gone = not record.delivered
                 raise
             await self._give_up(running, downstream, word)
         except Exception as defect:
@@ -100,6 +110,8 @@ class Pipeline:
             self._serving.discard(running)
             if run is not None:
                 self._parts.runs.leave(running)
+            if record.flight is not None and record.flight.joined and downstream.left:
+                record.client_gone = True  # the call went on for those who had joined it
             await self._close(record, snapshot)
             running.settle()
 
@@ -116,7 +128,7 @@ class Pipeline:
         """A call that could not be read far enough to be served still has one outcome."""
         record = self._begin(call)
         try:
-            await self._tell(record, downstream, error)
+            await tell(record, downstream, error, self._parts.dialect)
         finally:
             await self._close(record, snapshot)
 
@@ -126,9 +138,8 @@ class Pipeline:
         ttl_s = max(HOLD_LEAST_S, 2 * (call.deadline - call.arrived_at))
         return Record(call, Purse(self._parts.store, call.id, budget.path(call, runs), ttl_s))
 
-    async def _answer(self, running: Running, downstream: Downstream, snapshot: Snapshot) -> None:
-        record, parts = running.record, self._parts
-        call = record.call
+    async def _answer(self, running: Running, downstream: Shared, snapshot: Snapshot) -> None:
+        record, parts, call = running.record, self._parts, running.record.call
         # The deadline first: free, without state, and a dead call must not take anything from any limit.
         refusal = gates.deadline(call, parts.clock.now()) or (gates.hops(call) if call.hops else None)
         if refusal is not None:
@@ -151,6 +162,13 @@ class Pipeline:
             refusal = await record.quota.admit() if record.quota is not None else None
             if refusal is not None:
                 raise refusal
+        # The same call in flight before the budget: to join it costs nothing, so nothing is held for it.
+        if call.client_retry:
+            following = await join(self._flights, record, parts.clock)
+            if following is not None:
+                await self._follow(record, downstream, following, snapshot)
+                return
+        record.flight = self._flights.begin(call, downstream)
         # The budget before the plan: near its end the plan is a cheaper one, or the call waits for it to ease.
         if record.purse.limited:
             record.pressure = await self._easing.pressure(
@@ -164,13 +182,23 @@ class Pipeline:
         record.plan = plan = admitted
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         timeouts = Timeouts(rules.first_token_timeout_s, rules.idle_timeout_s, snapshot.limits.reply_bytes_max)
-        exchange, reading = await parts.race.run(record, plan, Rules(snapshot.providers, rules.retry, timeouts))
+        means = Rules(snapshot.providers, rules.retry, timeouts, rules.survival)
+        exchange, reading = await parts.race.run(record, plan, means)
         if reading.streams:
-            await self._stream(record, downstream, (exchange, reading), rules=rules, snapshot=snapshot)
+            await self._stream(record, downstream, (exchange, reading), rules=means, snapshot=snapshot)
         else:
             await self._whole(record, downstream, (exchange, reading), snapshot)
 
-    async def _whole(self, record: Record, downstream: Downstream, answer: Answer, snapshot: Snapshot) -> None:
+    async def _follow(self, record: Record, downstream: Downstream, following: Following, snapshot: Snapshot) -> None:
+        joined = (following, following)
+        if not following.streams:
+            await self._whole(record, downstream, joined, snapshot)
+            return
+        if snapshot.strict:
+            downstream = LastWord(downstream, following, partial(self._settle_first, record, snapshot, joined))
+        await follow(following, record, downstream=downstream, limits=snapshot.limits, clock=self._parts.clock)
+
+    async def _whole(self, record: Record, downstream: Downstream, answer: Answer | Joined, snapshot: Snapshot) -> None:
         exchange, reading = answer
         await exchange.end("complete")  # settled before the write, so that the reply can say what it cost
         if not record.open:  # else a hedge that lost is read to its end by a task: see `_close`
@@ -181,24 +209,23 @@ class Pipeline:
         if snapshot.strict:
             await self._record_first(record, snapshot)
         record.committed = True
+        if record.flight is not None:
+            record.flight.land(answer, record.plan)
         await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
 
     async def _stream(
-        self, record: Record, downstream: Downstream, answer: Answer, *, rules: AgentRules, snapshot: Snapshot
+        self, record: Record, downstream: Downstream, answer: Answer, *, rules: Rules, snapshot: Snapshot
     ) -> None:
         exchange, reading = answer
-        clock, limits = self._parts.clock, snapshot.limits
-        patience = Patience(rules.idle_timeout_s, limits.write_timeout_s, limits.heartbeat_s)
+        parts, limits = self._parts, snapshot.limits
+        patience = Patience(rules.timeouts.idle_s, limits.write_timeout_s, limits.heartbeat_s)
         record.in_events = reading.passage is not None
-        watch = Watch(record.call, patience, downstream, in_events=record.in_events)
-        shown = headers.of_reply(record, exchange, reading, clock.now())
-        if snapshot.strict:
-            downstream = LastWord(downstream, reading, partial(self._settle_first, record, answer, snapshot))
-        try:
-            await relay(answer, downstream, record, headers=shown, watch=watch, clock=clock)
-        except ProxyError as error:
-            await exchange.end("abandoned" if error.code in GAVE_UP else "cut", error)
-            raise
+        if record.flight is not None:
+            record.flight.take_off(answer, record.plan, limits.join_bytes_max)
+        shown = headers.of_reply(record, exchange, reading, parts.clock.now())
+        settle = partial(self._settle_first, record, snapshot) if snapshot.strict else None
+        stream = Stream(Means(parts.clock, parts.dialect, parts.race, rules, patience), record, downstream)
+        exchange, reading = await stream.carry(answer, shown, settle)
         # The client has its reply whole: a connection that it closes from here on changes nothing.
         record.delivered = True
         if record.finished:
@@ -212,7 +239,7 @@ class Pipeline:
         finally:
             await exchange.end("complete")
 
-    async def _settle_first(self, record: Record, answer: Answer, snapshot: Snapshot, size: int) -> None:
+    async def _settle_first(self, record: Record, snapshot: Snapshot, answer: Answer | Joined, size: int) -> None:
         """All of a stream but its last bytes has gone out."""
         exchange, reading = answer
         if not reading.cut_short:
@@ -241,59 +268,28 @@ class Pipeline:
             downstream.abort()
 
     async def _end(self, running: Running, downstream: Downstream, error: ProxyError) -> None:
+        if running.record.flight is not None:
+            running.record.flight.fail(error)
         if not running.record.open:
             running.record.close()  # nothing is held for as long as a slow client takes to listen
         running.settle()
-        await self._tell(running.record, downstream, error)
-
-    async def _tell(self, record: Record, downstream: Downstream, error: ProxyError) -> None:
-        """The error in the client's dialect: as a response, or as the last event of a stream that has begun."""
-        record.error = error
-        dialect = self._parts.dialect
-        try:
-            if not record.committed:
-                record.status, body = dialect.error(error)
-                record.bytes_out = len(body)
-                await downstream.whole(record.status, headers.of_error(record, error), body)
-                return
-            if record.in_events and not error.forwarded:
-                await downstream.write(dialect.error_event(error, record.call.endpoint))
-            downstream.abort()
-        except ConnectionError:
-            record.client_gone = True
-            downstream.abort()
-        except asyncio.CancelledError:
-            record.client_gone = True
-            raise
+        await tell(running.record, downstream, error, self._parts.dialect)
 
     async def _close(self, record: Record, snapshot: Snapshot) -> None:
         """Exactly one outcome. What is not at its end when the client leaves is brought there by a task: a settlement
         that was interrupted after the reply had gone out, or a reply that the provider bills on regardless."""
-        if record.finished:
-            return
-        if record.delivered:
-            record.client_gone = False
-        if record.open and (record.delivered or any(exchange.abort == "continues" for exchange in record.open)):
+        drains = record.open and (record.delivered or any(exchange.abort == "continues" for exchange in record.open))
+        if record.flight is not None and not (drains and can_be_joined(record)):
+            record.flight.close()
+        if drains and not record.finished:
             self._parts.tasks.start("drain", self._drain(record, snapshot))
-            return
-        await self._parts.finish.finish(record, snapshot.version)
+        elif not record.finished:
+            await self._parts.finish.finish(record, snapshot.version)
 
     async def _drain(self, record: Record, snapshot: Snapshot) -> None:
         try:
-            async with asyncio.timeout(snapshot.limits.drain_s):
-                for exchange in tuple(record.open):
-                    if await _is_whole(record, exchange):
-                        await exchange.end("complete")
-        except (TimeoutError, ProxyError):
-            pass  # finish settles what is still open by the abort rule
-        finally:
+            await drain(record, snapshot.limits.drain_s)
+        finally:  # what is still open is settled by the abort rule
+            if record.flight is not None:
+                record.flight.close()
             await self._parts.finish.finish(record, snapshot.version)
-
-
-async def _is_whole(record: Record, exchange: Unended) -> bool:
-    """Whether its reply was read to its end, or is by now."""
-    reading = exchange.reading
-    if reading is None:
-        return False
-    read = record.delivered and exchange is record.answered and not reading.cut_short
-    return read or await reading.drain()

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.execution.following import Following, Joined
 from proxy.execution.race import Answer
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
@@ -121,23 +122,26 @@ class Watch:
 
 
 async def relay(
-    answer: Answer, downstream: Downstream, record: Record, *, headers: Headers, watch: Watch, clock: Clock
+    answer: Answer | Joined,
+    downstream: Downstream,
+    record: Record,
+    *,
+    headers: Headers | None,
+    watch: Watch,
+    clock: Clock,
 ) -> None:
-    """Commits the reply and carries it to its end, or to where its hold ends. Raises ProxyError when the upstream
-    breaks off or stalls."""
+    """Commits the reply and carries it to its end, or to where its hold ends. `headers` None: it is committed, and this
+    is the rest of it. Raises ProxyError when the upstream breaks off or stalls."""
     exchange, reading = answer
-    meter, gaps = exchange.meter, GapCounter()
+    meter, gaps, transcript = exchange.meter, record.gaps or GapCounter(), record.transcript
     record.gaps = gaps
     look_at = inf if meter is None else meter.look_at
     try:
         async with watch:
-            record.status, record.committed = 200, True
-            await downstream.start(200, headers)
-            watch.waiting = "client"
-            await downstream.write(reading.first)
-            watch.waiting = "upstream"
-            record.bytes_out = len(reading.first)
-            record.first_event_at = record.last_event_at = watch.moved_at = clock.now()
+            await _begin(reading.first, downstream, record, headers=headers, watch=watch)
+            watch.moved_at = record.last_event_at = clock.now()
+            if record.first_event_at is None:
+                record.first_event_at = watch.moved_at
             while reading.more:
                 data = await reading.read()
                 if data is None:
@@ -150,6 +154,8 @@ async def relay(
                     await downstream.write(data)
                     watch.waiting = "upstream"
                     record.bytes_out += len(data)
+                    if transcript is not None:
+                        transcript.add(data)
                 if reading.fault is not None:
                     raise reading.fault
                 if meter is not None and record.bytes_out >= look_at:
@@ -164,7 +170,22 @@ async def relay(
     await downstream.end()
 
 
-def _expired(watch: Watch, reading: Reading) -> Exception:
+async def _begin(data: bytes, downstream: Downstream, record: Record, *, headers: Headers | None, watch: Watch) -> None:
+    """What is in hand goes out."""
+    if headers is not None:
+        record.status, record.committed = 200, True
+        await downstream.start(200, headers)
+    if not data:
+        return  # the rest of a reply may be its end alone
+    watch.waiting = "client"
+    await downstream.write(data)
+    watch.waiting = "upstream"
+    record.bytes_out += len(data)
+    if record.transcript is not None:
+        record.transcript.add(data)
+
+
+def _expired(watch: Watch, reading: Reading | Following) -> Exception:
     if watch.expired == "client" or not reading.more:  # all of the reply has been handed over
         return ConnectionResetError("the client read too slowly")
     if watch.expired == "deadline":

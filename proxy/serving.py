@@ -7,6 +7,7 @@ from typing import Protocol
 
 from proxy.config.load import Config
 from proxy.runs.registry import Applied, RunCommand, RunState
+from proxy.state.target_report import Standing
 
 
 class Serving(Protocol):
@@ -24,6 +25,10 @@ class Serving(Protocol):
     def swap(self, config: Config) -> None: ...
     async def apply(self, command: RunCommand) -> Applied: ...
     async def look(self, runs: Sequence[str]) -> list[RunState]: ...
+    async def survey(self) -> list[Standing]:
+        """How each target stands that is configured by name."""
+        ...
+
     def kill(self) -> None:
         """Processes that serve, if they are others, end at once."""
         ...

@@ -51,6 +51,7 @@ class Limits(Struct, frozen=True):
     write_timeout_s: float = 30.0
     heartbeat_s: float = 15.0
     drain_s: float = 60.0
+    join_bytes_max: int = 64 * 1024 * 1024  # of running streams, kept for those who ask for them again
     eased_max: int = 1_000  # calls that may wait for a budget to ease
 
 

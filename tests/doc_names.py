@@ -77,5 +77,7 @@ def known_words() -> set[str]:
     answers = ledger | {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}
     for shape in (*BODIES, run_report.Governed, run_report.ToppedUp, run_report.RunTree, run_report.RunRow):
         answers |= set(shape.__struct_fields__)
+    cuts = [(ROOT / file).read_text() for file in ("proxy/survival.py", "proxy/execution/holding.py")]
+    answers |= {name for text in cuts for name in re.findall(r'"([a-z_]+_tokens)":', text)}
     types = {rule.openai_type for rule in generate.CODES.values()}
     return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)

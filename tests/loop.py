@@ -1,6 +1,6 @@
 """An event loop whose clock is virtual: when nothing is ready it jumps to the next timer.
 
-Sockets stay real (loopback), so a real aiohttp server and client run unchanged, minutes of their time in milliseconds,
+Sockets stay real (loopback), so real servers and clients run unchanged, minutes of their time in milliseconds,
 and twice the same. While an executor thread is at work the loop waits for real; when nothing can ever happen again it
 raises instead of hanging. After Trio's MockClock (autojump).
 """

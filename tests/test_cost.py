@@ -16,6 +16,7 @@ import pytest
 from multidict import CIMultiDict
 
 from policies.limits import LimitsByName, Rulebook
+from proxy.execution.flight import Flight
 from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
 from proxy.providers.transport import HttpTransport
 from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, World, head, plain, read_response, streaming, token
@@ -91,6 +92,19 @@ class Sink:
 
     def abort(self) -> None:
         raise AssertionError("aborted")
+
+    @property
+    def left(self) -> bool:
+        return False
+
+    def share(self, flight: Flight | None) -> None:
+        """Nobody joins."""
+
+    def stay(self) -> None:
+        raise AssertionError("joined")
+
+    def go(self) -> None:
+        raise AssertionError("joined")
 
 
 def calls_of(raw: bytes, make: Callable[[], Ready], rules: Rulebook = WIDE) -> Counter[str]:

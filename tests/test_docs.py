@@ -34,8 +34,10 @@ WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")  # what looks like a key, a co
 FOREIGN = frozenset(
     {"stream_options", "include_usage", "session_id", "prompt_cache_key", "model_info", "api_type", "finish_reason"}
     | {"max_completion_tokens", "max_output_tokens", "service_tier", "max_tokens"}
+    | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format"}
 )
-FILES = frozenset({"keys.json", "keys.lock"})  # of the data folder; they read like keys of the configuration
+# Of the data folder; they read like keys of the configuration.
+FILES = frozenset({"keys.json", "keys.lock", "ledger.db", "ledger.db-wal"})
 # A whole configuration, into which a fragment is put.
 BASE = """
 providers: {simulated: {kind: simulated}, openai: {kind: openai, api_key: k}}

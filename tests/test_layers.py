@@ -49,7 +49,10 @@ LAYERS = (
     ),
     Layer(
         "pipeline",
-        ("proxy.pipeline", "proxy.relay", "proxy.finish", "proxy.headers"),
+        (
+            *("proxy.pipeline", "proxy.relay", "proxy.survival", "proxy.finish", "proxy.headers", "proxy.last_word"),
+            *("proxy.joining", "proxy.draining", "proxy.telling"),
+        ),
         ("nouns", "pure", "foundations", "ports", "execution"),
         ("msgspec",),
     ),

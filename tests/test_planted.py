@@ -40,6 +40,9 @@ STREAM = "tests/flow/test_stream.py"
 TRANSPORT = "tests/proxy/providers/test_transport.py"
 LIMITS = "tests/flow/test_rate_limits.py"
 FAIR = "tests/flow/test_fair_share.py"
+JOINS = "tests/flow/test_joins.py"
+SURVIVAL = "tests/flow/test_survival.py"
+SPLICE = "tests/proxy/dialects/test_openai_splice.py"
 LEDGER = "tests/proxy/state/test_ledger.py"
 
 
@@ -52,6 +55,127 @@ class Mutation(Struct, frozen=True):
 
 
 PLANTED = (
+    # --- streams that survive
+    Mutation(
+        "a continued stream has two roles",
+        "proxy/dialects/openai_splice.py",
+        'if isinstance(delta, dict) and delta.pop("role", None) is not None:',
+        "if False:",
+        (SURVIVAL, SPLICE),
+    ),
+    Mutation(
+        "an event without its blank line counts as said and does not go out",
+        "proxy/execution/reading.py",
+        "        if rest:\n            return self._provider.redact(rest)\n",
+        "",
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "the client is shown an error that another upstream has made good",
+        "proxy/dialects/openai_passage.py",
+        'return event if self.content and self._call.head.begun is None else b""',
+        'return event if self.content else b""',
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "what was read and not what was written counts as said",
+        "proxy/relay.py",
+        "                    if transcript is not None:\n                        transcript.add(data)\n",
+        "",
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "the text so far is not held as input of who goes on",
+        "proxy/execution/attempt.py",
+        "self._call = ask if self._continues else record.call",
+        "self._call = record.call",
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "continuations are free of the attempt budget",
+        "proxy/execution/race.py",
+        "if spent or not self._withdrawn(course, broken.error, self._clock.now()):",
+        "if spent:",
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "a stream is continued without end",
+        "proxy/survival.py",
+        "self._continued += 1",
+        "pass",
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "the limit of a continued answer begins anew",
+        "proxy/dialects/openai_splice.py",
+        "max(1, limit - begun.tokens)",
+        "limit",
+        (SURVIVAL,),
+    ),
+    Mutation(
+        "what is kept back of a stream is lost",
+        "proxy/execution/reading.py",
+        'self.first += data or b""',
+        "pass",
+        ("tests/flow/test_hold.py",),
+    ),
+    # --- retries that join
+    Mutation(
+        "a retry joins another tenant's call",
+        "proxy/execution/flight.py",
+        "return (who.key_id, who.agent,",
+        'return ("", who.agent,',
+        (JOINS,),
+    ),
+    Mutation(
+        "a retry joins a call of another run",
+        "proxy/execution/flight.py",
+        "who.agent, who.run, who.parent_run,",
+        "who.agent, None, None,",
+        (JOINS,),
+    ),
+    Mutation(
+        "a retry joins a call with another body",
+        "proxy/execution/flight.py",
+        "if hash(flight.call.raw) == digest and flight.call.raw == raw:",
+        "if len(flight.call.raw) == len(raw):",
+        (JOINS,),
+    ),
+    Mutation(
+        "who joins is not asked for its permission",
+        "proxy/pipeline.py",
+        "gates.allowed(call, rules.models, snapshot.planner.routes) if call.route else None",
+        "gates.allowed(call, rules.models, snapshot.planner.routes) if call.route and not call.client_retry else None",
+        (JOINS,),
+    ),
+    Mutation(
+        "a client that leaves ends the call for those who have joined it",
+        "proxy/execution/flight.py",
+        "            self._client.stay()\n",
+        "            pass\n",
+        (JOINS,),
+    ),
+    Mutation(
+        "a joined call goes on when nobody is left",
+        "proxy/execution/flight.py",
+        "        self._client.go()\n",
+        "        pass\n",
+        (JOINS,),
+    ),
+    Mutation(
+        "who joins is told the error of the other's client as well as its own",
+        "proxy/execution/flight.py",
+        "            self._client.share(None)  # what",
+        "            pass  # what",
+        (JOINS,),
+    ),
+    Mutation(
+        "who joins begins where the stream is",
+        "proxy/execution/following.py",
+        "        self._at = 0  # pieces",
+        "        self._at = len(flight.pieces)  # pieces",
+        (JOINS,),
+    ),
     # --- fallbacks, deadlines, overload
     Mutation(
         "a client's fallback that nobody checks",
@@ -531,9 +655,8 @@ PLANTED = (
     Mutation(
         "no outcome when the client has gone",
         "proxy/pipeline.py",
-        "        await self._parts.finish.finish(record, snapshot.version)\n\n    async def _drain",
-        "        if not record.client_gone:\n"
-        "            await self._parts.finish.finish(record, snapshot.version)\n\n    async def _drain",
+        "        elif not record.finished:\n",
+        "        elif not record.finished and not record.client_gone:\n",
         (CANCELLATION,),
     ),
     # --- retries and the deadline
@@ -634,7 +757,7 @@ PLANTED = (
     # --- streams
     Mutation(
         "a false end marker after a cut",
-        "proxy/pipeline.py",
+        "proxy/telling.py",
         "await downstream.write(dialect.error_event(error, record.call.endpoint))",
         'await downstream.write(dialect.error_event(error, record.call.endpoint) + b"data: [DONE]\\n\\n")',
         (STREAM,),
@@ -648,9 +771,9 @@ PLANTED = (
     ),
     Mutation(
         "a connection that is not aborted after an error",
-        "proxy/pipeline.py",
-        "record.call.endpoint))\n            downstream.abort()",
-        "record.call.endpoint))\n            await downstream.end()",
+        "proxy/telling.py",
+        "record.call.endpoint))\n        downstream.abort()",
+        "record.call.endpoint))\n        await downstream.end()",
         (STREAM,),
     ),
     Mutation(
@@ -750,7 +873,7 @@ PLANTED = (
     Mutation(
         "the handler of a client that left goes on",
         "proxy/surfaces/connection.py",
-        "        if self._task is not None:\n            self._task.cancel()\n",
+        "        elif self._task is not None:\n            self._task.cancel()\n",
         "",
         (GONE,),
     ),
@@ -800,7 +923,7 @@ PLANTED = (
     Mutation(
         "every call pays for an engine as if it were alone there",
         "pricing/gpu.py",
-        "(now - self._at) / running",
+        "(now - self._at) / self.in_flight",
         "now - self._at",
         ("tests/pricing/test_gpu.py", "tests/flow/test_gpus.py"),
     ),
@@ -873,6 +996,49 @@ PLANTED = (
         "(seq, *row, seq, *attempts[0])",
         "(seq, *row)",
         ("tests/proxy/state/test_ledger_insert.py",),
+    ),
+    Mutation(
+        "marks of what has been relayed, and not of what may have been by the next one",
+        "proxy/execution/meter.py",
+        "        most = seen + ceil(step * self._rate_now()) + guard\n",
+        "        most = seen\n",
+        ("tests/sim/test_marks.py", "tests/proxy/execution/test_meter.py"),
+    ),
+    Mutation(
+        "a mark where a provider bills on",
+        "proxy/execution/attempt.py",
+        'self.meter.marks = self.abort == "stops"',
+        'self.meter.marks = self.abort != "none"',
+        ("tests/sim/test_marks.py",),
+    ),
+    Mutation(
+        "a mark that charges more than was held",
+        "proxy/money/holds.py",
+        "                amount = min(amount, self.mark.usd_nanos",
+        "                amount = max(amount, self.mark.usd_nanos",
+        ("tests/proxy/money/test_holds.py",),
+    ),
+    Mutation(
+        "marks that a fresh journal forgets",
+        "proxy/money/books.py",
+        "        return held + [(MARKED, payload) for payload in self._marks.values()]\n",
+        "        return held\n",
+        ("tests/proxy/money/test_restoring.py",),
+    ),
+    Mutation(
+        "the end of a reply before its row",
+        "proxy/last_word.py",
+        "            await self._before(len(data))\n        await self._inner.write(data)\n",
+        "            await self._inner.write(data)\n            return await self._before(len(data))\n"
+        "        await self._inner.write(data)\n",
+        ("tests/flow/test_strict_ledger.py",),
+    ),
+    Mutation(
+        "who asked for priority pays for it whatever was served",
+        "policies/service_tier.py",
+        "    return _at(_at(target, STANDARD), tier)\n",
+        "    return target\n",
+        ("tests/policies/test_service_tier.py", "tests/flow/test_service_tier.py"),
     ),
     Mutation(
         "the old journal dropped before the fresh one is synced",

@@ -23,6 +23,7 @@ from . import body
 from .processes import BenchError, Server, cores, free_port
 
 KEY = "hg-benchmark-0123456789abcdef0123456789abcdef"
+UPSTREAM = "loadtests/upstream.py"
 INTERVAL_MS = 20.0  # of the upstream's chunks: 50 a second
 READY_S_MAX = 20.0
 POLL_S = 0.002
@@ -68,8 +69,8 @@ class Lab:
 
     def start_upstream(self) -> System:
         port = self.upstream_port = free_port()
-        options = ["--port", str(port), "--interval-ms", str(INTERVAL_MS)]
-        system = self._start("direct", port, module("upstream", *options))
+        options = ["--port", str(port), "--interval-ms", str(INTERVAL_MS), "--form", "stamped"]
+        system = self._start("direct", port, [sys.executable, UPSTREAM, *options])
         wait_answer(system)
         return system
 

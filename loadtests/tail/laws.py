@@ -18,7 +18,7 @@ def lognormal(median_s: float, sigma: float) -> Law:
 
 def recorded(slowdowns: Mapping[str, Sequence[float]]) -> Law:
     """By model: times over their group's median, drawn again."""
-    return lambda rng, request, now: Draw(rng.choice(slowdowns[request.model]) * request.usual_s)
+    return lambda rng, request, now: Draw(rng.choice(slowdowns.get(request.model, (1.0,))) * request.usual_s)
 
 
 def stragglers(law: Law, share: float, factor: float) -> Law:

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from .upstreams import Failed, Request, Upstreams
 
+LEAVES_AFTER_S = 0.1
+
 
 class Side(Protocol):
     async def ask(self, request: Request) -> float:
@@ -51,7 +53,7 @@ class Played:
 async def play(
     requests: Sequence[Request], upstreams: Upstreams, make: Callable[[Upstreams], Side], *, patience_s: float = 600.0
 ) -> Played:
-    """`patience_s`: after so long a client leaves."""
+    """`patience_s`: until when an answer is of use; a client leaves a little later, so that it can be told."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     side = make(upstreams)
@@ -59,7 +61,7 @@ async def play(
 
     async def one(request: Request) -> None:
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(patience_s + LEAVES_AFTER_S):
                 took = await side.ask(request)
         except (Failed, TimeoutError):
             played.failed_at.append(loop.time() - began)

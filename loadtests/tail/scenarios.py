@@ -45,6 +45,8 @@ class Scenario:
     goals: tuple[Goal, ...]
     timeout_s: float = 5.0  # of one try, for every side
     patience_s: float = 600.0  # of a client
+    own: bool = True  # engines of one's own, not a vendor's
+    hedge_share: float | None = None  # of calls that an operator allows to be hedged, if anything but the default
     hedge_s: float | None = None  # a delay found by hand for this world, where one makes sense
 
 
@@ -153,10 +155,12 @@ def _agents(seed: int, folder: Path | None, count: int) -> list[Scenario]:
     base = laws.recorded(slowdowns)
     source = "recorded" if folder is not None and (folder / traces.SESSIONS).exists() else "made-up"
 
-    def world(name: str, about: str, law: Law, *goals: Goal) -> Scenario:
+    def world(name: str, about: str, law: Law, *goals: Goal, hedge_share: float | None = None) -> Scenario:
         upstreams = partial(Drawn, [law] * 2, seed)
         told = f"{source} agent calls, {about}"
-        return Scenario(name, told, arrivals, upstreams, goals, timeout_s=600.0, hedge_s=10.0)
+        return Scenario(
+            name, told, arrivals, upstreams, goals, timeout_s=600.0, own=False, hedge_share=hedge_share, hedge_s=10.0
+        )
 
     def against(share: float, bound: float) -> Goal:
         return Goal(f"p{share * 100:g}, part", less_than("retry only", share), "<=", bound)
@@ -165,7 +169,14 @@ def _agents(seed: int, folder: Path | None, count: int) -> list[Scenario]:
         world("agents a", "as they are", base, against(0.99, 1.0), against(0.999, 1.0), _extra(1.022)),
         world("agents b", "1 % stalls", laws.stalls(base, 0.01, 30.0, 120.0), against(0.999, 0.5), _extra(1.03)),
         world("agents c", "2 % x10", laws.stragglers(base, 0.02, 10.0), against(0.99, 0.35), _extra(1.04)),
-        world("agents d", "5 % x10", laws.stragglers(base, 0.05, 10.0), against(0.99, 0.3), _extra(1.065)),
+        world(
+            "agents d, 7 % hedges",
+            "5 % x10",
+            laws.stragglers(base, 0.05, 10.0),
+            against(0.99, 0.3),
+            _extra(1.065),
+            hedge_share=0.07,
+        ),
     ]
 
 

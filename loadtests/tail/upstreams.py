@@ -39,6 +39,7 @@ class Draw:
     status: int = 200
 
 
+PROBE = Request(-1, 0.0)
 Law = Callable[[Random, Request, float], Draw]  # the last: seconds from the start
 
 
@@ -77,6 +78,10 @@ class Upstreams(Protocol):
 
     async def send(self, target: int, request: Request) -> Answer: ...
 
+    async def probe(self, target: int) -> None:
+        """A question that costs nothing and takes no place. Raises Failed."""
+        ...
+
 
 class Drawn:
     """Each target has its law; the n-th try of a request at a target is the same draw whoever asks."""
@@ -95,11 +100,18 @@ class Drawn:
         key = request.number, target
         number = self._tries[key] = self._tries.get(key, 0) + 1
         rng = Random(hash((self._seed, request.number, target, number)))
-        draw = self._laws[target](rng, request, now)
-        await asyncio.sleep(draw.seconds)
-        if draw.status != 200:
-            raise Failed(draw.status)
+        await _drawn(self._laws[target](rng, request, now))
         return Answer()
+
+    async def probe(self, target: int) -> None:
+        now = asyncio.get_running_loop().time() - self._began
+        await _drawn(self._laws[target](Random(hash((self._seed, target, now))), PROBE, now))
+
+
+async def _drawn(draw: Draw) -> None:
+    await asyncio.sleep(draw.seconds)
+    if draw.status != 200:
+        raise Failed(draw.status)
 
 
 class Limited:
@@ -116,6 +128,9 @@ class Limited:
         self.asked.append((asyncio.get_running_loop().time() - self._began, target))
         async with self._places[target]:
             return await self._drawn.send(target, request)
+
+    async def probe(self, target: int) -> None:
+        await self._drawn.probe(target)
 
 
 class Replica:
@@ -167,3 +182,6 @@ class Replicas:
     async def send(self, target: int, request: Request) -> Answer:
         self.asked.append((asyncio.get_running_loop().time() - self._began, target))
         return await self._replicas[target].send(request)
+
+    async def probe(self, target: int) -> None:
+        """They are always well."""

@@ -1,7 +1,6 @@
 """Bytes of OpenAI's dialect, prebuilt: whole replies, events of a stream, errors.
 
-Chunk i of a canned stream says "i ", so that a lost or doubled chunk shows. The functions put nonce, model and usage of
-a request into its reply; what an answer says is the caller's.
+The functions put nonce, model and usage of a request into its reply; what an answer says is the caller's.
 """
 
 from __future__ import annotations

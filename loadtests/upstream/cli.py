@@ -15,6 +15,8 @@ from .connection import Settings, start
 from .script import VERBS, Performance
 from .stage import Stage
 
+FORMS = ("counted", "stamped")
+
 try:
     import uvloop
 except ImportError:
@@ -32,7 +34,8 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scenario", type=Path, help="a file of rules, YAML or JSON; POST /scenario changes it")
     parser.add_argument("--usage-file", type=Path, help="gets a line of JSON for each scripted exchange that has ended")
     for name, default in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        choices = FORMS if name == "form" else None
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, choices=choices)
     return parser.parse_args(given)
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from . import canned
 from .bill import Bill
+from .forms import Counted, Form, Stamped
 from .request import Request
 from .scenario import ScenarioError, parse
 from .script import Step
@@ -35,6 +36,7 @@ class Settings:
     delay_ms: float = 0.0  # until a reply that is not streamed
     error_every: int = 0  # every n-th request is a 503; 0: never
     cut_every: int = 0  # every n-th stream is reset half-way; 0: never
+    form: str = "counted"  # or `stamped`: see `forms.py`; the number of tokens is then the request's
 
 
 class Connection(asyncio.Protocol):
@@ -52,7 +54,9 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None  # the one that is being answered over time
         self._timer: asyncio.Handle | None = None
         self._script: asyncio.Task[bool] | None = None
-        self._sent = 0  # chunks of its answer
+        self._form: Form = Stamped() if settings.form == "stamped" else Counted(settings.tokens)
+        self._sent = self._chunks = 0  # of its answer
+        self._first_at = 0.0
         self._cut_at = -1
         self._choked = False
 
@@ -203,11 +207,10 @@ class Connection(asyncio.Protocol):
         self.data_received(b"")
 
     def _reply(self, request: Request) -> None:
-        tokens = self._settings.tokens
-        self._bill.prompt_tokens += request.prompt_tokens
-        self._bill.completion_tokens += tokens
-        body = canned.whole(request, "word " * tokens, used=canned.usage(request.prompt_tokens, tokens))
-        self._transport.write(canned.plain(request.nonce, body))
+        prompt, completion = self._form.usage(request)
+        self._bill.prompt_tokens += prompt
+        self._bill.completion_tokens += completion
+        self._transport.write(self._form.whole(request))
 
     def _start_stream(self, request: Request) -> None:
         self._request = request
@@ -215,11 +218,12 @@ class Connection(asyncio.Protocol):
         bill, every = self._bill, self._settings.cut_every
         bill.streams += 1
         bill.streams_open += 1
-        bill.prompt_tokens += request.prompt_tokens
-        self._cut_at = self._settings.tokens // 2 if every and bill.streams % every == 0 else -1
-        first = canned.framed(canned.event(request, canned.FIRST))
-        self._transport.write(canned.STREAM_HEAD % request.nonce + first)
-        self._timer = self._loop.call_later(self._settings.first_ms / 1000, self._next_chunk)
+        prompt, self._chunks = self._form.usage(request)
+        bill.prompt_tokens += prompt
+        self._cut_at = self._chunks // 2 if every and bill.streams % every == 0 else -1
+        self._transport.write(self._form.opening(request))
+        self._first_at = self._loop.time() + self._settings.first_ms / 1000
+        self._timer = self._loop.call_at(self._first_at, self._next_chunk)
 
     def _next_chunk(self) -> None:
         request, self._timer = self._request, None
@@ -229,16 +233,14 @@ class Connection(asyncio.Protocol):
             self._end_stream()
             self._bill.streams_cut += 1
             self._transport.abort()
-        elif self._sent < self._settings.tokens:
-            self._transport.write(canned.framed(canned.event(request, canned.DELTA % self._sent)))
+        elif self._sent < self._chunks:
+            self._transport.write(self._form.chunk(request, self._sent))
             self._sent += 1
             self._bill.completion_tokens += 1
-            self._timer = self._loop.call_later(self._settings.interval_ms / 1000, self._next_chunk)
+            due = self._first_at + self._sent * self._settings.interval_ms / 1000  # a schedule that does not drift
+            self._timer = self._loop.call_at(due, self._next_chunk)
         else:
-            used = b""
-            if request.wants_usage:
-                used = canned.event(request, b"[]", canned.usage(request.prompt_tokens, self._sent))
-            self._transport.write(canned.framed(canned.stop(request) + used + canned.DONE) + canned.LAST_CHUNK)
+            self._transport.write(self._form.closing(request, self._sent))
             self._end_stream()
             self.data_received(b"")
 

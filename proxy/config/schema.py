@@ -23,6 +23,7 @@ from proxy.config.file import Place
 from proxy.config.hedging import Hedging
 from proxy.config.providers import Block, Known, Paced, Provider
 from proxy.config.run_rules import RunRules
+from proxy.config.survival import Surviving
 from proxy.config.tree import Path as ValuePath
 from proxy.config.tree import Value
 from proxy.config.values import (
@@ -146,7 +147,7 @@ class RetryRules(Block):
     budget: Share = Field(default=0.1, description="Retries allowed for each successful call, over all calls.")
 
 
-class Defaults(Paced):
+class Defaults(Surviving):
     """What holds for every agent that does not say otherwise."""
 
     deadline_s: Seconds = Field(
@@ -227,6 +228,7 @@ class Limits(Block):
     queue_wait_s: Pause = Field(default=10.0, description="A call waits so long for running calls, or for a target.")
     queue_max: int = Field(default=1_000, ge=0, le=100_000, description="So many calls may wait for either.")
     reply_max_mb: int = Field(default=64, ge=1, le=1024, description="Largest reply that is read, in MiB.")
+    join_mb: int = Field(default=64, ge=0, le=4096, description="Running streams that retries can join, in MiB.")
 
 
 class Config(Block):

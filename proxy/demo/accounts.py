@@ -11,21 +11,27 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from proxy.demo.result import AgentSpend, Purpose, TreeSpend
+from proxy.demo.check import Purpose
+from proxy.demo.result import AgentSpend, Hedges, TreeSpend
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.run_queries import RunReports
 
 RUNS_MAX = 10_000
 
-PURPOSES = """SELECT a.provider, a.upstream_request_id, o.run, a.role = 'retry' OR o.client_retry > 0
+PURPOSES = """SELECT a.provider, a.upstream_request_id, o.run,
+    CASE WHEN a.role = 'hedge' THEN 'hedge' WHEN a.role = 'retry' OR o.client_retry > 0 THEN 'retry' ELSE 'first' END,
+    CASE WHEN a.usage_source = 'reported' THEN a.cost_usd_nanos END
     FROM attempt a JOIN outcome o ON a.call = o.seq WHERE a.upstream_request_id IS NOT NULL"""
+HEDGES = """SELECT count(*), coalesce(sum(o.served_by = 'hedge'), 0)
+    FROM attempt a JOIN outcome o ON a.call = o.seq WHERE a.role = 'hedge'"""
 ESTIMATED = "SELECT count(*) FROM attempt WHERE usage_source IS NOT NULL AND usage_source <> 'reported'"
 
 
 class Accounts(Struct, frozen=True):
     usd_nanos: int
     estimated_attempts: int
+    hedges: Hedges
     purposes: Mapping[tuple[str, str], Purpose]  # by provider and request id
     agents: list[AgentSpend]
     trees: list[TreeSpend]  # dearest first
@@ -42,6 +48,7 @@ async def accounts(ledger: Ledger) -> Accounts:
     return Accounts(
         usd_nanos=spend.total.cost_usd_nanos,
         estimated_attempts=await ledger.query(_estimated),
+        hedges=await ledger.query(_hedges),
         purposes=await ledger.query(_purposes),
         agents=sorted(agents, key=lambda row: -row.usd_nanos),
         trees=await _trees(RunReports(ledger)),
@@ -63,7 +70,11 @@ async def _trees(reports: RunReports) -> list[TreeSpend]:
 
 def _purposes(connection: sqlite3.Connection) -> dict[tuple[str, str], Purpose]:
     rows = connection.execute(PURPOSES).fetchall()
-    return {(provider, id): Purpose(run or "", bool(retried)) for provider, id, run, retried in rows}
+    return {(provider, id): Purpose(run or "", cause, reported) for provider, id, run, cause, reported in rows}
+
+
+def _hedges(connection: sqlite3.Connection) -> Hedges:
+    return Hedges(*connection.execute(HEDGES).fetchone())
 
 
 def _estimated(connection: sqlite3.Connection) -> int:

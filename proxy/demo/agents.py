@@ -17,7 +17,8 @@ AGENTS = ("planner", "researcher", "coder", "reviewer", "tester", "writer", "ana
 LARGE = ("planner", "reviewer")  # they ask for the dear model
 CALL_S = 0.7  # what a call takes on a good day, for the timetable only
 FAN_OUT = 2
-RUNS_MAX = 1_000  # of one agent
+RUNS_MAX = 1_000  # of one worker
+WORKERS = "abc"  # of each agent, side by side: a tail is seen in many calls only
 
 
 class Step(Struct, frozen=True):
@@ -43,18 +44,21 @@ class Run(Struct, frozen=True):
 
 
 def timetable(seed: int, story: Story) -> dict[str, tuple[Run, ...]]:
-    """The runs of each agent, in order; an agent does one at a time."""
-    return {agent: tuple(_runs(seed, number, agent, story=story)) for number, agent in enumerate(AGENTS)}
+    """The runs of each worker, in order; a worker does one at a time."""
+    workers = [(agent, f"{agent}-{letter}") for letter in WORKERS for agent in AGENTS]
+    return {
+        name: tuple(_runs(seed, number, agent, name=name, story=story)) for number, (agent, name) in enumerate(workers)
+    }
 
 
-def _runs(seed: int, number: int, agent: str, *, story: Story) -> Iterator[Run]:
+def _runs(seed: int, number: int, agent: str, *, name: str, story: Story) -> Iterator[Run]:
     system = text(Draw(f"{seed}:system:{agent}".encode()), 2_000, 4_000)
     begins_s = 0.1 * number
     for count in range(1, RUNS_MAX + 1):
-        draw = Draw(f"{seed}:run:{agent}:{count}".encode())
+        draw = Draw(f"{seed}:run:{name}:{count}".encode())
         steps = _steps(draw, 3 + draw.below(4), story.think_s)
         model = "sim-large" if agent in LARGE else "sim-small"
-        run = Run(f"{agent}-{count}", agent, model, begins_s, system, steps)
+        run = Run(f"{name}{count}", agent, model, begins_s, system, steps)
         if (number + count) % 3 == 0:
             run = _with_children(run, draw, story.think_s)
         ends_s = begins_s + _length_s(run)

@@ -26,6 +26,7 @@ HINT_MAX_S = 60.0
 AGAIN = frozenset({408, 409, 429})  # and 500 upwards
 LOST = (ProxyError, TimeoutError, DecodeError)
 TIMEOUT_S = 600.0  # of one try
+TARGET, SERVED_BY = "x-headgate-target", "x-headgate-served-by"
 
 
 class Failed(Exception):
@@ -35,6 +36,8 @@ class Failed(Exception):
 class Reply(Struct, frozen=True):
     text: str
     first_token_s: float  # since the first try was begun
+    target: str = ""  # whose answer it is, and the answer to which attempt: a gate says so in its headers
+    served_by: str = ""
 
 
 class _Delta(Struct, frozen=True):
@@ -118,7 +121,8 @@ class Client:
                     parts.append(text)
         if not done:
             raise Failed
-        return Reply("".join(parts), first_at - began_at)
+        told = answer.headers
+        return Reply("".join(parts), first_at - began_at, told.get(TARGET, ""), told.get(SERVED_BY, ""))
 
     def _delay_s(self, number: int, status: int | None, headers: Mapping[str, str]) -> float | None:
         """None: not again."""

@@ -16,30 +16,55 @@ from msgspec.json import encode
 
 from proxy.clock import Clock
 from proxy.demo.agents import Run, Step
-from proxy.demo.client import Client, Failed
+from proxy.demo.client import Client, Failed, Reply
 
 Ending = Literal["completed", "failed"]
 PACE_S = 5.0  # calls per second are over the last so many
 OUTPUT_TOKENS_MAX = 400
 
 
+class Heard(Struct, frozen=True):
+    """One call that has ended. Without a reply it has failed."""
+
+    began_at: float  # an instant of the clock
+    reply: Reply | None
+
+
+class End(Struct, frozen=True):
+    """Of a run."""
+
+    ending: Ending
+    at: float  # an instant of the clock
+
+
 class Tally:
-    """What a column's clients have seen. `endings` lacks the runs that have not ended."""
+    """What a column's clients have seen. `ends` lacks the runs that have not ended."""
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.heard: list[Heard] = []
         self.failed = 0
         self.in_flight = 0
-        self.first_tokens_s: list[float] = []
-        self.endings: dict[str, Ending] = {}
+        self.ends: dict[str, End] = {}
         self._ended_at: deque[float] = deque()
 
     def __repr__(self) -> str:
         return f"Tally({self.calls} calls, {self.failed} failed, {self.in_flight} in flight)"
 
     @property
+    def calls(self) -> int:
+        return len(self.heard)
+
+    @property
+    def first_tokens_s(self) -> list[float]:
+        return [heard.reply.first_token_s for heard in self.heard if heard.reply is not None]
+
+    @property
+    def endings(self) -> dict[str, Ending]:
+        return {run: end.ending for run, end in self.ends.items()}
+
+    @property
     def completed(self) -> frozenset[str]:
-        return frozenset(run for run, ending in self.endings.items() if ending == "completed")
+        return frozenset(run for run, end in self.ends.items() if end.ending == "completed")
 
     def began(self) -> None:
         self.in_flight += 1
@@ -48,6 +73,10 @@ class Tally:
         """However it ended."""
         self.in_flight -= 1
         self._ended_at.append(now)
+
+    def heard_of(self, began_at: float, reply: Reply | None) -> None:
+        self.failed += reply is None
+        self.heard.append(Heard(began_at, reply))
 
     def calls_a_second(self, now: float, began_at: float) -> float:
         while self._ended_at and self._ended_at[0] < now - PACE_S:
@@ -84,15 +113,10 @@ class Fleet:
         try:
             await self._steps(run)
         except Failed:
-            self.tally.endings |= dict.fromkeys(
-                (part.id for part in run.tree() if part.id not in self._endings), "failed"
-            )
+            end = End("failed", self._clock.now())
+            self.tally.ends |= {part.id: end for part in run.tree() if part.id not in self.tally.ends}
             return
-        self.tally.endings[run.id] = "completed"
-
-    @property
-    def _endings(self) -> Mapping[str, Ending]:
-        return self.tally.endings
+        self.tally.ends[run.id] = End("completed", self._clock.now())
 
     async def _steps(self, run: Run) -> None:
         """Raises Failed, Stopped."""
@@ -110,24 +134,22 @@ class Fleet:
         for end in ends:
             if end is not None:
                 raise end
-        if any(self._endings[child.id] == "failed" for child in step.children):
+        if any(self.tally.ends[child.id].ending == "failed" for child in step.children):
             raise Failed
 
     async def _call(self, run: Run, number: int, history: list[Message]) -> str:
         if self._stopping.is_set():
             raise Stopped
-        tally = self.tally
+        tally, began_at = self.tally, self._clock.now()
         tally.began()
         try:
             reply = await self._clients[run.agent].ask(_body(run, history), _headers(run, number))
         except Failed:
-            tally.calls += 1
-            tally.failed += 1
+            tally.heard_of(began_at, None)
             raise
         finally:
             tally.ended(self._clock.now())
-        tally.calls += 1
-        tally.first_tokens_s.append(reply.first_token_s)
+        tally.heard_of(began_at, reply)
         return reply.text
 
     async def _pause(self, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""The event line: what befalls the providers, in words, and what it cost each column by the time it is over.
+"""The event strip: what befalls the providers, what the gate does about it, and what a fault cost each column.
 
-That a fault begins and ends is the story's; every number is measured.
+That a fault begins and ends is the story's; the gate's doings and every number are seen.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from msgspec import Struct
 
 from proxy.clock import Clock
 from proxy.demo.fleet import Tally
+from proxy.demo.news import News
 from proxy.demo.result import Event
 from proxy.demo.story import Story, Window
 from proxy.demo.vendor import Vendor
 
 BEGINS: Mapping[str, str] = {
-    "down": "provider {} is down (503): the gate tries its calls elsewhere, its direct agents can only try it again",
-    "limited": "provider {} refuses most calls (429): the gate tries them elsewhere, its direct agents wait for it",
+    "slow": "provider {} says 200 to many calls and then nothing for {:.1f} s: its direct agents wait",
+    "down": "provider {} is down (500): its direct agents can only try it again",
 }
-ENDS: Mapping[str, str] = {"down": "is back", "limited": "takes all calls again"}
+ENDS: Mapping[str, str] = {"slow": "is as fast as before", "down": "is well again"}
+LOOK_S = 0.5
 
 
 class Counts(Struct, frozen=True):
-    refused_gate: int
-    refused_direct: int
+    hit_gate: int
+    hit_direct: int
     failed_gate: int
     failed_direct: int
 
@@ -38,6 +40,8 @@ class Side(Struct, frozen=True):
 
 
 class Narrator:
+    """`hear` gets each event as it is told."""
+
     def __init__(self, story: Story, *, direct: Side, gate: Side, clock: Clock, hear: Callable[[Event], None]) -> None:
         self.events: list[Event] = []
         self._story = story
@@ -52,13 +56,23 @@ class Narrator:
         edges = [(window.begins_s, True, window) for window in self._story.windows]
         edges += [(window.ends_s, False, window) for window in self._story.windows]
         before: dict[Window, Counts] = {}
-        for at_s, begins, window in sorted(edges, key=lambda edge: edge[0]):
+        for at_s, begins, window in sorted(edges, key=lambda edge: edge[:2]):  # one ends before another begins
             await asyncio.sleep(max(0.0, self._began_at + at_s - self._clock.now()))
             if begins:
                 before[window] = self._counts(window)
-                self.say(BEGINS[window.kind].format(window.provider))
+                self.say(BEGINS[window.kind].format(window.provider, self._story.silence_s))
             else:
                 self.say(_end(window, before[window], self._counts(window)))
+
+    async def follow(self, news: News) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.pass_on(news)
+
+    def pass_on(self, news: News) -> None:
+        for text in news.look():
+            self.say(f"gate: {text}")
 
     def say(self, text: str) -> None:
         event = Event(round(self._clock.now() - self._began_at, 1), text)
@@ -67,19 +81,21 @@ class Narrator:
 
     def _counts(self, window: Window) -> Counts:
         return Counts(
-            refused_gate=self._gate.vendors[window.provider].refused,
-            refused_direct=self._direct.vendors[window.provider].refused,
+            hit_gate=_hit(self._gate.vendors[window.provider]),
+            hit_direct=_hit(self._direct.vendors[window.provider]),
             failed_gate=self._gate.tally.failed,
             failed_direct=self._direct.tally.failed,
         )
 
 
+def _hit(vendor: Vendor) -> int:
+    return vendor.refused + vendor.silent
+
+
 def _end(window: Window, before: Counts, after: Counts) -> str:
-    refused_gate = after.refused_gate - before.refused_gate
-    refused_direct = after.refused_direct - before.refused_direct
+    hit_gate, hit_direct = after.hit_gate - before.hit_gate, after.hit_direct - before.hit_direct
     failed_gate, failed_direct = after.failed_gate - before.failed_gate, after.failed_direct - before.failed_direct
     return (
-        f"provider {window.provider} {ENDS[window.kind]}: it refused {refused_gate} attempts of the gate and "
-        f"{refused_direct} direct ones; calls that failed meanwhile: {failed_gate} through the gate, "
-        f"{failed_direct} direct"
+        f"provider {window.provider} {ENDS[window.kind]}: it struck {hit_gate} attempts of the gate and "
+        f"{hit_direct} direct ones; calls that failed meanwhile: {failed_gate} through the gate, {failed_direct} direct"
     )

@@ -5,13 +5,23 @@ A line is printed for what was measured, whichever column it favours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from proxy.cli.table import Page, dollars
+from proxy.cli.table import Page, Row, dollars
+from proxy.demo.figures import Figures
 from proxy.demo.result import Column, Result
+from proxy.demo.story import PhaseName
 from proxy.headers import usd
 
 TREES_SHOWN = 5
+PHASE_HEAD = ("chapter", "", "runs", "failed", "calls", "failed", "p50", "p99", "asked", "dollars")
+PHASE_KEY = "runs: completed; p50, p99: time to the first token; asked: upstream calls a call"
+PHASES: Mapping[PhaseName, str] = {
+    "normal": "all is well",
+    "slow": "west is slow",
+    "down": "east is down",
+    "healed": "all is well",
+}
 CHANGE = """\
 The one line to change in what you have (start the gate first: `headgate up`):
   OpenAI SDK   OpenAI(base_url="http://127.0.0.1:8080/v1")
@@ -26,7 +36,10 @@ With http://127.0.0.1:8080/agents/NAME/v1 the costs are that agent's.
 def report(result: Result, page: Page) -> Iterator[str]:
     yield _title(result)
     yield ""
-    yield from page.table(("", "direct", "through the gate"), _comparison(result))
+    yield from page.table(PHASE_HEAD, [*_phases(result)])
+    yield PHASE_KEY
+    yield ""
+    yield from page.table(("overall", "direct", "through the gate"), _comparison(result))
     yield from _remarks(result)
     yield ""
     yield "SIMULATED spend by agent, from the gate's ledger:"
@@ -52,22 +65,39 @@ def _title(result: Result) -> str:
     )
 
 
+def _phases(result: Result) -> Iterator[Row]:
+    for direct, gate in zip(result.direct.phases, result.gate.phases, strict=True):
+        yield (PHASES[direct.phase], "direct", *_figures(direct))
+        yield ("", "gate", *_figures(gate))
+
+
+def _figures(figures: Figures) -> Row:
+    return (
+        str(figures.runs_completed),
+        str(figures.runs_failed),
+        str(figures.calls),
+        str(figures.calls_failed),
+        _seconds(figures.first_token_p50_s),
+        _seconds(figures.first_token_p99_s),
+        _ratio(figures.upstream_calls, figures.calls),
+        dollars(figures.usd_nanos),
+    )
+
+
 def _comparison(result: Result) -> list[tuple[str, str, str]]:
     names = (
         *("runs completed", "runs failed", "calls", "calls failed", "first token p50", "first token p99"),
-        *(
-            "dollars: first attempts",
-            "dollars: retries",
-            "dollars: cut or abandoned",
-            "dollars: total",
-            "dollars: runs completed by both",
-        ),
-        *("input read from caches", "refusals met (429, 503)", "stalls met"),
+        *("upstream calls a call", "late calls sent a second time", "second copies that were faster"),
+        *("dollars: first attempts", "dollars: retries", "dollars: second copies of late calls"),
+        *("dollars: cut or abandoned", "dollars: total", "dollars: runs completed by both"),
+        *("input read from caches", "refusals met (500)", "silences met"),
     )
-    return list(zip(names, _cells(result.direct), _cells(result.gate), strict=True))
+    hedges = result.hedges
+    hedged = (f"{hedges.sent / max(1, result.gate.calls):.1%}", str(hedges.won))
+    return list(zip(names, _cells(result.direct, ("-", "-")), _cells(result.gate, hedged), strict=True))
 
 
-def _cells(column: Column) -> tuple[str, ...]:
+def _cells(column: Column, hedged: tuple[str, str]) -> tuple[str, ...]:
     spent = column.usd_nanos
     cached = "-" if column.input_cached_share is None else f"{column.input_cached_share:.0%}"
     return (
@@ -77,11 +107,13 @@ def _cells(column: Column) -> tuple[str, ...]:
         str(column.calls_failed),
         _seconds(column.first_token_p50_s),
         _seconds(column.first_token_p99_s),
-        *map(dollars, (spent.first_attempts, spent.retries, spent.cut_or_abandoned, spent.total)),
+        _ratio(column.upstream_calls, column.calls),
+        *hedged,
+        *map(dollars, (spent.first_attempts, spent.retries, spent.hedges, spent.cut_or_abandoned, spent.total)),
         dollars(column.usd_nanos_same_runs),
         cached,
         str(column.refusals),
-        str(column.stalls),
+        str(column.silences),
     )
 
 
@@ -89,21 +121,33 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} s"
 
 
+def _ratio(part: int, whole: int) -> str:
+    return f"{part / whole:.2f}" if whole else "-"
+
+
 def _remarks(result: Result) -> Iterator[str]:
     """What a reader would otherwise wonder about."""
     direct, gate = result.direct, result.gate
     if direct.runs_failed > gate.runs_failed:
         yield "A run that fails early costs less: compare the dollars of the runs that both completed."
+    if gate.usd_nanos_same_runs > direct.usd_nanos_same_runs > 0:
+        more = gate.usd_nanos_same_runs / direct.usd_nanos_same_runs - 1
+        yield f"Those cost {more:.0%} more through the gate: second copies, and prompts cached at another provider."
     if (gate.input_cached_share or 0) < (direct.input_cached_share or 0):
         yield "The gate spreads a run's calls over all targets; what one provider has cached is new to the others."
 
 
 def _check(result: Result) -> Iterator[str]:
-    check = result.check
-    sign = "=" if result.exact else "is not"
+    """An answer that the ledger has and no invoice, or the other way round, shows in the second line."""
+    check, reported = result.check, result.check.reported
+    sign = "=" if reported.difference_usd_nanos == 0 else "is not"
     yield (
-        f"SIMULATED check: ledger ${usd(check.ledger_usd_nanos)} {sign} the providers' true bill "
-        f"${usd(check.bill_usd_nanos)} (difference {check.difference_usd_nanos} nano-dollars)"
+        f"SIMULATED check: ledger ${usd(reported.ledger_usd_nanos)} {sign} the providers' true bill "
+        f"${usd(reported.bill_usd_nanos)} (difference {reported.difference_usd_nanos} nano-dollars)"
     )
-    if check.estimated_attempts:
-        yield f"{check.estimated_attempts} attempts ended before a provider reported usage: those are estimated"
+    if check.estimated_attempts or check.estimated_invoices:
+        yield (
+            f"Not in it, since it was closed before a provider reported usage: ${usd(check.estimated.ledger_usd_nanos)} "
+            f"by the ledger's estimate ({check.estimated_attempts} attempts), "
+            f"${usd(check.estimated.bill_usd_nanos)} by the bill ({check.estimated_invoices} answers)"
+        )

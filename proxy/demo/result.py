@@ -6,13 +6,13 @@ believes stands only in `check`, `agents` and `trees`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Set
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from proxy.demo.fleet import Tally
-from proxy.demo.vendor import Invoice, Vendor
+from proxy.demo.check import Check
+from proxy.demo.figures import Figures, Seen, by_phase, quantile
+from proxy.demo.vendor import Invoice
 
 
 class Dollars(Struct, frozen=True):
@@ -20,11 +20,12 @@ class Dollars(Struct, frozen=True):
 
     first_attempts: int
     retries: int
+    hedges: int  # second copies of late calls, whichever of the two was heard
     cut_or_abandoned: int
 
     @property
     def total(self) -> int:
-        return self.first_attempts + self.retries + self.cut_or_abandoned
+        return self.first_attempts + self.retries + self.hedges + self.cut_or_abandoned
 
 
 class Column(Struct, frozen=True):
@@ -40,24 +41,17 @@ class Column(Struct, frozen=True):
     usd_nanos_same_runs: int  # of the runs that were completed in both columns
     input_tokens: int
     input_cached_share: float | None
-    refusals: int  # 429 and 503 of the providers, over all attempts
-    stalls: int  # attempts that got their first token late
+    upstream_calls: int  # all attempts, refused ones too
+    refusals: int  # of the providers, over all attempts
+    silences: int  # attempts that got a head and then nothing for long
+    phases: list[Figures]
 
 
-class Check(Struct, frozen=True):
-    """`estimated` attempts are those whose usage no provider reported: only they can make a difference."""
+class Hedges(Struct, frozen=True):
+    """Second copies of late calls that the gate has sent."""
 
-    ledger_usd_nanos: int
-    bill_usd_nanos: int
-    difference_usd_nanos: int
-    estimated_attempts: int
-
-
-class Purpose(Struct, frozen=True):
-    """What an attempt was for, as the ledger knows it."""
-
-    run: str
-    retried: bool
+    sent: int
+    won: int  # theirs was the first content
 
 
 class AgentSpend(Struct, frozen=True):
@@ -90,6 +84,7 @@ class Result(Struct, frozen=True):
     interrupted: bool
     direct: Column
     gate: Column
+    hedges: Hedges
     check: Check
     agents: list[AgentSpend]
     trees: list[TreeSpend]
@@ -97,26 +92,15 @@ class Result(Struct, frozen=True):
 
     @property
     def exact(self) -> bool:
-        return self.check.difference_usd_nanos == 0
+        return self.check.exact
 
 
-def told(invoices: Iterable[Invoice], purposes: Mapping[tuple[str, str], Purpose]) -> list[Invoice]:
-    """The invoices with what the ledger knows of them; an attempt that it does not know stays as it is."""
-    found = ((invoice, purposes.get((invoice.provider, invoice.request_id))) for invoice in invoices)
-    return [
-        invoice if purpose is None else structs.replace(invoice, run=purpose.run, retried=purpose.retried)
-        for invoice, purpose in found
-    ]
-
-
-def column(
-    runs: int, tally: Tally, *, vendors: Iterable[Vendor], invoices: Sequence[Invoice], same: Set[str]
-) -> Column:
+def column(runs: int, seen: Seen, same: Set[str]) -> Column:
     """`same`: the runs that both columns completed."""
+    tally, invoices = seen.tally, seen.invoices
     input_tokens = sum(invoice.bill.prompt_tokens for invoice in invoices)
     cached_tokens = sum(invoice.bill.cached_tokens for invoice in invoices)
-    dollars = by_cause(invoices)
-    endings, met = list(tally.endings.values()), tuple(vendors)
+    dollars, endings = by_cause(invoices), list(tally.endings.values())
     return Column(
         runs=runs,
         runs_completed=endings.count("completed"),
@@ -130,25 +114,22 @@ def column(
         usd_nanos_same_runs=sum(invoice.usd_nanos for invoice in invoices if invoice.run in same),
         input_tokens=input_tokens,
         input_cached_share=cached_tokens / input_tokens if input_tokens else None,
-        refusals=sum(vendor.refused for vendor in met),
-        stalls=sum(vendor.stalled for vendor in met),
+        upstream_calls=sum(len(vendor.asked_at) for vendor in seen.vendors),
+        refusals=sum(vendor.refused for vendor in seen.vendors),
+        silences=sum(vendor.silent for vendor in seen.vendors),
+        phases=by_phase(seen),
     )
 
 
 def by_cause(invoices: Iterable[Invoice]) -> Dollars:
-    first = retries = broken = 0
+    first = retries = hedges = broken = 0
     for invoice in invoices:
         if invoice.broken:
             broken += invoice.usd_nanos
-        elif invoice.retried:
+        elif invoice.cause == "hedge":
+            hedges += invoice.usd_nanos
+        elif invoice.cause == "retry":
             retries += invoice.usd_nanos
         else:
             first += invoice.usd_nanos
-    return Dollars(first, retries, broken)
-
-
-def quantile(share: float, values: Sequence[float]) -> float | None:
-    """The nearest rank, to the millisecond: a value that was measured, not one between two."""
-    if not values:
-        return None
-    return round(sorted(values)[math.ceil(share * len(values)) - 1], 3)
+    return Dollars(first, retries, hedges, broken)

@@ -18,9 +18,9 @@ from proxy.providers.simulated import SIMULATED_PRICES
 
 def configuration(base_urls: Mapping[str, str], keys: Mapping[str, str], data_dir: Path) -> Config:
     """`base_urls` by provider, `keys` by agent."""
-    # They stop when their caller leaves, which no address can tell.
+    # They finish and bill what nobody listens to any more, which no address can tell.
     providers: dict[str, Value] = {
-        name: {"kind": "openai", "base_url": base_url, "abort": "stops"} for name, base_url in base_urls.items()
+        name: {"kind": "openai", "base_url": base_url, "abort": "continues"} for name, base_url in base_urls.items()
     }
     models: dict[str, Value] = {
         model: {"targets": [f"{provider}/{model}" for provider in base_urls]} for model in SIMULATED_PRICES

@@ -1,6 +1,7 @@
 """A simulated provider on a loopback port: the HTTP around a `Vendor`, so that both columns meet it over the wire.
 
-A caller that leaves cancels the handler, which closes the answer, which stops the simulated model and its bill.
+A caller that leaves cancels the handler, which closes the answer; the vendor bills it all the same. Who asks for the
+list of models learns whether it is well, and gets none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from proxy.surfaces.request import Request
 from proxy.surfaces.server import Server
 
 PATH = "/v1/chat/completions"
+MODELS = "/v1/models"
+JSON = (("content-type", "application/json"),)
 LIMITS = Limits()
 
 
@@ -41,6 +44,9 @@ class Site:
     async def _answer(self, request: Request, connection: Connection) -> bool:
         """Says whether the connection can be used again."""
         client = Client(request, connection, LIMITS.write_timeout_s)
+        if (request.method, request.target) == ("GET", MODELS):
+            await client.whole(self._vendor.status, [*JSON], b'{"object":"list","data":[]}')
+            return client.keep_alive
         if (request.method, request.target) != ("POST", PATH):
             await client.whole(404, [], b"")
             return client.keep_alive

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from contextlib import closing as closes
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,10 +17,13 @@ from proxy.app import Gate
 from proxy.clock import Clock, secret_token
 from proxy.demo.accounts import accounts
 from proxy.demo.agents import AGENTS, timetable
+from proxy.demo.check import checked, told
 from proxy.demo.client import Client
+from proxy.demo.figures import Seen, quantile
 from proxy.demo.fleet import Fleet
 from proxy.demo.narrator import Narrator, Side
-from proxy.demo.result import Check, Result, column, quantile, told
+from proxy.demo.news import News
+from proxy.demo.result import Result, column
 from proxy.demo.settings import configuration
 from proxy.demo.site import Site
 from proxy.demo.story import PROVIDERS, Story, story
@@ -30,7 +34,8 @@ from proxy.providers.transport import HttpTransport
 from proxy.tasks import Tasks
 
 GRACE_S = 8.0  # for calls under way when the demo is ended early
-SETTLE_LOOKS, SETTLE_EACH_S = 250, 0.02  # a call ends a moment after its client has the last byte
+# A call ends a moment after its client has the last byte, or when the copy that lost has been read to its end.
+SETTLE_LOOKS, SETTLE_EACH_S = 500, 0.02
 LATE_S = 60.0  # past its length the demo ends itself
 FIRST_TOKEN_S = {"east": 0.20, "west": 0.25, "north": 0.30}  # medians; the rest of a provider's character is the same
 
@@ -66,13 +71,15 @@ class Stage:
             behind = {name: await self._listen(vendor, closing) for name, vendor in self.through.items()}
             keys = {agent: f"hg-demo-{secret_token(12)}" for agent in AGENTS}
             config = configuration(behind, keys, self._folder / "data")
-            log = closing.enter_context((self._folder / "gate.log").open("wb", buffering=0))
-            self.gate = Gate(config, lambda: config, self._clock, log_to=log)
+            log = self._folder / "gate.log"
+            written = closing.enter_context(log.open("wb", buffering=0))
+            self.gate = Gate(config, lambda: config, self._clock, log_to=written)
             closing.push_async_callback(self.gate.stop)
             await self.gate.start()
             own = {agent: direct[PROVIDERS[number % len(PROVIDERS)]] for number, agent in enumerate(AGENTS)}
             shared = dict.fromkeys(AGENTS, f"{self.gate.data_url}/v1")
             self.fleets = (await self._fleet(own, keys, closing), await self._fleet(shared, keys, closing))
+            self.news = closing.enter_context(closes(News(log, self.fleets[1].tally)))
             closing.push_async_callback(self._tasks.close)
             self._closing = closing.pop_all()
         return self
@@ -95,7 +102,8 @@ class Stage:
         )
         narrator.say(self._opening())
         self._tasks.start("pictures", self._pictures(watcher))
-        self._tasks.start("events", narrator.tell())
+        self._tasks.start("story", narrator.tell())
+        self._tasks.start("news", narrator.follow(self.news))
         interrupted = await self._until_done()
         took_s = self._clock.now() - self._began_at
         watcher.show(self._picture())
@@ -109,9 +117,9 @@ class Stage:
     async def _until_done(self) -> bool:
         """Whether it was ended before all agents were done."""
         working = {
-            self._tasks.start(agent, fleet.work(runs, self._began_at))
+            self._tasks.start(worker, fleet.work(runs, self._began_at))
             for fleet in self.fleets
-            for agent, runs in self.timetable.items()
+            for worker, runs in self.timetable.items()
         }
         over = self._tasks.start("end", self._end())
         while working and not self._stopping.is_set():  # bounded by `_end`
@@ -158,29 +166,37 @@ class Stage:
 
     def _opening(self) -> str:
         return (
-            f"no keys used: {len(AGENTS)} agents, {len(PROVIDERS)} made-up providers, a gate at {self.gate.data_url}; "
-            f"ask it while it runs: headgate spend --admin {self.gate.admin_url}"
+            f"no keys used: {len(self.timetable)} agents at work, {len(PROVIDERS)} made-up providers, "
+            f"a gate at {self.gate.data_url}; ask it while it runs: headgate spend --admin {self.gate.admin_url}"
         )
 
     # --- at its end ----------------------------------------------------------------------------------------------
 
     async def _result(self, narrator: Narrator, took_s: float, *, interrupted: bool) -> Result:
         await self._settled()
+        narrator.pass_on(self.news)
         said = await accounts(self.gate.ledger)
-        theirs, ours = _invoices(self.direct), told(_invoices(self.through), said.purposes)
-        bill = sum(invoice.usd_nanos for invoice in ours)
+        ours = told(_invoices(self.through), said.purposes)
         runs = sum(1 for runs in self.timetable.values() for run in runs for _ in run.tree())
         direct, through = (fleet.tally for fleet in self.fleets)
         same = direct.completed & through.completed
+        alone = Seen(self.story, self._began_at, direct, tuple(self.direct.values()), _invoices(self.direct))
+        guarded = Seen(self.story, self._began_at, through, tuple(self.through.values()), ours)
         return Result(
             simulated=True,
             seed=self.script.seed,
             seconds=self.script.seconds,
             took_s=round(took_s, 1),
             interrupted=interrupted,
-            direct=column(runs, direct, vendors=self.direct.values(), invoices=theirs, same=same),
-            gate=column(runs, through, vendors=self.through.values(), invoices=ours, same=same),
-            check=Check(said.usd_nanos, bill, said.usd_nanos - bill, said.estimated_attempts),
+            direct=column(runs, alone, same),
+            gate=column(runs, guarded, same),
+            hedges=said.hedges,
+            check=checked(
+                ours,
+                said.purposes,
+                ledger_usd_nanos=said.usd_nanos,
+                estimated_attempts=said.estimated_attempts,
+            ),
             agents=said.agents,
             trees=said.trees,
             events=narrator.events,
@@ -231,4 +247,4 @@ def _simulation(seed: int, name: str) -> Simulation:
 
 def _state(vendor: Vendor) -> str:
     window = vendor.window
-    return "ok" if window is None else {"down": "down (503)", "limited": "limited (429)"}[window.kind]
+    return "ok" if window is None else {"down": "down (500)", "slow": "slow"}[window.kind]

@@ -1,31 +1,36 @@
 """A simulated provider with scripted faults in front of it, and the invoice of each of its answers.
 
-It is a `Transport`: a refusal (429, 503) and a stall happen before the model has begun, so they cost nothing; whatever
-gets through is billed by the simulated vendor itself, tokens that nobody waited for included. What the gate believes is
-not asked here.
+It is a `Transport`. A refusal (500) happens before the model has begun, so it costs nothing. A silence comes after the
+head: the answer is made, and does not come out. Whatever has begun is finished and billed, whoever has stopped
+listening; many vendors do so, and of what they report to the end nobody has to guess. What the gate believes is not
+asked here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from msgspec import Struct
 
 from proxy.clock import Clock
 from proxy.demo.story import Story, Window
 from proxy.providers import simulated_wire as wire
-from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
+from proxy.providers.base import UpstreamRequest, unnoticed
 from proxy.providers.fields import Fields
 from proxy.providers.simulated import SIMULATED_PRICES, SimulatedTransport, Simulation
 from proxy.providers.simulated_answer import Draw
-from proxy.providers.simulated_reply import Bill
+from proxy.providers.simulated_reply import Bill, SimulatedResponse
 
 RETRY_COUNT = "x-stainless-retry-count"  # OpenAI's SDKs number their retries with it
 RUN = "x-headgate-run"  # agents send it whoever is at the other end
 REFUSAL_S = 0.02
-STATUS: Mapping[str, int] = {"down": 503, "limited": 429}
+REFUSED = 500
 PICOS_PER_NANO = 1_000
+GREETING = b": SIMULATED\n\n"  # a comment of the stream: its head is out before there is anything to say
+
+Cause = Literal["first", "retry", "hedge"]
 
 
 class Invoice(Struct, frozen=True):
@@ -34,12 +39,10 @@ class Invoice(Struct, frozen=True):
     provider: str
     request_id: str
     bill: Bill
+    asked_at: float  # an instant of the clock
+    broken: bool = False  # nobody heard its end
     run: str = ""
-    retried: bool = False
-
-    @property
-    def broken(self) -> bool:
-        return self.bill.cancelled or self.bill.cut
+    cause: Cause = "first"
 
     @property
     def usd_nanos(self) -> int:
@@ -56,17 +59,17 @@ class Vendor:
     def __init__(self, name: str, simulation: Simulation, *, story: Story, clock: Clock) -> None:
         self.name = name
         self.invoices: dict[str, Invoice] = {}
+        self.asked_at: list[float] = []  # every call, refused ones too
         self.refused = 0
-        self.stalled = 0
+        self.silent = 0
         self._seed = simulation.seed
         self._simulated = SimulatedTransport(simulation, clock)
         self._story = story
         self._clock = clock
         self._opened_at: float | None = None
-        self._calls = 0
 
     def __repr__(self) -> str:
-        return f"Vendor({self.name}, {len(self.invoices)} invoices, {self.refused} refused, {self.stalled} stalled)"
+        return f"Vendor({self.name}, {len(self.invoices)} invoices, {self.refused} refused, {self.silent} silent)"
 
     def opens(self) -> None:
         self._opened_at = self._clock.now()
@@ -78,43 +81,42 @@ class Vendor:
             return None
         return self._story.window(self.name, self._clock.now() - self._opened_at)
 
-    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
-        sent()
-        self._calls += 1
-        draw = Draw(f"{self._seed}:{self.name}:{self._calls}".encode())
+    @property
+    def status(self) -> int:
+        """What it says to who asks whether it is well: a slow one does not know that it is."""
         window = self.window
-        if window is not None and draw.share() < window.share:
+        return REFUSED if window is not None and window.kind == "down" else 200
+
+    async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> Metered | Refusal:
+        sent()
+        asked_at = self._clock.now()
+        self.asked_at.append(asked_at)
+        draw = Draw(f"{self._seed}:{self.name}:{len(self.asked_at)}".encode())
+        window = self.window
+        hit = window is not None and draw.share() < window.share
+        if hit and window is not None and window.kind == "down":
             self.refused += 1
             await asyncio.sleep(REFUSAL_S)
-            return Refusal(STATUS[window.kind])
-        if draw.share() < self._story.stall_share:
-            self.stalled += 1
-            await asyncio.sleep(self._story.stall_s)
+            return Refusal()
+        self.silent += hit
         response = await self._simulated.send(request)
-        return Metered(self, response, request.headers)
+        silence_s = self._story.silence_s if hit else 0.0
+        return Metered(self, response, told=request.headers, asked_at=asked_at, silence_s=silence_s)
 
     async def close(self) -> None:
         await self._simulated.close()
 
-    def charge(self, request_id: str, told: Mapping[str, str]) -> None:
-        """Called the moment an answer has ended: its bill is the last one written."""
-        self.invoices[request_id] = Invoice(
-            provider=self.name,
-            request_id=request_id,
-            bill=self._simulated.bill()[-1],
-            run=told.get(RUN, ""),
-            retried=told.get(RETRY_COUNT, "0") != "0",
-        )
+    def charge(self, invoice: Invoice) -> None:
+        self.invoices[invoice.request_id] = invoice
 
 
 class Refusal:
-    """A reply that says no and costs nothing. A limit says when it ends, a dead service does not."""
+    """A reply that says no and costs nothing."""
 
-    def __init__(self, status: int) -> None:
-        self.status = status
-        hint = {"retry-after": "1"} if status == 429 else {}
-        self.headers: Mapping[str, str] = Fields({"content-type": "application/json", **hint})
-        self._left = wire.error(status, "SIMULATED: the provider is over its limit or down")
+    def __init__(self) -> None:
+        self.status = REFUSED
+        self.headers: Mapping[str, str] = Fields({"content-type": "application/json"})
+        self._left = wire.error(REFUSED, "SIMULATED: the provider is down")
 
     async def read(self) -> bytes:
         data, self._left = self._left, b""
@@ -125,24 +127,55 @@ class Refusal:
 
 
 class Metered:
-    """A reply whose end, however it comes, becomes an invoice."""
+    """A reply whose end, however it comes, becomes an invoice for all of it."""
 
-    def __init__(self, vendor: Vendor, response: UpstreamResponse, told: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        vendor: Vendor,
+        response: SimulatedResponse,
+        *,
+        told: Mapping[str, str],
+        asked_at: float,
+        silence_s: float,
+    ) -> None:
         self.status = response.status
         self.headers = response.headers
+        self._greeting = GREETING if response.status == 200 else b""
+        self._silence_s = silence_s  # after the greeting
         self._vendor = vendor
         self._response = response
         self._told = told
-        self._open = response.status == 200
+        self._asked_at = asked_at
+        self._bill = response.whole_bill  # None once it is charged
 
     async def read(self) -> bytes:
+        if self._greeting:
+            greeting, self._greeting = self._greeting, b""
+            return greeting
+        silence_s, self._silence_s = self._silence_s, 0.0
+        if silence_s:
+            await asyncio.sleep(silence_s)
         data = await self._response.read()
         if not data:
-            self.close()
+            self._charge(broken=False)
         return data
 
     def close(self) -> None:
         self._response.close()
-        if self._open:
-            self._open = False
-            self._vendor.charge(self.headers["x-request-id"], self._told)
+        self._charge(broken=True)
+
+    def _charge(self, *, broken: bool) -> None:
+        bill, self._bill = self._bill, None
+        if bill is None:
+            return
+        self._vendor.charge(
+            Invoice(
+                provider=self._vendor.name,
+                request_id=self.headers["x-request-id"],
+                bill=bill,
+                asked_at=self._asked_at,
+                broken=broken,
+                run=self._told.get(RUN, ""),
+                cause="first" if self._told.get(RETRY_COUNT, "0") == "0" else "retry",
+            )
+        )

@@ -16,7 +16,7 @@ from msgspec import Struct
 from proxy.cli.table import Page, dollars
 from proxy.demo.result import Event
 
-EVENTS_SHOWN = 4
+EVENTS_SHOWN = 6
 LINES_A_DEMO = 12
 
 

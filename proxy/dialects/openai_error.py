@@ -74,9 +74,9 @@ def client_error(error: ProxyError) -> tuple[int, bytes]:
 
 def error_event(error: ProxyError, endpoint: Endpoint) -> bytes:
     payload = _error_of(error.passed.body) if error.passed is not None else None
-    words = payload["error"] if _is_dialect(payload) else _own_words(error)
+    words = {**payload["error"], **error.details} if _is_dialect(payload) else _own_words(error)
     if endpoint == "responses":
-        flat = {"type": "error", **{name: words.get(name) for name in ("code", "message", "param")}}
+        flat = {"type": "error", **{name: words.get(name) for name in ("code", "message", "param")}, **error.details}
         return b"event: error\ndata: %b\n\n" % _shown(flat)
     return b"data: %b\n\n" % _shown({"error": words})
 

@@ -8,7 +8,7 @@ From then on a chunk of whole events goes by untouched unless a byte search find
 same search decides for a single event, so the split of the bytes cannot matter. JSON text cannot fake a name: a quote
 inside a string is escaped, so `"usage"` with both quotes is a name or a whole value.
 Once `fault` is set after content, the bytes handed out end with an error event: the upstream's own, or ours if it sent
-an event that is no JSON. Nothing follows it, no end marker either.
+an event that is no JSON; none where another upstream may go on (`Head.begun`). Nothing follows, no end marker either.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class StreamPassage(ABC):
         return f"{type(self).__name__}({state}, {self._splitter!r})"
 
     def feed(self, data: bytes) -> bytes:
-        if self._smooth and data.endswith(_WHOLE) and not self.loud(data):
+        if self._smooth and data.endswith(_WHOLE) and data[:1] != b":" and b"\n:" not in data and not self.loud(data):
             self.relayed += len(data)
             return data
         events = self._splitter.feed(data)
@@ -135,7 +135,7 @@ class StreamPassage(ABC):
         else:
             out = self._admit(event)
             self._forwarded = out is event
-        if self.content and not self.finished:
+        if self.content and not self.finished and event[:1] != b":":
             self.relayed += len(out)
         return out
 

@@ -19,6 +19,7 @@ from msgspec import structs
 from proxy.dialects.json_body import dumps, loads, patch, top_level
 from proxy.dialects.openai_passage import ChatPassage
 from proxy.dialects.openai_text import GENERATED, utf8_length
+from proxy.dialects.openai_usual import usual_chunk
 from proxy.dialects.sse import DONE, LINE_END, Splitter, fields_of
 from proxy.errors import ProxyError
 from proxy.observed import Begun
@@ -75,10 +76,28 @@ class Transcript:
         splitter = Splitter()
         try:
             for event in (*splitter.feed(unread), splitter.close()):
-                if not self._why_not:
+                if not self._why_not and not self._skim(event):
                     self._take(fields_of(event)[1], event)
         except (ProxyError, ValueError):
             self._why_not = "it said something that cannot be read"
+
+    def _skim(self, event: bytes) -> bool:
+        """Most events are a piece of text and nothing else; whether this one is."""
+        chunk = usual_chunk(event)
+        if chunk is None or len(chunk.choices) != 1 or not self._opening:
+            return False
+        choice, text = chunk.choices[0], chunk.choices[0].delta and chunk.choices[0].delta.content
+        if not text or choice.texts() != [text] or choice.finish_reason or choice.index or b'"logprobs":{' in event:
+            return False
+        self._said(text)
+        return True
+
+    def _said(self, text: str) -> None:
+        self._texts.append(text)
+        self._contents += 1
+        self._bytes += utf8_length(text)
+        if self._bytes > TEXT_BYTES_MAX:
+            self._why_not = "it is too long"
 
     def _take(self, data: bytes, event: bytes) -> None:
         if not data:
@@ -93,11 +112,11 @@ class Transcript:
         for choice in choices:
             self._opening = self._opening or event
             self._choose(choice)
-        if self._bytes > TEXT_BYTES_MAX:
-            self._why_not = "it is too long"
 
     def _choose(self, choice: Any) -> None:
-        delta = choice.get("delta") or {}
+        delta = (choice.get("delta") or {}) if isinstance(choice, dict) else None
+        if not isinstance(delta, dict):
+            raise ValueError("no choice")
         if choice.get("finish_reason"):
             self._why_not = "the model had finished"
         elif choice.get("index", 0) != 0 or choice.get("logprobs"):
@@ -109,9 +128,7 @@ class Transcript:
         if text is not None and not isinstance(text, str):
             raise ValueError("no text")
         if text:
-            self._texts.append(text)
-            self._contents += 1
-            self._bytes += utf8_length(text)
+            self._said(text)
 
 
 def continuing(call: Call, begun: Begun) -> Call:
@@ -196,8 +213,9 @@ class SplicedPassage(ChatPassage):
     def _only_a_role(self, chunk: dict[str, Any]) -> bool:
         """Takes the role away: the client has one. Whether nothing else was in the chunk."""
         said = False
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta")
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            delta = choice.get("delta") if isinstance(choice, dict) else None
             if isinstance(delta, dict) and delta.pop("role", None) is not None:
                 said = said or not (any(map(delta.get, GENERATED)) or choice.get("finish_reason"))
         return said

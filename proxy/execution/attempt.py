@@ -17,7 +17,7 @@ from proxy.errors import ProxyError
 from proxy.execution import bill
 from proxy.execution.bench import Bench, Errand, Timeouts
 from proxy.execution.bill import Facts
-from proxy.execution.ending import ending_of, lesson, stalled, too_late
+from proxy.execution.ending import ending_of, lesson, too_late
 from proxy.execution.meter import Meter
 from proxy.execution.occupancy import Occupancy
 from proxy.execution.reading import Reading
@@ -36,13 +36,16 @@ class Exchange:
         self.permit = errand.permit
         self.reading: Reading | None = None
         self.meter: Meter | None = None  # of a stream whose hold may not suffice
-        self._expected = bench.experience.expected(record.call, target)
+        self._ask = ask = errand.ask
+        # Goes on with a stream that broke off elsewhere: then the text so far is part of what is held and paid for.
+        self._continues = ask.head.begun is not None and ask.head.begun.opening != b""
+        self._call = ask if self._continues else record.call
+        self._expected = bench.experience.expected(self._call, target)
         self._occupancy = None if provider.gpu is None else Occupancy.of(provider.gpu, target)
         if self._occupancy is not None:
             now = bench.clock.now()
             left_s = record.call.deadline - now
             self._expected = self._occupancy.foresee(self._expected, bench.experience, left_s=left_s, now=now)
-        self._ask = errand.ask
         self._bench = bench
         self._record = record
         self._provider = provider
@@ -62,6 +65,15 @@ class Exchange:
     @property
     def abort(self) -> AbortRule:
         return self.target.traits.abort
+
+    @property
+    def may_be_continued(self) -> bool:
+        return self._ask.head.begun is not None
+
+    @property
+    def output_seen(self) -> int:
+        """Output tokens that have come so far, by the meter or by bytes."""
+        return bill.output_seen(self.reading, self._expected) if self.meter is None else self.meter.seen()
 
     @property
     def is_drained(self) -> bool:
@@ -95,7 +107,7 @@ class Exchange:
                 await self.reading.begin(timeouts.reply_bytes_max)
         except TimeoutError:
             error = too_late(self.target.id, self.reading, timeouts.first_token_s, over=self._over)
-            if error.code == "upstream_timeout":
+            if error.code == "upstream_timeout" or self._bench.steering.is_overdue(trip):
                 self.permit.timed_out()
             await self.end("abandoned", error)
             raise error from None
@@ -103,7 +115,7 @@ class Exchange:
             await self.end(ending_of(self.reading, error), error)
             raise
         now = self._first_event_at = self._bench.steering.content(trip)
-        self.permit.answered(now - trip.began_at, None if trip.ticket is None else trip.ticket.predicted_s)
+        self.permit.answered(now - trip.began_at, trip.explained)
         passage = self.reading.passage
         if passage is not None and self._allowance and self._allowance.left.metered and self._expected.watched:
             purse = self._record.purse
@@ -113,26 +125,16 @@ class Exchange:
                 self.meter.time_spent = self._time_spent
         return self.reading
 
-    async def gather(self, timeouts: Timeouts) -> None:
-        """The rest of a reply that the client gets whole. Raises ProxyError, already settled."""
-        reading, deadline, clock = self.reading, self._record.call.deadline, self._bench.clock
-        assert reading is not None  # it has begun
-        try:
-            while reading.gathers:
-                with Alarm(min(deadline, clock.now() + timeouts.idle_s)):
-                    await reading.gather(timeouts.reply_bytes_max)
-        except TimeoutError:
-            error = stalled(self.target.id, over=self._over)
-            await self.end("abandoned", error)
-            raise error from None
-        except ProxyError as error:
-            await self.end(ending_of(self.reading, error), error)
-            raise
+    def idle_s(self, timeouts: Timeouts) -> float:
+        """How long its stream may stand still."""
+        if self._call.endpoint not in ("chat", "completions"):
+            return timeouts.idle_s  # tools that a provider runs take their time
+        return min(timeouts.idle_s, self._bench.steering.stalls.limit_s(self.target.id))
 
     def cut(self) -> bytes:
         """The end for a client whose money is used up. The upstream is closed before it is told."""
         assert self.reading is not None  # what was never begun is not cut
-        made = Usage(input_uncached=self._expected.input_tokens, output=self._facts().output_seen)
+        made = Usage(input_uncached=self._expected.input_tokens, output=self.output_seen)
         if self.abort != "continues":
             self.reading.close()
         return self.reading.cut(made)
@@ -219,7 +221,9 @@ class Exchange:
     def _sized(self, left: Left) -> Allowance:
         plan = self._record.plan
         output_max = plan.output_tokens_max if plan is not None else None
-        return budget.allowance(self._record.call, self.target, self._expected, left, output_max=output_max)
+        if output_max is not None and self._call.head.begun is not None:
+            output_max = max(1, output_max - self._call.head.begun.tokens)
+        return budget.allowance(self._call, self.target, self._expected, left, output_max=output_max)
 
     @property
     def _over(self) -> bool:
@@ -229,10 +233,10 @@ class Exchange:
 
     def _facts(self) -> Facts:
         held = self._allowance if self.meter is None else self.meter.allowance  # as the meter has raised it
-        seen = bill.output_seen(self.reading, self._expected) if self.meter is None else self.meter.seen()
         share = self._occupancy.share if self._occupancy is not None else None
         age_s = self._bench.clock.now() - self._started_at
-        return Facts(self._record.call, self.target, self._expected, held, self.reading, seen, age_s, share)
+        seen, streamed = self.output_seen, self._ask.head.stream
+        return Facts(self._call, self.target, self._expected, held, self.reading, seen, age_s, share, streamed)
 
     def _learn(self, facts: Facts, ending: Ending, billed: Usage | None) -> None:
         began = self._first_event_at if self._ask.head.stream else None
@@ -241,7 +245,9 @@ class Exchange:
             self._occupancy.learn(self._bench.experience)
         sample = bill.sample(facts, ending, billed, stream_s=stream_s)
         if sample is not None:
-            self._bench.experience.ended(self._record.call, self.target, sample)
+            if self._continues:
+                sample = structs.replace(sample, whole=False)  # its length is not that of an answer
+            self._bench.experience.ended(self._call, self.target, sample)
 
     async def _counted(self) -> int | None:
         """Output by the model's own tokenizer, where the upstream said nothing and the vocabulary is known."""

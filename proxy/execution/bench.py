@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct, field
 
 from policies.estimate import Experience
+from policies.retry import Retry
+from policies.survival import Survival
 from proxy.clock import Clock
+from proxy.errors import ProxyError
 from proxy.execution.permits import Permit
 from proxy.execution.steering import Steering
 from proxy.providers.base import Provider
@@ -22,6 +25,22 @@ class Timeouts(Struct, frozen=True):
     first_token_s: float
     idle_s: float  # between two pieces of a reply
     reply_bytes_max: int
+
+
+class Rules(Struct, frozen=True):
+    """What holds for the attempts of one call."""
+
+    providers: Mapping[str, Provider]
+    retry: Retry
+    timeouts: Timeouts
+    survival: Survival = Survival()
+
+
+class Broken(Struct, frozen=True):
+    """A committed stream that ended in `error`; `rest` asks for what would have followed."""
+
+    error: ProxyError
+    rest: Call
 
 
 class Bench(Struct, frozen=True):

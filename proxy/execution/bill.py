@@ -35,6 +35,7 @@ class Facts(Struct, frozen=True):
     output_seen: int
     age_s: float = 0.0  # since it was begun
     share: GpuShare | None = None  # of the time of an engine of one's own
+    streamed: bool = False  # the upstream was asked for a stream
 
     @property
     def reported(self) -> Usage | None:
@@ -77,7 +78,7 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
     guard = 0
     if held is not None:
         # Nobody saw what a plain answer had become: it was made for as long as it took, at the target's speed.
-        lengths = 1 if passage is not None else ceil(facts.age_s / GUARD_S)
+        lengths = 1 if passage is not None or facts.streamed else ceil(facts.age_s / GUARD_S)
         guard = min(facts.expected.guard_tokens * lengths, max(0, held.output_max - facts.output_seen))
     return Evidence(
         ending=ending,

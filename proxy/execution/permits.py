@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from policies.concurrency import Explained
 from policies.provider_limits import TargetLimits, TargetRules, ToldKind
 from policies.rate_limit import Shortage
 from policies.rate_refusal import overloaded, rate_limited
@@ -81,9 +82,9 @@ class Permit:
         if take_in(room, headers, permits.clock, requests=self._asked_requests, tokens=self._asked_tokens):
             permits.learned(room, self._target.provider)
 
-    def answered(self, first_event_s: float, predicted_s: float | None) -> None:
-        """The first event came after so long; `predicted_s`: what its prompt explains, where that is known."""
-        if self._room.answered(first_event_s, predicted_s):
+    def answered(self, first_event_s: float, explained: Explained | None) -> None:
+        """The first event came after so long; `explained`: what it should have taken, where that is known."""
+        if self._room.answered(first_event_s, explained):
             self._permits.learned(self._room, self._target.provider)
 
     def timed_out(self) -> None:

@@ -9,40 +9,35 @@ that the deadline would not see through. Which target, when to hedge and what an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from policies import fallback
 from policies.hedge import Hedge
 from policies.provider_limits import UNNAMED_REFUSAL_S
 from policies.repeatable import why_whole
-from policies.retry import AttemptBudget, Retry
+from policies.retry import AttemptBudget
+from policies.survival import Survival, prepared
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
-from proxy.execution.bench import Bench, Errand, Timeouts
+from proxy.execution.bench import Bench, Broken, Errand, Rules
 from proxy.execution.duel import Duel
+from proxy.execution.holding import gather, hold
 from proxy.execution.line import Claim
 from proxy.execution.permits import Permit, Permits
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
-from proxy.providers.base import Provider
+from proxy.observed import Begun, Spared
 from proxy.tasks import Tasks
 from proxy.types import Call, Plan, Role, ServedBy, Target
 
 RETURN_JITTER: Final = 0.05
+TOO_LATE: Final = "The call waited for its target for so long that its deadline would pass before an answer begins."
+BUDGET_EMPTY: Final = "no further attempt: the attempt budget is used up"
 
 Answer = tuple[Exchange, Reading]  # nothing of it was written to the client yet
-
-
-class Rules(Struct, frozen=True):
-    """What holds for the attempts of one call."""
-
-    providers: Mapping[str, Provider]
-    retry: Retry
-    timeouts: Timeouts
 
 
 class Course:
@@ -61,7 +56,7 @@ class Course:
         self.alone_s = 0.0  # how long the target that failed last wants to be left alone
         self.panic = False  # too many targets are out: nothing is repeated
         self.chosen = plan.steps[0][0]  # the target of the next attempt
-        self.ask = _asked(record.call, plan)
+        self.ask = _asked(record.call, plan, rules.survival)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -75,6 +70,7 @@ class Course:
 class Race:
     def __init__(self, bench: Bench, attempt_budget: AttemptBudget, permits: Permits, tasks: Tasks) -> None:
         self._bench = bench
+        self.stalls = bench.steering.stalls
         self._steering = bench.steering
         self._clock = bench.clock
         self._permits = permits
@@ -86,9 +82,12 @@ class Race:
         """The output of one choice that half of such answers stay below, where that is known."""
         return self._bench.experience.expected(call, target).q50
 
-    async def run(self, record: Record, plan: Plan, rules: Rules) -> Answer:
-        """The exchange whose first event is in hand. Raises the last attempt's ProxyError when none got that far."""
+    async def run(self, record: Record, plan: Plan, rules: Rules, *, broken: Broken | None = None) -> Answer:
+        """The exchange whose first event is in hand, or more of it where that is asked for. `broken`: it goes on with
+        a stream, of which `plan` names the heirs. Raises the last attempt's ProxyError when none got that far."""
         course = Course(record, plan, rules, self._permits.claim(record.call))
+        if broken is not None:
+            self._resume(course, broken)
         while True:  # bounded by retry.attempts in each step, and by the steps
             exchange = None
             try:
@@ -101,15 +100,26 @@ class Race:
                 reading = exchange.reading
                 assert reading is not None  # it has begun
                 if reading.gathers:
-                    await exchange.gather(rules.timeouts)
+                    await gather(exchange, rules.timeouts, deadline=record.call.deadline, clock=self._clock)
+                elif rules.survival.hold_tokens:
+                    await hold(exchange, rules, deadline=record.call.deadline, clock=self._clock)
             except ProxyError as error:
                 await self._after(course, exchange, error)
                 continue
             if limits := reading.limits:
                 exchange.permit.learn(limits)
-            self._budget.deposit(self._clock.now())
-            record.answered, record.served_by = exchange, _served_by(course, exchange)
+            record.answered = exchange
+            if broken is None:
+                self._budget.deposit(self._clock.now())
+                record.served_by = _served_by(course, exchange)
             return exchange, reading
+
+    def _resume(self, course: Course, broken: Broken) -> None:
+        """Raises the error that broke the stream where there is no leave for another attempt."""
+        course.ask, course.failed = broken.rest, broken.error
+        spent = course.attempts >= course.rules.retry.attempts
+        if spent or not self._withdrawn(course, broken.error, self._clock.now()):
+            raise broken.error
 
     # --- an attempt --------------------------------------------------------------------------------------------------
 
@@ -132,6 +142,9 @@ class Race:
         course.record.upstream_s += waited_s  # the wait is the target's doing, not the gate's overhead
         if isinstance(permit, ProxyError):
             raise course.failed or permit
+        if self._steering.is_hopeless(course.ask, course.chosen):
+            permit.release(None)
+            raise course.failed or ProxyError("deadline_exceeded", TOO_LATE)
         return self._exchange(course, course.chosen, permit, _role(course))
 
     def _exchange(self, course: Course, target: Target, permit: Permit, role: Role) -> Exchange:
@@ -178,18 +191,19 @@ class Race:
         ready = self._permits.ready(others, claim)
         if not ready or not self._budget.has_one(now):
             why = "the attempt budget is used up" if ready else "the other targets have no room"
-            self._say(course, f"no hedge: {why}")
+            course.record.late(now, f"no hedge: {why}", "attempt_budget" if ready else "busy")
             return None
         assert primary.trip is not None  # it is late, so it has been sent
-        found = self._steering.hedge(primary.trip, ready, course.record.purse.free_usd_nanos)
+        free = course.record.purse.free_usd_nanos
+        found = self._steering.hedge(primary.trip, ready, free_usd_nanos=free, usual=self.usual)
         if not isinstance(found, Hedge):
-            if found.again_s is None:
-                self._say(course, found.reason)
+            if found.kind is not None:
+                course.record.late(now, found.reason, found.kind)
             return found.again_s
         permit = self._permits.at_once(found.target, claim)
         if permit is None or not self._budget.withdraw(now):
             return None
-        self._say(course, found.reason)
+        course.record.late(now, found.reason, None)
         return self._exchange(course, found.target, permit, "hedge")
 
     def _say(self, course: Course, reason: str) -> None:
@@ -218,7 +232,7 @@ class Race:
             if delay is not None:
                 return delay
         now = self._clock.now()
-        if step is None or now >= course.record.call.deadline or not self._withdrawn(error, now):
+        if step is None or now >= course.record.call.deadline or not self._withdrawn(course, error, now):
             return None
         course.step, course.tried = step, ()
         self._say(course, f"{error.code}: falls back to {course.plan.fallbacks[step - 1][1]!r}")
@@ -237,22 +251,25 @@ class Race:
             return None
         delay = 0.0 if elsewhere else max(delay, course.alone_s)
         now = self._clock.now()
-        if now + delay >= course.record.call.deadline or not self._withdrawn(error, now):
+        if now + delay >= course.record.call.deadline or not self._withdrawn(course, error, now):
             return None
         return delay
 
-    def _withdrawn(self, error: ProxyError, now: float) -> bool:
+    def _withdrawn(self, course: Course, error: ProxyError, now: float) -> bool:
         """Where the budget is used up, a retry of the client's would not be any better."""
         if self._budget.withdraw(now):
             return True
         error.client_may_retry = False
+        course.record.decided(now, BUDGET_EMPTY, spared=Spared("retry", "attempt_budget"))
         return False
 
 
-def _asked(call: Call, plan: Plan) -> Call:
+def _asked(call: Call, plan: Plan, rules: Survival) -> Call:
     """As the upstreams are asked: a plain call that may be hedged as a stream, because only that shows in time which
-    of two is alive, and only that ends when it is closed."""
+    of two is alive, and only that ends when it is closed; and a stream as one that another may go on with."""
     head = call.head
+    if rules.on_cut == "continue" and prepared(call, plan):
+        return structs.replace(call, head=structs.replace(head, begun=Begun()))
     if head.stream or not call.hedged or len(plan.steps[0]) == 1 or why_whole(call) is not None:
         return call
     return structs.replace(call, head=structs.replace(head, stream=True, include_usage=True, folded=True))

@@ -78,11 +78,12 @@ class Reading:
 
     @property
     def fault(self) -> ProxyError | None:
-        """An error object inside the stream, which `read` has handed out already."""
+        """An error object inside the stream, which `read` has handed out already, unless another upstream may go on."""
         fault = self.passage.fault if self.passage is not None else None
-        if fault is not None:
-            fault.forwarded = True
-        return fault
+        if fault is None or fault.forwarded:
+            return fault
+        fault.forwarded = self._ask.head.begun is None
+        return fault if fault.forwarded else self._cleared(fault)
 
     async def begin(self, bytes_max: int) -> None:
         if self.status != 200:
@@ -90,6 +91,8 @@ class Reading:
         kind = self.content_type.partition(";")[0].rstrip().lower()
         if kind == "text/event-stream":
             await self._until_content(bytes_max)
+        elif self._ask.head.begun is not None and self._ask.head.begun.opening:
+            raise ProxyError("upstream_broken", f"{self.target_id} sent no stream where the rest of one was due.")
         elif kind.endswith("json") or not kind:
             await self._whole(bytes_max)
         elif self._call.endpoint in JSON_ONLY:
@@ -105,8 +108,13 @@ class Reading:
         Raises ProxyError when the upstream breaks off. An error object inside the stream is handed out, and then shows
         in `fault`.
         """
-        data = await self._response.read()
         passage = self.passage
+        try:
+            data = await self._response.read()
+        except ProxyError:
+            if passage is None or not passage.finished:
+                raise
+            data = b""  # the reply was complete before its connection broke
         if passage is None:
             self._opaque = bool(data)
             if data:
@@ -116,9 +124,11 @@ class Reading:
         if data:
             return self._provider.redact(passage.feed(data))
         rest = passage.close()
+        if rest:
+            return self._provider.redact(rest)
         if not passage.finished and passage.fault is None:
             raise ProxyError("upstream_broken", f"{self.target_id} closed its stream before the reply was complete.")
-        return self._provider.redact(rest) if rest else None
+        return None
 
     def _opaque_part(self, data: bytes) -> bytes:
         """Bytes without events may cut the credential anywhere: what could be its beginning waits for what follows."""
@@ -150,7 +160,7 @@ class Reading:
             self.passage.close()
             return self.passage.finished
         if self.reply is None and not self._opaque:
-            self.reply = self._provider.dialect.reply(self._call, b"".join(self._body))
+            self._put_together()
         return True
 
     def cut(self, usage: Usage) -> bytes:
@@ -195,9 +205,21 @@ class Reading:
             self.reply = self._provider.dialect.reply_of(self._call, b"".join(self._body))
             self.first, self.content_type = self.reply.body, "application/json"
 
+    async def hold(self, bytes_max: int) -> bool:
+        """One piece more of a stream into `first`, before any of it is written. False: there is no more to come, or
+        enough."""
+        data = await self.read()
+        if self.passage is not None and self.passage.fault is not None:
+            raise self._cleared(self.passage.fault)
+        self.first += data or b""
+        return data is not None and self.more and len(self.first) < bytes_max
+
     async def _whole(self, bytes_max: int) -> None:
         if not await self._read_body(bytes_max):
             raise self._too_large(bytes_max)
+        self._put_together()
+
+    def _put_together(self) -> None:
         dialect, call = self._provider.dialect, self._call
         self.reply = dialect.reply(call, self._provider.redact(b"".join(self._body)))
         self.first = self.reply.body

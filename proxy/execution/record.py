@@ -9,17 +9,19 @@ from __future__ import annotations
 from typing import Protocol
 
 from policies.settle import Ending
+from proxy.dialects.base import Transcript
 from proxy.errors import ProxyError
+from proxy.execution.flight import Answered, Flight
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
-from proxy.observed import Decision, Weighed
+from proxy.observed import Decision, NoHedgeKind, Spared, Weighed
 from proxy.pressure import Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
 
 
-class Unended(Protocol):
+class Unended(Answered, Protocol):
     """An attempt that has been begun and must be ended: see `attempt.Exchange`."""
 
     reading: Reading | None
@@ -44,6 +46,7 @@ class Record:
         "error",
         "finished",
         "first_event_at",
+        "flight",
         "gaps",
         "in_events",
         "last_event_at",
@@ -54,6 +57,7 @@ class Record:
         "quota",
         "served_by",
         "status",
+        "transcript",
         "upstream_s",
     )
 
@@ -75,10 +79,12 @@ class Record:
         self.first_event_at: float | None = None
         self.last_event_at: float | None = None
         self.gaps: GapCounter | None = None  # of a stream that was committed
+        self.transcript: Transcript | None = None  # of one that another upstream may go on with
         self.bytes_out = 0
         self.committed = False  # a byte of the reply has gone to the client
         self.in_events = False  # the committed reply is an event stream
         self.finished = False  # its outcome was told
+        self.flight: Flight | None = None  # where others may join it
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
 
@@ -106,10 +112,18 @@ class Record:
         if self.quota is not None:
             self.quota.end(self.attempts)
 
-    def decided(self, at: float, said: str, weighed: Weighed | None = None) -> None:
+    def decided(self, at: float, said: str, weighed: Weighed | None = None, *, spared: Spared | None = None) -> None:
         if self.decisions is None:
             self.decisions = []
-        self.decisions.append(Decision(at, said, weighed))
+        self.decisions.append(Decision(at, said, weighed, spared))
+
+    def late(self, at: float, said: str, kind: NoHedgeKind | None) -> None:
+        """A call that is late is looked at again and again: the last word on its hedge counts. `kind` None: it got
+        one."""
+        last = self.decisions[-1].spared if self.decisions else None
+        if last is not None and last.role == "hedge" and self.decisions:
+            self.decisions.pop()
+        self.decided(at, said, spared=None if kind is None else Spared("hedge", kind))
 
     def __repr__(self) -> str:
         return f"Record({self.call.id}, {len(self.attempts)} ended, {len(self.open)} open, status={self.status})"

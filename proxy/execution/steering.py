@@ -16,14 +16,20 @@ from policies.balance import Choice, Router
 from policies.breaker import Breakers, unheard
 from policies.breaker_state import Transition
 from policies.breaker_watch import Watch
-from policies.first_token import FirstTokens
+from policies.concurrency import Explained
+from policies.first_token import KNOWN_LEAST, FirstTokens
 from policies.hedge import Candidate, Hedge, HedgeRules, Hedges, NoHedge, Overdue
 from policies.load import Loads, Ticket
-from policies.plan import likely_usd_nanos
+from policies.plan import Usual, never_seen, usual_usd_nanos
+from policies.stall import Stalls
 from proxy.clock import Clock
+from proxy.telemetry.ladders import CHUNK
 from proxy.types import Attempt, Balance, Call, Role, Target
 
 CONTESTED_MAX: Final = 4_096
+PANIC: Final = "targets are out, so nothing is tried twice"
+OVERDUE_S: Final = 1.0  # where nothing is known yet
+PROMPT_SHARE: Final = 0.1
 BACK_S: Final = 5.0  # the slow start of a target whose breaker has closed
 
 
@@ -36,6 +42,7 @@ class Steering:
         self.loads = Loads()
         self.breakers = Breakers(self._turned)
         self.first_tokens = FirstTokens()
+        self.stalls = Stalls(CHUNK)
         self.hedges = Hedges(hedging or HedgeRules(), self.first_tokens)
         self.contested: set[str] = set()  # targets that calls have had to choose between
         self._clock = clock
@@ -59,11 +66,13 @@ class Steering:
         if trial is not None:
             return Choice(trial, "due for a trial after failures", targets), panic
         choice = self._routers[balance].choose(call, usable, tried=tried, now=now, rng=self._rng)
-        if len(usable) == len(targets):
-            return choice, panic
+        if len(usable) == len(targets) and not panic:
+            return choice, False
         left = [target for target in targets if target not in usable]
         refused = tuple([(target, self.breakers.why_not(call, target, now) or "it is out") for target in left])
-        return structs.replace(choice, refused=(*choice.refused, *refused)), panic
+        reason = "the only one left" if left and len(usable) == 1 else choice.reason
+        reason += f"; {'too many' if left else 'all'} {PANIC}" if panic else ""
+        return structs.replace(choice, reason=reason, refused=(*choice.refused, *refused)), panic
 
     def begin(self, ask: Call, target: Target, role: Role) -> Trip:
         """An attempt is about to be sent."""
@@ -73,16 +82,18 @@ class Steering:
             trip.ticket = self.loads.started(ask, target, now)
         return trip
 
-    def hedge(self, trip: Trip, others: tuple[Target, ...], free_usd_nanos: int | None) -> Hedge | NoHedge:
+    def hedge(
+        self, trip: Trip, others: tuple[Target, ...], *, free_usd_nanos: int | None, usual: Usual = never_seen
+    ) -> Hedge | NoHedge:
         """Where a second copy of a call that is late should go, of those that may be asked and have room.
-        `free_usd_nanos`: in the call's budgets; None: nothing limits its money."""
+        `free_usd_nanos`: in the call's budgets; None: nothing limits its money. `usual`: the length of its answers."""
         now, ask = self._clock.now(), trip.ask
-        usable, panic = self.breakers.usable(ask, others, now)
-        if panic:
-            return NoHedge("no hedge: too many targets are out")
+        usable = tuple([other for other in others if self.breakers.why_not(ask, other, now) is None])
+        if not usable:
+            return NoHedge("no hedge: the other targets are out", "breaker")
         expected = self.loads.first_events_s(ask, usable, now)
         candidates = tuple(
-            Candidate(other, seconds or None, likely_usd_nanos(ask, other))
+            Candidate(other, seconds or None, usual_usd_nanos(ask, other, usual(ask, other)))
             for other, seconds in zip(usable, expected, strict=True)
         )
         overdue = Overdue(ask, trip.target, now - trip.began_at, candidates, free_usd_nanos)
@@ -99,6 +110,23 @@ class Steering:
             if trip.role == "first":
                 self.hedges.primary_ended(trip.ask, trip.target, age_s, now)
         return now
+
+    def is_overdue(self, trip: Trip) -> bool:
+        """Whether a stream has been waited for as long as it takes where there is no crowd, whatever ended the wait. A
+        caller may allow it less than any target takes; a plain reply takes as long as it is long."""
+        if not trip.ask.head.stream:
+            return False
+        return self._clock.now() - trip.began_at >= (self._least_s(trip.ask, trip.target) or OVERDUE_S)
+
+    def is_hopeless(self, ask: Call, target: Target) -> bool:
+        """Whether hardly any such stream would begin in the time that the call has left."""
+        least_s = self._least_s(ask, target) if ask.head.stream else None
+        return least_s is not None and ask.deadline - self._clock.now() < least_s
+
+    def _least_s(self, ask: Call, target: Target) -> float | None:
+        """What the promptest streams take to begin; None: too few are known."""
+        known = self.first_tokens.of(ask, target)
+        return None if known is None or known.added < KNOWN_LEAST else known.quantile(PROMPT_SHARE)
 
     def end(self, trip: Trip, attempt: Attempt) -> None:
         """The attempt is over. Once."""
@@ -151,3 +179,9 @@ class Trip:
 
     def __repr__(self) -> str:
         return f"Trip({self.target.id}, {self.role}, content_at={self.content_at})"
+
+    @property
+    def explained(self) -> Explained | None:
+        """What its first event should take, where that is known."""
+        ticket = self.ticket
+        return None if ticket is None else Explained(ticket.predicted_s, ticket.service_s)

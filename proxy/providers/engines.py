@@ -59,9 +59,7 @@ class Engine(Struct, frozen=True):
 
 def _own(*further: Endpoint, health: str | None = None, continues: bool = False) -> Engine:
     serves = frozenset({"chat", "completions", *further})
-    return Engine(
-        None, None, serves, abort="stops", health=health, adaptive=True, continues_messages=continues
-    )
+    return Engine(None, None, serves, abort="stops", health=health, adaptive=True, continues_messages=continues)
 
 
 ENGINES: Mapping[str, Engine] = {

@@ -78,7 +78,7 @@ class HttpTransport:
     def __init__(
         self,
         *,
-        connect_s: float = 5.0,
+        connect_s: float = 2.0,
         keep_alive_s: float = 60.0,
         tls: ssl.SSLContext | None = None,
         resolve: Resolve | None = None,

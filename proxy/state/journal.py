@@ -1,22 +1,25 @@
 """An append-only file of records that outlives the process: what was appended is there after SIGKILL.
 
-One `write` a record, so the kernel has it whole when `append` returns; a power loss spares what was synced. A record is
-a kind (one byte), the length of its payload (four, big-endian), the payload, and a CRC-32 of all that. Reading stops at
-the first record that is not whole. The file stays bounded by `rotate`: what still matters is written into a fresh file,
-and the old one is kept beside it until the fresh one is on the disk, so rotating never waits for a sync. Whoever reads
-may therefore meet a record twice, or one that was done with: records need ids. What they mean is their writer's matter.
+A record is copied into a mapping of the file, so the kernel has it when `append` returns, at the cost of a copy: a
+`write` to a file that is being synced waits for the disk. A power loss spares what was synced. A record is a kind (one
+byte), the length of its payload (four, big-endian), the payload, and a CRC-32 of all that. Reading stops at the first
+that is not whole, such as the zeros that make room behind the last. The file stays bounded by `rotate`: what still
+matters is written into a fresh one, and the old one is kept until that is on the disk, so rotating never waits. Whoever
+reads may meet a record twice, or one that was done with: records need ids. What they mean is their writer's matter.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from mmap import PAGESIZE, mmap
 from pathlib import Path
 from struct import Struct
 from typing import Final
 from zlib import crc32
 
 SIZE_MAX: Final = 8 * 1024 * 1024
+WINDOW: Final = 256 * 1024  # mapped at a time
 HEAD: Final = Struct(">BI")
 CHECK: Final = Struct(">I")
 
@@ -33,7 +36,8 @@ class Journal:
         self._fd = _open(path)
         os.ftruncate(self._fd, whole)
         self._size = self._least = whole
-        self._torn = False
+        self._window: mmap | None = None  # of the file, from `_base` on
+        self._base = 0
         self._unsynced = True  # who knows what the process before left
         self._old_fd: int | None = os.open(self._old, os.O_RDONLY) if self._old.exists() else None
 
@@ -57,17 +61,13 @@ class Journal:
     def append(self, kind: int, payload: bytes) -> None:
         """On OSError (the disk is full) the record is not there."""
         record = _record(kind, payload)
-        if self._torn:
-            raise OSError(f"{self.path} ends in a part of a record that could not be cut off")
-        self._unsynced = True
-        try:
-            _write_whole(self._fd, record)
-        except OSError:
-            self._torn = True  # nothing may stand behind it
-            os.ftruncate(self._fd, self._size)
-            self._torn = False
-            raise
+        window = self._window
+        if window is None or self._size + len(record) > self._base + len(window):
+            window = self._make_room(len(record))
+        at = self._size - self._base
+        window[at : at + len(record)] = record
         self._size += len(record)
+        self._unsynced = True
 
     def rotate(self, live: Iterable[tuple[int, bytes]]) -> None:
         """Goes on in a fresh file that begins with `live`. Not before the old one of the last time is gone (`full`)."""
@@ -78,15 +78,16 @@ class Journal:
         new.unlink(missing_ok=True)
         fresh = _open(new)
         try:
-            _write_whole(fresh, data)
+            _write_whole(fresh, data, 0)
         except OSError:
             os.close(fresh)
             raise
         os.replace(self.path, self._old)  # from here to the next line, all that matters is in the old one
         os.replace(new, self.path)
+        self._shut_window()
         self._old_fd, self._fd = self._fd, fresh
         self._size = self._least = len(data)
-        self._torn, self._unsynced = False, True
+        self._unsynced = True
 
     def sync(self) -> None:
         """What was appended is on the disk when this returns."""
@@ -102,9 +103,31 @@ class Journal:
             self._old_fd = None
 
     def close(self) -> None:
+        self._shut_window()
+        os.ftruncate(self._fd, self._size)
         os.close(self._fd)
         if self._old_fd is not None:
             os.close(self._old_fd)
+
+    def _make_room(self, size: int) -> mmap:
+        """For so many bytes at least. They are written as zeros first: what is mapped has its place on the disk."""
+        base = self._size - self._size % PAGESIZE
+        least = self._size - base + size
+        length = max(WINDOW, least)
+        try:
+            _write_whole(self._fd, bytes(base + length - self._size), self._size)
+        except OSError:  # there may be room for this one
+            length = least
+            _write_whole(self._fd, bytes(size), self._size)
+        self._shut_window()
+        window = self._window = mmap(self._fd, length, offset=base)
+        self._base = base
+        return window
+
+    def _shut_window(self) -> None:
+        if self._window is not None:
+            self._window.close()
+            self._window = None
 
     @staticmethod
     def read(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -119,8 +142,8 @@ class Journal:
             file.unlink(missing_ok=True)
 
 
-def _write_whole(fd: int, data: bytes) -> None:
-    if os.write(fd, data) < len(data):
+def _write_whole(fd: int, data: bytes, at: int) -> None:
+    if os.pwrite(fd, data, at) < len(data):
         raise OSError("the disk took a part of a record only")
 
 
@@ -153,7 +176,7 @@ def _old(path: Path) -> Path:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _sync_folder(folder: Path) -> None:

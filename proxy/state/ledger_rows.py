@@ -152,7 +152,7 @@ def _outcome_row(outcome: Outcome) -> Row:
 def _targets(steps: tuple[tuple[Target, ...], ...]) -> str:
     if len(steps) == 1 and len(steps[0]) == 1:
         return steps[0][0].id
-    return " | ".join([target.id for step in steps for target in step])
+    return " > ".join([" | ".join([target.id for target in step]) for step in steps])
 
 
 NOT_BILLED: Final[Row] = (ABSENT,) * (len(TOKEN_CLASSES) + 2)

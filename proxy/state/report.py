@@ -8,6 +8,7 @@ Here too is what follows from the rows alone: the decision on a request in words
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -149,13 +150,10 @@ def decision(call: Fields, attempts: Sequence[Fields], decisions: Sequence[Decid
     words = []
     if call["plan_mode"]:
         words.append(f"planned: {call['plan_mode']} over {call['plan_targets']} ({call['plan_reason']})")
-    words += [_decided_in_words(*decided) for decided in decisions]
-    for attempt in attempts:
-        words.append(_attempt_in_words(attempt))
-        if attempt.get("gpu_s") is not None:
-            words.append(_time_in_words(attempt))
-        if "held" in str(attempt.get("usage_flags") or "").split():
-            words.append(f"attempt {attempt['number']}: its end is not known, so all that was held for it is charged")
+    told = [(at_s, [_decided_in_words(at_s, said, considered)]) for at_s, said, considered in decisions]
+    told += [(round(float(each["started_s"] or 0), 6), _told_of(each)) for each in attempts]
+    for _, sentences in sorted(told, key=itemgetter(0)):  # what was decided comes before what it led to
+        words += sentences
     if not attempts:
         words.append("nothing was sent to any provider")
     words.append(_end_in_words(call))
@@ -165,12 +163,28 @@ def decision(call: Fields, attempts: Sequence[Fields], decisions: Sequence[Decid
 
 
 def _decided_in_words(at_s: float, said: str, considered: list[tuple[str, float | None, str]]) -> str:
-    others = [f"{target}: {why_not or _scored(score_s)}" for target, score_s, why_not in considered]
+    others = [
+        f"{target}: {_weighed(score_s, why_not)}"
+        for place, (target, score_s, why_not) in enumerate(considered)
+        if place or score_s is not None or why_not  # of the chosen one there may be nothing to add
+    ]
     return f"after {_s(at_s)}: {said}" + (f" [{'; '.join(others)}]" if others else "")
 
 
-def _scored(score_s: float | None) -> str:
-    return "could have been asked" if score_s is None else f"expected {_s(score_s)}"
+def _weighed(score_s: float | None, why_not: str) -> str:
+    """The chosen one has no reason against it."""
+    if score_s is None:
+        return why_not or "could be asked"
+    return f"expected {_s(score_s)}" + (f", {why_not}" if why_not else "")
+
+
+def _told_of(attempt: Fields) -> list[str]:
+    words = [_attempt_in_words(attempt)]
+    if attempt.get("gpu_s") is not None:
+        words.append(_time_in_words(attempt))
+    if "held" in str(attempt.get("usage_flags") or "").split():
+        words.append(f"attempt {attempt['number']}: its end is not known, so all that was held for it is charged")
+    return words
 
 
 def _attempt_in_words(attempt: Fields) -> str:
@@ -180,7 +194,8 @@ def _attempt_in_words(attempt: Fields) -> str:
     status = "" if attempt["status"] is None else f", status {attempt['status']}"
     if attempt["error_code"] is None:
         first = "" if attempt["first_event_s"] is None else f", first event after {_s(attempt['first_event_s'])}"
-        return f"{sent}: {attempt['lesson']} in {_s(attempt['duration_s'])}{status}{first}"
+        how = "given up after" if attempt["lesson"] == "ignore" else f"{attempt['lesson']} in"
+        return f"{sent}: {how} {_s(attempt['duration_s'])}{status}{first}"
     return f"{sent}: {attempt['error_code']} after {_s(attempt['duration_s'])}{status}, counted as {attempt['lesson']}"
 
 

@@ -78,7 +78,7 @@ class AdminServices(Struct, frozen=True):
         [str], tuple[bytes, str]
     ]  # for an Accept header: exposition and its content type; in a thread of its own
     config: Callable[[], object]  # the effective configuration, secrets masked
-    targets: Callable[[], object]
+    targets: Callable[[], Awaitable[object]]
     reload: Callable[[], Awaitable[str | None]]  # None: swapped; else why the old configuration was kept
     wall: Callable[[], float]
     audit: Callable[[Audit], None]
@@ -192,7 +192,7 @@ class _Admin:
 
     async def targets(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
-        return json_reply(self._services.targets())
+        return json_reply(await self._services.targets())
 
     async def reload(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)

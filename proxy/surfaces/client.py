@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from proxy.execution.flight import Flight
 from proxy.surfaces import wire
 from proxy.surfaces.connection import Connection
 from proxy.surfaces.request import Request
@@ -25,6 +26,7 @@ class Client:
         self._connection = connection
         self._write_timeout_s = write_timeout_s
         self._chunked = request.chunks
+        self._flight: Flight | None = None  # others want the stream too
         self._held = b""  # the head of a stream waits for its first bytes: one write for both
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
@@ -41,6 +43,12 @@ class Client:
         self._held = self._head(status, headers, "Transfer-Encoding: chunked" if self._chunked else "")
 
     async def write(self, data: bytes) -> None:
+        flight = self._flight
+        if flight is not None:  # `flight.keep`, without the call: this is done for each chunk of each stream
+            flight.pieces.append(data)
+            flight.size += len(data)
+            if flight.size > flight.room or flight.waiting:
+                flight.written()
         if self._chunked:
             data = wire.chunk(data)
         if self._held:
@@ -52,6 +60,8 @@ class Client:
     async def end(self) -> None:
         if self._chunked or self._held:
             self._connection.write(self._held + (wire.LAST_CHUNK if self._chunked else b""))
+        if self._flight is not None:
+            self._flight.end()
 
     def heartbeat(self) -> None:
         connection = self._connection
@@ -65,6 +75,21 @@ class Client:
             self._connection.reset()  # before HTTP/1.1 only a reset tells a cut from an end
         else:
             self._connection.close()
+
+    # --- for those who join: see `flight.Sharing` --------------------------------------------------------------------
+
+    @property
+    def left(self) -> bool:
+        return self._connection.left
+
+    def share(self, flight: Flight | None) -> None:
+        self._flight = flight
+
+    def stay(self) -> None:
+        self._connection.stay()
+
+    def go(self) -> None:
+        self._connection.go()
 
     async def _taken(self) -> None:
         """A whole reply waits in memory until the client has taken it; that must not be for ever."""

@@ -28,6 +28,7 @@ from proxy.surfaces.request import Request
 SEND_BUFFER = 128 * 1024
 RESET = struct.pack("ii", 1, 0)  # linger for no time at all
 AHEAD_BYTES_MAX = 256 * 1024  # of requests that wait for their turn, or of a body that nobody reads yet
+BEHIND_BYTES_MAX = 1024 * 1024  # of a reply that others read on, and this client does not take
 FAREWELL_S = 2.0  # a client that still sends when it is refused has so long to read why
 Handler = Callable[[Request, "Connection"], Awaitable[bool]]  # says whether the connection can be used again
 FAILED = "The gate failed on this request; it was logged."
@@ -63,6 +64,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
         self.closing = False  # the present reply is the last one
         self.writing_paused = False
+        self.left = False  # the client has, and its request is served on for others
+        self._stays = False  # others want the reply: see `stay`
         self._host = host
         self._loop = loop
         self._parser = RequestParser(host.edges.head_bytes_max, host.edges.headers_max)
@@ -117,7 +120,10 @@ class Connection(asyncio.Protocol):
                 self._pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._task is not None:
+        if self._stays:
+            self.left = True
+            self.resume_writing()
+        elif self._task is not None:
             self._task.cancel()
         if self._timer is not None:
             self._timer.cancel()
@@ -137,15 +143,31 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Raises ConnectionError once the client has gone."""
         if self.transport.is_closing():
+            if self._stays:
+                return
             raise ConnectionResetError("the client has left")
         self._replied = True
         self.transport.write(data)
 
     async def drain(self) -> None:
         """Waits until the client has read some of what was written. Its end is the writer's business."""
-        while self.writing_paused:
+        while self.writing_paused and not self._stays:
             self._drained = self._loop.create_future()
             await self._drained
+        if self.writing_paused and self.transport.get_write_buffer_size() > BEHIND_BYTES_MAX:
+            self.reset()
+
+    def stay(self) -> None:
+        """Until `go`, or the end of the request, the client can leave or read slowly: what serves it goes on."""
+        self._stays = True
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def go(self) -> None:
+        """As usual again: if the client has left meanwhile, what serves it is cancelled now."""
+        self._stays = False
+        if self.left and self._task is not None:
+            self._task.cancel()
 
     def read_on(self) -> None:
         """Somebody waits for what comes."""
@@ -186,6 +208,7 @@ class Connection(asyncio.Protocol):
                         self.read_on()
                     self._replied = False
                     keep = await self._handle(request) and not self.closing
+                    self._stays = False
                     if keep:
                         self._rest()
                 elif self._parser.refusal is not None:

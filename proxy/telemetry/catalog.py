@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from proxy import errors, types
 from proxy.errors import CODES
+from proxy.observed import NoHedgeKind
 from proxy.telemetry import ladders
 from proxy.telemetry.ladders import Ladder
 
@@ -53,8 +54,8 @@ TO = Label("to")
 OUTCOME = Label("outcome", get_args(errors.Family))
 RESULT = Label("result", ("ok", "error"))
 STREAM = Label("stream", ("yes", "no"))
-ROLE = Label("role", ("first", "retry"))
-SERVED_BY = Label("served_by", ("primary", "retry", "fallback"))
+ROLE = Label("role", ("first", "retry", "hedge"))
+SERVED_BY = Label("served_by", tuple(served for served in get_args(types.ServedBy) if served != "none"))
 ENDPOINT = Label("endpoint", ("chat", "completions", "responses", "embeddings", "media", OTHER))
 STATUSES = tuple(str(status) for status in sorted({200} | {rule.status for rule in CODES.values()}))
 STATUS = Label("code", (*STATUSES, "2xx", "3xx", "4xx", "5xx"))
@@ -63,6 +64,10 @@ CODE = Label("code", tuple(CODES))
 BY = Label("by", ("client", "upstream", "proxy"))
 TRIES = ("http_429", "http_5xx", "timeout", "connect", "reset", "bad_stream")
 REASON = Label("reason", (*TRIES, "http_4xx"))
+ELSEWHERE = Label("reason", (*TRIES, "http_4xx", "no_permit"))
+WINNER = Label("winner", ("original", "hedge", "none"))
+NO_HEDGE = Label("reason", get_args(NoHedgeKind))
+AGAIN = Label("role", ("retry", "hedge"))
 ATTEMPT_RESULT = Label("result", ("ok", *TRIES, "http_4xx", "cancelled"))
 TOKEN_KINDS = (
     *("input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h", "input_audio", "input_image"),
@@ -70,6 +75,7 @@ TOKEN_KINDS = (
 )
 KIND = Label("kind", TOKEN_KINDS)
 BASIS = Label("basis", ("counted", "estimated"))
+ANY_BASIS = Label("basis", get_args(types.UsageSource))
 RUN_SOURCE = Label("source", get_args(types.RunSource))
 WRITE = Label("result", ("ok", "retried", "failed"))
 BOUND = Label(
@@ -131,8 +137,6 @@ REQUESTS = (
     _gauge("queue_depth", "Calls that wait for others of their key or agent, or for a target.", ROUTE, merge="sum"),
     _counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
     _counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
-    _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
-    _counter("fallbacks_total", "Those retries that went to another target.", ROUTE, TO, REASON),
     _counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
     _gauge("runs_active", "Runs with calls in flight.", merge="sum"),
 )
@@ -177,6 +181,19 @@ UPSTREAM = (
     ),
     _counter("breaker_rejected_total", "Times a target was left out of the choice by its breaker.", TARGET),
     _gauge("target_info", "1 for each configured target, to join on.", TARGET, PROVIDER, MODEL),
+)
+
+RACE = (
+    _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
+    _counter("fallbacks_total", "Attempts elsewhere than where one failed, or had no room.", ROUTE, TO, ELSEWHERE),
+    _counter("hedges_fired_total", "Second copies of late calls, counted when the call has ended.", ROUTE),
+    _counter("hedges_finished_total", "The same, by whose content came first.", ROUTE, WINNER),
+    _counter("hedges_suppressed_total", "Late calls without a second copy, by the last reason.", ROUTE, NO_HEDGE),
+    _counter("hedge_wasted_tokens_total", "Tokens billed for the copy that lost.", ROUTE, ANY_BASIS),
+    _dollars("hedge_wasted_usd_total", "Cost of the copy that lost, in US dollars.", ROUTE, ANY_BASIS),
+    _gauge("hedge_delay_seconds", "When the last call would have been thought late; 0: none was.", ROUTE, merge="max"),
+    _gauge("attempt_budget_remaining_ratio", "What is left for retries and hedges, of its burst.", merge="min"),
+    _counter("attempt_budget_refused_total", "Retries and hedges that it had nothing left for.", AGAIN),
 )
 
 MONEY = (
@@ -230,7 +247,7 @@ SELF = (
 
 CAPPED = tuple(
     family.name
-    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *MONEY, *BUDGETS)
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *MONEY, *BUDGETS)
     if any(label.values is None for label in family.labels)
 )
 
@@ -238,6 +255,7 @@ FAMILIES: tuple[Family, ...] = (
     *REQUESTS,
     *LATENCY,
     *UPSTREAM,
+    *RACE,
     *MONEY,
     *BUDGETS,
     *SELF,

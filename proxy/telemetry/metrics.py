@@ -22,6 +22,7 @@ from proxy.telemetry.catalog import CAPPED, FAMILIES, NANOS, OTHER, TOKEN_KINDS
 from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.queue_metrics import QueueMetrics
+from proxy.telemetry.race_metrics import RaceMetrics
 from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, status_label, token_seconds
 from proxy.telemetry.series import Table
 from proxy.telemetry.usual import UsualCalls, usual_attempt
@@ -52,6 +53,7 @@ class Metrics:
         self._usual = UsualCalls(table)
         self.queues = QueueMetrics(table, labels)
         self.breakers = BreakerMetrics(table, labels)
+        self.races = RaceMetrics(table, labels)
         self._bind()
         self._registry = CollectorRegistry()
         self._registry.register(table)
@@ -83,8 +85,6 @@ class Metrics:
         self._in_flight = numbers["in_flight_requests"]
         self._aborts = numbers["stream_aborts_total"]
         self._client_retries = numbers["client_retries_total"]
-        self._retries = numbers["retries_total"]
-        self._fallbacks = numbers["fallbacks_total"]
         self._runs_started = numbers["runs_started_total"]
         self._attempts = numbers["upstream_attempts_total"]
         self._upstream_in_flight = numbers["upstream_in_flight"]
@@ -175,6 +175,8 @@ class Metrics:
         self._upstream_in_flight[self._labels.target(target),].value -= 1
 
     def observe(self, outcome: Outcome) -> None:
+        if outcome.decisions or len(outcome.attempts) > 1:
+            self.races.observe(outcome)
         attempt = usual_attempt(outcome)
         if attempt is None:
             self._observe_any(outcome)
@@ -247,27 +249,17 @@ class Metrics:
 
     def _try(self, outcome: Outcome, route: str, agent: str) -> None:
         call, cost, priced = outcome.call, 0, True
-        before: Attempt | None = None
         for attempt in outcome.attempts:
             target = self._labels.target(attempt.target)
-            if before is not None and attempt.role == "retry":
-                self._retried(before, attempt, route)
             self._attempted(attempt, target, call)
             self._bill(attempt, route, agent)
             if attempt.cost_usd_nanos is None:
                 priced = False
             else:
                 cost += attempt.cost_usd_nanos
-            before = attempt
         if priced:
             wall = call.arrived_wall + outcome.duration_s
             self._cost[route,].observe_traced(cost, call.trace_id, wall)
-
-    def _retried(self, before: Attempt, attempt: Attempt, route: str) -> None:
-        reason = attempt_result(before)
-        self._retries[route, reason].value += 1
-        if attempt.target.id != before.target.id:
-            self._fallbacks[route, self._labels.target(attempt.target), reason].value += 1
 
     def _attempted(self, attempt: Attempt, target: str, call: Call) -> None:
         result = attempt_result(attempt)

@@ -13,6 +13,7 @@ from policies.runs import Mark
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.runs.registry import Applied, RunCommand, RunState, Seen
 from proxy.state.ledger_rows import Entry
+from proxy.state.target_report import Standing
 from proxy.telemetry.merging import Change
 
 # --- from a worker
@@ -72,6 +73,13 @@ class Looked(Struct, frozen=True, array_like=True, tag="looked"):
 
     number: int
     states: tuple[RunState, ...]
+
+
+class Surveyed(Struct, frozen=True, array_like=True, tag="surveyed"):
+    """Targets as they stand here."""
+
+    number: int
+    standings: tuple[Standing, ...]
 
 
 class Linked(Struct, frozen=True, array_like=True, tag="linked"):
@@ -140,11 +148,15 @@ class Look(Struct, frozen=True, array_like=True, tag="look"):
     runs: tuple[str, ...]
 
 
+class Survey(Struct, frozen=True, array_like=True, tag="survey"):
+    number: int
+
+
 class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     """Accept nothing more, let what runs end, and exit."""
 
 
 FromLeases = Asking | Feeling | Withdrawn | GaveBack | Renewing
-Upward = FromLeases | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Linked | Drained
+Upward = FromLeases | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Surveyed | Linked | Drained
 ToLeases = Granted | Felt | Refused | Renewed | Recalled
-Downward = ToLeases | Welcome | Acknowledged | Heard | Prepare | Swap | Command | Look | Linked | Stop
+Downward = ToLeases | Welcome | Acknowledged | Heard | Prepare | Swap | Command | Look | Survey | Linked | Stop

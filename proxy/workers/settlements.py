@@ -94,8 +94,8 @@ class Settlements:
             self.journal.rotate(self._live())
 
     async def flush(self) -> None:
-        """The journal is on the disk, as far as it goes now. Who comes while a sync runs waits for the next one, together
-        with all others. Raises ProxyError."""
+        """The journal is on the disk, as far as it goes now. Who comes while a sync runs waits for the next one, as all
+        others do. Raises ProxyError."""
         async with self._syncing:
             if self.journal.unsynced:
                 try:

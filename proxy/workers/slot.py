@@ -43,6 +43,7 @@ from proxy.workers.messages import (
     Ready,
     Renewing,
     Settled,
+    Surveyed,
     Upward,
 )
 from proxy.workers.settlements import SETTLED
@@ -50,7 +51,7 @@ from proxy.workers.settlements import SETTLED
 BOOT = "import sys; sys.path[:] = {path!r}; from proxy.workers.process import main; main({channel}, {listening})"
 
 R = TypeVar("R")
-Reply = Done | Looked
+Reply = Done | Looked | Surveyed
 
 
 class Shared(Struct, frozen=True):
@@ -182,7 +183,7 @@ class Slot:
             case Prepared():
                 self._has = message.version if message.why is None else None
                 _answer(self._prepared.pop(message.version, None), message.why)
-            case Done() | Looked():
+            case Done() | Looked() | Surveyed():
                 _answer(self._replies.pop(message.number, None), message)
             case Linked():
                 self._shared.linked(self.number, message)

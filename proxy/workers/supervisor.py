@@ -22,12 +22,27 @@ from proxy.config.carried import carry
 from proxy.config.load import Config
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
+from proxy.state.target_report import Standing
+from proxy.state.target_report import merged as over_all
 from proxy.tasks import Tasks
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.merging import Merger
 from proxy.telemetry.metrics import Metrics
 from proxy.workers.lender import Bank
-from proxy.workers.messages import Command, Done, Linked, Look, Looked, Prepare, Recalled, Stop, Swap, Welcome
+from proxy.workers.messages import (
+    Command,
+    Done,
+    Linked,
+    Look,
+    Looked,
+    Prepare,
+    Recalled,
+    Stop,
+    Survey,
+    Surveyed,
+    Swap,
+    Welcome,
+)
 from proxy.workers.orphans import supervisor_lock
 from proxy.workers.slot import Reply, Shared, Slot
 from proxy.workers.states import merged
@@ -145,6 +160,11 @@ class Supervisor:
         self._numbers += 1
         replies = await self._ask_all(self._numbers, Look(self._numbers, tuple(runs)))
         return merged(state for reply in replies if isinstance(reply, Looked) for state in reply.states)
+
+    async def survey(self) -> list[Standing]:
+        self._numbers += 1
+        replies = await self._ask_all(self._numbers, Survey(self._numbers))
+        return over_all(each for reply in replies if isinstance(reply, Surveyed) for each in reply.standings)
 
     async def _ask_all(self, number: int, question: Struct) -> list[Reply | None]:
         try:

@@ -56,6 +56,8 @@ from proxy.workers.messages import (
     Renewed,
     Renewing,
     Stop,
+    Survey,
+    Surveyed,
     Swap,
     Welcome,
 )
@@ -179,6 +181,8 @@ class Worker:
                 self.tasks.start("command", self._apply(message.number, message.command))
             case Look():
                 self.tasks.start("look", self._look(message.number, message.runs))
+            case Survey():
+                self.tasks.start("survey", self._survey(message.number))
             case Linked():
                 self.runs.learn(message.run, message.parent)
             case Stop():
@@ -217,6 +221,9 @@ class Worker:
 
     async def _look(self, number: int, runs: tuple[str, ...]) -> None:
         self.channel.send(Looked(number, tuple(await self.runs.look(runs))))
+
+    async def _survey(self, number: int) -> None:
+        self.channel.send(Surveyed(number, tuple(await self.plane.survey())))
 
     def _linked(self, run: str, parent: str) -> None:
         self.channel.send(Linked(run, parent))

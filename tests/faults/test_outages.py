@@ -1,4 +1,4 @@
-"""F36, F74 and F75: an outage is not answered with a multiple of its load, the least bad target is tried all the same,
+"""F36, F37, F74 and F75: an outage is not answered with a multiple of its load, the least bad target is tried anyway,
 and what comes back is used again by itself."""
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from random import Random
 import pytest
 
 from loadtests.upstream import read
+from proxy.execution.probing import Probing
 from proxy.types import Outcome
 from tests.faults.test_matrix import BODIES
 from tests.faults.world import FaultWorld, Server
 
 RATE = 10.0  # calls a second
-DOWN = {"rules": [{"steps": [{"reply": {"status": 503}}]}]}
+DOWN: dict[str, list[object]] = {"rules": [{"steps": [{"reply": {"status": 503}}]}]}
 UP = {"rules": [{"steps": [{"answer": {"first": 0.3}}]}]}
+
+
+GONE = {"rules": [*DOWN["rules"], {"when": {"path": "/models"}, "steps": [{"reply": {"status": 503}}]}]}
 
 
 async def arrivals(world: FaultWorld, seconds: float, rng: Random) -> None:
@@ -68,3 +72,27 @@ async def test_after_an_outage_nobody_has_to_help(targets: int) -> None:
         await arrivals(world, 10, rng)
     assert before == 1
     assert served(world.outcomes[begun:]) >= 0.95
+
+
+async def test_a_target_that_is_well_again_is_asked_for_it_freely_tried_and_then_used_little_by_little() -> None:
+    one, other = Server(UP), Server(UP)
+    async with FaultWorld(one, other, balance="score") as world:
+        probing = Probing(world.steering.breakers, world.clock, world.tasks, lambda: world.snapshot.providers)
+        probes = world.tasks.start("probes", probing.keep())
+        rng = Random(5)
+        await arrivals(world, 10, rng)
+        one.stage.change(read(GONE))
+        await arrivals(world, 30, rng)
+        one.stage.change(read(UP))
+        healed_at = asyncio.get_running_loop().time()
+        await arrivals(world, 25, rng)
+        probes.cancel()
+    assert served(world.outcomes) == 1, "the other one has answered all the while"
+    asked = [entry for entry in one.entries if entry.path.endswith("/models")]
+    assert 1 <= len(asked) <= 4, "one free question an interval, while it is out"
+    back = [entry.asked_at - healed_at for entry in one.entries if entry.asked_at >= healed_at]
+    calls = [outcome.attempts[0].started_at - healed_at for outcome in world.outcomes]
+    late = [at for at in calls if at >= 15]
+    assert sum(at >= 15 for at in back) >= len(late) / 4
+    first = min(back)
+    assert sum(at < first + 1 for at in back) <= sum(first <= at < first + 1 for at in calls) / 3

@@ -82,9 +82,6 @@ class Server:
     def entries(self) -> list[Entry]:
         return list(self.stage.books.entries)
 
-    def tokens_of(self, entry: Entry) -> tuple[int, int]:
-        return entry.prompt_tokens, entry.completion_tokens
-
     async def start(self) -> None:
         self._server = await start("127.0.0.1", 0, settings=Settings(), stage=self.stage)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -115,8 +112,7 @@ class Nowhere:
     def base_url(self) -> str:
         if self.kind == "no name":
             return "http://no-such-host.invalid/v1"
-        host = "127.0.0.1" if self.kind == "wrong name" else "localhost"
-        return f"https://{host}:{self.port}/v1" if self.kind in TLS_KINDS else f"http://127.0.0.1:{self.port}/v1"
+        return f"https://localhost:{self.port}/v1" if self.kind in TLS_KINDS else f"http://127.0.0.1:{self.port}/v1"
 
     async def start(self) -> None:
         self._socket.bind(("127.0.0.1", 0))
@@ -167,9 +163,14 @@ class FaultWorld(World):
     """The real gate in front of `places`, in order of preference."""
 
     def __init__(
-        self, *places: Place, limits: Limits = LIMITS, abort: AbortRule = "stops", balance: Balance = "ordered"
+        self,
+        *places: Place,
+        limits: Limits = LIMITS,
+        abort: AbortRule = "stops",
+        balance: Balance = "ordered",
+        continues: bool = False,
     ) -> None:
-        super().__init__(rules=RULES, limits=limits, abort=abort)
+        super().__init__(rules=RULES, limits=limits, abort=abort, continues=continues)
         self._balance = balance
         self.places = places
         self.upstreams = list(places)  # type: ignore[arg-type]  # they are started, stopped and asked for their port

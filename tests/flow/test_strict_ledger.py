@@ -1,4 +1,4 @@
-"""With `ledger.strict` the end of a reply comes after the call is on the disk; without it the disk is not waited for."""
+"""With `ledger.strict` the end of a reply comes after the call is on the disk; without it nobody waits for that."""
 
 from __future__ import annotations
 

@@ -178,6 +178,7 @@ class World:
         gpu: GpuRate | None = None,
         unpriced_allowed: bool = False,
         stream_usage: bool = True,
+        continues: bool = False,
         limits_of: Rulebook | None = None,
         rates: RateRules | None = None,
         target_rates: TargetRules | None = None,
@@ -205,7 +206,9 @@ class World:
         self._price = price if gpu is None else gpu.price
         self.gpu = None if gpu is None else GpuMeter(gpu, self.clock.now())  # one engine behind all upstreams
         self._unpriced_allowed = unpriced_allowed
-        self._traits = Traits(abort=abort, stream_usage=stream_usage, vocabulary="o200k_base")
+        self._traits = Traits(
+            abort=abort, stream_usage=stream_usage, vocabulary="o200k_base", continues_messages=continues
+        )
         self.agents: dict[str, AgentRules] = {}
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
         self._server: Server | None = None

@@ -19,8 +19,9 @@ from loadtests.bench.processes import cpu_ticks, json_lines, resident_kb
 from loadtests.bench.report import Row, added, against_hop, as_json, budget_rows, render
 from loadtests.bench.request_cost import Faults
 from loadtests.bench.sections import Results
-from loadtests.bench.upstream import DELTA, EVENT, STREAM_HEAD, framed
 from loadtests.bench.wire import Reply, Request
+from loadtests.upstream.canned import framed
+from loadtests.upstream.forms import DELTA, EVENT, STREAM_HEAD
 
 WRK_OUTPUT = b"""Running 1s test @ http://127.0.0.1:9700
   4 threads and 4 connections

@@ -102,8 +102,28 @@ async def test_a_stream_counts_its_chunks_and_keeps_its_pace() -> None:
     assert texts == ["", "0 ", "1 ", "2 ", "3 ", None]
     assert said[-1]["usage"] == {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24}
     assert {chunk["system_fingerprint"] for chunk in said} == {"n-2"}
-    assert 0.9 <= took <= 1.0
+    assert took == pytest.approx(0.9, abs=0.01)
     assert (bill.streams, bill.streams_open, bill.completion_tokens) == (1, 0, 4)
+
+
+async def test_a_stamped_stream_says_whose_it_is_which_chunk_and_when_it_was_written() -> None:
+    asked = b'{"user":"7","stream":true,"max_tokens":3,"stream_options":{"include_usage":true}}'
+    async with caller(Settings(form="stamped", interval_ms=100), bill := Bill()) as client:
+        began = asyncio.get_running_loop().time()
+        client.send(asked)
+        *chunks, stop, usage = events((await client.reply())[1])
+        took = asyncio.get_running_loop().time() - began
+        client.send(asked.replace(b'"stream":true,', b""))
+        plain = json.loads((await client.reply())[1])
+    texts = [chunk["choices"][0]["delta"]["content"] for chunk in chunks]  # type: ignore[index]
+    assert [text.split("@")[0] for text in texts] == [" 7/0", " 7/1", " 7/2"]
+    stamps = [int(text.split("@")[1]) for text in texts]
+    assert stamps == sorted(stamps) and stamps[0] > 0
+    assert stop["choices"][0]["finish_reason"] == "stop"  # type: ignore[index]
+    assert usage["usage"]["completion_tokens"] == 3  # type: ignore[index]
+    assert 0.29 <= took <= 0.31
+    assert plain["id"] == "chatcmpl-7"
+    assert (bill.prompt_tokens, bill.completion_tokens) == (2 * 412, 3 + plain["usage"]["completion_tokens"])
 
 
 async def test_usage_comes_only_to_those_who_ask() -> None:

@@ -7,7 +7,18 @@ from random import Random
 
 import pytest
 
-from policies.concurrency import CUT_EVERY_S, MOST, SAMPLES, START, Adaptive, Measured, Mode, Refusals, adaptive
+from policies.concurrency import (
+    CUT_EVERY_S,
+    MOST,
+    SAMPLES,
+    START,
+    Adaptive,
+    Explained,
+    Measured,
+    Mode,
+    Refusals,
+    adaptive,
+)
 from policies.provider_limits import TargetLimits, TargetRules
 from policies.rate_limit import Account, Rates
 
@@ -16,7 +27,7 @@ NOW = 1000.0
 
 def answer(learner: Adaptive, count: int, ratio: float = 1.0, running: int = 10_000) -> None:
     for _ in range(count):
-        learner.answered(ratio, 1.0, running)
+        learner.answered(ratio, Explained(1.0, max(1.0, ratio)), running)
 
 
 @pytest.mark.parametrize("learner", [Measured(), Refusals()])
@@ -58,8 +69,8 @@ def test_a_ratio_of_a_third_above_the_prediction_is_where_it_settles() -> None:
 def test_short_prompts_behind_long_ones_do_not_rule_it() -> None:
     learner = Measured()
     for _ in range(500):
-        learner.answered(4.0, 4.0, 50)
-        learner.answered(0.4, 0.01, 50)
+        learner.answered(4.0, Explained(4.0, 4.0), 50)
+        learner.answered(0.4, Explained(0.01, 0.4), 50)
     assert learner.limit == inf, "forty times what was foreseen, but a tenth of all that was waited for"
 
 
@@ -79,7 +90,7 @@ def test_without_a_prediction_nothing_is_learned() -> None:
     learner = Measured()
     for _ in range(200):
         assert not learner.answered(50.0, None, 10)
-        assert not learner.answered(50.0, 0.0, 10)
+        assert not learner.answered(50.0, Explained(0.0, 0.0), 10)
     assert learner.limit == inf
 
 
@@ -150,7 +161,7 @@ def test_the_tighter_of_what_is_learned_and_what_is_configured_holds() -> None:
     assert there.own.concurrency == 1, "what was learned outlives a reload"
     there.adapt(None)
     assert there.own.concurrency == inf
-    assert not there.answered(1.0, 1.0)
+    assert not there.answered(1.0, Explained(1.0, 1.0))
     assert not there.timed_out(NOW)
 
 
@@ -164,6 +175,31 @@ def test_a_learned_limit_is_said_to_those_who_meet_it() -> None:
         there.take(0, NOW)
     (shortage,) = there.shortages(0, NOW)
     assert (shortage.kind, shortage.limit) == ("concurrency", 11)
+
+
+def test_while_calls_wait_there_for_one_another_the_limit_hardly_grows() -> None:
+    learner = Measured()
+    answer(learner, 10 * SAMPLES, ratio=100.0, running=10)
+    learner.limit = 100.0
+    learner._seen_s = learner._predicted_s = learner._alone_s = 0.0
+    for _ in range(SAMPLES):
+        learner.answered(2.0, Explained(2.0, 0.2), 100)  # just as foreseen, because so many stand before it
+    assert learner.limit == pytest.approx(101.0)
+    learner.timed_out(100, NOW)
+    learner.limit = 100.0
+    learner._excuses = 0.0
+    for _ in range(SAMPLES):
+        learner.answered(2.0, Explained(2.0, 0.2), 100)
+    assert learner.limit == pytest.approx(100.0), "and not at all where time-outs are fresh"
+
+
+def test_a_limit_that_time_outs_have_set_grows_again_where_nobody_can_foresee_anything() -> None:
+    learner = Measured()
+    learner.timed_out(20, NOW)
+    low = learner.limit
+    for _ in range(3 * SAMPLES):
+        learner.answered(0.2, None, 100)
+    assert learner.limit == low + 3
 
 
 @pytest.mark.parametrize("capacity", [4, 30, 120])

@@ -58,7 +58,8 @@ def test_hedges_never_exceed_the_start_and_a_share_of_the_primaries(steps: list[
 def test_a_run_has_two_hedges() -> None:
     credits = Credits(structs.replace(RULES, start=4.0))
     assert taken(credits, calling(run="r")) == 2
-    assert "run" in (credits.withdraw(calling(run="r"), cost_usd_nanos=0, left_usd_nanos=None) or "")
+    short = credits.withdraw(calling(run="r"), cost_usd_nanos=0, left_usd_nanos=None)
+    assert short == ("run_budget", "its run has had its hedges")
     assert taken(credits, calling(run="s")) == 2
 
 
@@ -74,6 +75,7 @@ def test_a_tenant_pays_its_hedges_from_a_share_of_what_it_paid() -> None:
 def test_a_hedge_may_cost_a_sliver_of_what_is_left(left: int | None, allowed: bool) -> None:
     short = Credits(RULES).withdraw(calling(), cost_usd_nanos=1_000, left_usd_nanos=left)
     assert (short is None) is allowed
+    assert short is None or short[0] == "usd_budget"
 
 
 def test_what_is_refused_takes_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from policies.load import TARGETS_MAX, Loads
+from policies.load import TARGETS_MAX, Loads, Speed
 from proxy.types import Call, Head, Target
 from tests.build import call, target
 
@@ -257,3 +257,15 @@ def test_a_first_event_counts_once() -> None:
     loads.ended(ticket, WARM + 9, None)
     assert repr(loads) == "Loads(a/m: 0 waiting, 0 decoding; b/m: 0 waiting, 0 decoding)"
     assert "foreseen" in repr(ticket)
+
+
+def test_what_was_learnt_is_told_and_nothing_that_was_not() -> None:
+    loads = warm()
+    assert loads.speed("nobody/m") == loads.speed("a/m") == Speed()
+    served(loads, SHORT, A, now=WARM, first_s=0.5)
+    served(loads, plain(100), A, now=WARM + 1, first_s=2.0)
+    assert loads.speed("a/m") == Speed(0.5, 2.0, None)
+    served(loads, LONG, A, now=WARM + 10, first_s=2.0)
+    told = loads.speed("a/m").tokens_a_second
+    assert told is not None
+    assert 4_000 < told < 8_000

@@ -77,4 +77,4 @@ def test_withdrawals_never_exceed_burst_plus_deposits_plus_trickle(steps: list[t
         else:
             taken += budget.withdraw(now)
     assert taken <= BURST + 0.1 * put + 0.1 * now + 1e-6
-    assert 0 <= budget.remaining_ratio <= 1
+    assert 0 <= budget.remaining_ratio(now) <= 1

@@ -19,6 +19,7 @@ def test_targets_of_one_provider_share_its_limit() -> None:
     assert not one.fits(0, 1000.0)
     assert elsewhere.fits(0, 1000.0)
     assert rooms.running == 2
+    assert [rooms.running_at(id) for id in ("p/a", "p/b", "p/nobody")] == [1, 1, 0]
     assert rooms.of(target("p/a"), 1000.0) is one
 
 

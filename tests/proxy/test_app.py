@@ -122,6 +122,8 @@ def gate(tmp_path: Path) -> Iterator[Process]:
 
 def test_it_serves_records_and_stops_cleanly(gate: Process) -> None:
     assert gate.post({"model": "m"})[0] == 200
+    health = {row["target"]: row["health"] for row in json.loads(gate.get("/targets", admin=True)[1])}
+    assert (health["quick/sim"]["state"], health["quick/sim"]["calls"], health["slow/sim"]["calls"]) == ("closed", 1, 0)
     assert gate.stop() == 0
     gate.start()
     spend = json.loads(gate.get("/spend", admin=True)[1])

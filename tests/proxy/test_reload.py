@@ -40,6 +40,8 @@ RULES = {
     "deadline_s": 100,
     "first_token_timeout_s": 20,
     "idle_timeout_s": 20,
+    "on_cut": "error",
+    "hold_tokens": 8,
     "retry": {"attempts": 2, "budget": 0.1},
     "hedge": True,
     "run": {"seconds": 100, "width": 5, "depth": 3},
@@ -127,7 +129,7 @@ BASE: dict[str, Any] = {
     "limits": {
         **dict.fromkeys(("connections_max", "head_timeout_s", "body_timeout_s", "body_bytes_per_s"), 9),
         **dict.fromkeys(("write_timeout_s", "keepalive_s", "heartbeat_s", "stop_pause_s", "drain_s"), 9),
-        **dict.fromkeys(("queue_wait_s", "queue_max", "reply_max_mb"), 9),
+        **dict.fromkeys(("queue_wait_s", "queue_max", "reply_max_mb", "join_mb"), 9),
     },
 }
 WHERE = {"keys": 0, "models": "m", "teams": "core", "agents": "a", "overrides": "openai/real", "targets": 0}
@@ -154,6 +156,7 @@ TEXTS: dict[str, Any] = {
     "provider": "azure",
     "cheaper": "o",
     "priority": "batch",
+    "on_cut": "continue",
     "unknown": "allow",
     "hosts": ["other.example.org"],
     "models": ["n"],
@@ -177,7 +180,23 @@ SEPARATE = {"data_dir", "pricing.table"}  # need another folder, or a file
 UNSEEN = {"limits.stop_pause_s"}  # asked of the configuration in force at the moment of use
 # What learns, counts, or is kept over a reload on purpose: metrics keep series, simulations their names of requests.
 KEPT = {"metrics", "_metrics", "log", "ledger", "tasks", "tools", "book", "_book", "_own", "_born", "_books", "_clock"}
-KEPT |= {"_listener", "_around", "_witness", "recorded", "clock", "desk", "gpus", "gpu", "assembly", "_load", "keeper", "steering", "_steering", "transport", "runs"}
+KEPT |= {
+    "_listener",
+    "_around",
+    "_witness",
+    "recorded",
+    "clock",
+    "desk",
+    "gpus",
+    "gpu",
+    "assembly",
+    "_load",
+    "keeper",
+    "steering",
+    "_steering",
+    "transport",
+    "runs",
+}
 pytestmark = pytest.mark.slow  # two gates for each setting
 
 OURS = ("proxy.", "policies.", "pricing.")

@@ -17,6 +17,7 @@ from msgspec import Struct
 from pricing.tokens import input_estimate
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
+from proxy.execution.flight import Flight
 from proxy.pipeline import Pipeline
 from proxy.relay import Headers
 from proxy.snapshot import Snapshot
@@ -43,6 +44,10 @@ class Wire:
         self.faults: list[str] = []
         self.writes = 0
         self.heartbeats = 0
+        self.serving: asyncio.Task[None] | None = None  # what to cancel when it has left and nobody else is there
+        self.left = False  # while others wanted the reply
+        self.stays = False
+        self._flight: Flight | None = None
         self._slow_s = slow_s
         self._stuck_after = stuck_after
         self._started = False
@@ -61,6 +66,8 @@ class Wire:
         self._act()
         if not self._started or self.ended:
             self.faults.append("write outside of a stream")
+        if self._flight is not None:
+            self._flight.keep(data)
         self.body += data
         self.writes += 1
         await self._pace()
@@ -71,6 +78,8 @@ class Wire:
             self.faults.append("end outside of a stream")
         self._refuse_if_gone()
         self._end("end")
+        if self._flight is not None:
+            self._flight.end()
 
     def heartbeat(self) -> None:
         if not self._started or not self.body or self.ended:
@@ -83,6 +92,25 @@ class Wire:
     def leave(self) -> None:
         if self.ended is None:
             self.left_at = asyncio.get_running_loop().time()
+
+    def hang_up(self, serving: asyncio.Task[None]) -> None:
+        """Leaves, and the gate notices."""
+        self.leave()
+        if self.stays:
+            self.left, self.serving = True, serving
+        else:
+            serving.cancel()
+
+    def share(self, flight: Flight | None) -> None:
+        self._flight = flight
+
+    def stay(self) -> None:
+        self.stays = True
+
+    def go(self) -> None:
+        self.stays = False
+        if self.left and self.serving is not None:
+            self.serving.cancel()
 
     def _act(self) -> None:
         self.acted_at = asyncio.get_running_loop().time()
@@ -97,6 +125,8 @@ class Wire:
 
     async def _pace(self) -> None:
         self._refuse_if_gone()
+        if self.stays:
+            return
         if self._stuck_after is not None and self.writes > self._stuck_after:
             await asyncio.sleep(STUCK_S)
         if self._slow_s:
@@ -104,7 +134,7 @@ class Wire:
         self._refuse_if_gone()
 
     def _refuse_if_gone(self) -> None:
-        if self.left_at is not None:
+        if self.left_at is not None and not self.stays:
             raise ConnectionResetError("the client has left")
 
     def _end(self, how: Ended) -> None:
@@ -186,10 +216,11 @@ class Sdk:
         notices = self._rng.random() < 0.8  # else the gate finds out by its next write
 
         def leave() -> None:
-            asking.wire.leave()
             if notices:
                 asking.cancelled = True
-                serving.cancel()
+                asking.wire.hang_up(serving)
+            else:
+                asking.wire.leave()
 
         return asyncio.get_running_loop().call_later(self._rng.expovariate(1 / 1.5), leave)
 

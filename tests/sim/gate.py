@@ -115,7 +115,7 @@ class SmallGate:
         )
         account = Account(base_url="http://vendor.invalid/v1", api_key="sk-simulated-credential")
         provider = Tagged("v", account, dialect=self._dialect, transport=transport or self.vendor, clock=self.clock)
-        traits = Traits(abort=abort, stream_usage=stream_usage, vocabulary="o200k_base")
+        traits = Traits(abort=abort, stream_usage=stream_usage, vocabulary="o200k_base", continues_messages=True)
         target = Target(id="v/real", provider="v", model="real", price=PRICE, traits=traits)
         targets = (target, structs.replace(target, id="v/twin", order=1)) if twin else (target,)
         self.snapshot = Snapshot(

@@ -11,9 +11,12 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from policies.survival import Survival
 from proxy.errors import ProxyError
 from proxy.providers.base import UpstreamRequest
+from proxy.snapshot import AgentRules
 from proxy.state.store import Ask
 from proxy.surfaces.connection import Connection
 from proxy.surfaces.request import Request
@@ -114,6 +117,22 @@ def test_an_error_can_be_cancelled_at_every_wait(raw: bytes) -> None:
     assert outcomes[-1].error_code == "upstream_broken"
 
 
+@pytest.mark.parametrize("abort", ["stops", "continues", "unknown"])
+@pytest.mark.parametrize("hold_tokens", [0, 2])
+def test_a_stream_that_goes_on_elsewhere_can_be_cancelled_at_every_wait(abort: AbortRule, hold_tokens: int) -> None:
+    rules = AgentRules(survival=Survival("continue", hold_tokens))
+
+    def make() -> SmallGate:
+        return SmallGate(_Dying(), abort=abort, bills_on=abort == "continues", rules=rules, twin=True)
+
+    outcomes = enumerate_waits(make, STREAM)
+    whole = outcomes[-1]
+    assert (whole.error_code, whole.client_gone) == (None, False)
+    assert whole.decisions[-1].said.endswith(", v/twin goes on")
+    assert [each.role for each in whole.attempts] == ["first", "retry"]
+    assert len({len(outcome.attempts) for outcome in outcomes}) == 2
+
+
 def test_a_reply_that_was_counted_can_be_cancelled_at_every_wait_of_the_count_but_its_last_one() -> None:
     outcomes = enumerate_waits(lambda: SmallGate(stream_usage=False), STREAM)
     assert outcomes[-1].attempts[0].usage is not None
@@ -158,6 +177,18 @@ async def handled(count: int, raw: bytes) -> bool:
         assert len(world.upstreams[0].requests) <= len(world.outcomes[0].attempts) <= 1
     assert world.transport.open_connections == 0
     return not waits or waits[0] >= count
+
+
+class _Dying:
+    """Breaks its first stream off after three tokens."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def __call__(self, request: UpstreamRequest) -> Script:
+        self._asked += 1
+        script = answer(request)
+        return script if self._asked > 1 else structs.replace(script, steps=script.steps[:4], end="cut")
 
 
 class _Failing:

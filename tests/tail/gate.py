@@ -13,19 +13,22 @@ from multidict import CIMultiDict
 
 from loadtests.tail.scenarios import Scenario
 from loadtests.tail.upstreams import Answer, Failed, Request, Upstreams
+from policies.concurrency import Mode
+from policies.hedge import HedgeRules
 from policies.limits import LimitsByName
 from policies.plan import Planner, Route, Routes
+from policies.provider_limits import TargetRules
 from policies.retry import AttemptBudget, Retry
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.admission import Admission
 from proxy.execution.bench import Bench
+from proxy.execution.probing import Probing
 from proxy.execution.race import Race
 from proxy.execution.steering import Steering
 from proxy.finish import Finish
 from proxy.pipeline import Parts, Pipeline
 from proxy.providers.base import UpstreamRequest, unnoticed
 from proxy.providers.openai_compatible import Account
-from proxy.relay import Headers
 from proxy.runs.registry import Runs
 from proxy.snapshot import AgentRules, Snapshot
 from proxy.tasks import Tasks
@@ -73,12 +76,21 @@ class Door:
 
     async def send(self, request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> Reply:
         sent()
+        if request.method == "GET":
+            return await self._probed()
         asked = self._requests[int(request.headers[CALL_HEADER], 16)]
         try:
             answer = await self._upstreams.send(self._target, asked)
         except Failed as failed:
             return Reply(failed.status, JSON, [b'{"error":{"message":"no","type":"server_error"}}'], None)
         return Reply(200, EVENTS, [FIRST, FINISH + _usage(asked, answer) + DONE], answer)
+
+    async def _probed(self) -> Reply:
+        try:
+            await self._upstreams.probe(self._target)
+        except Failed as failed:
+            return Reply(failed.status, JSON, [b"{}"], None)
+        return Reply(200, JSON, [b"{}"], None)
 
     async def close(self) -> None:
         """Holds nothing."""
@@ -101,9 +113,6 @@ class Client(Wire):
             self.first_at = asyncio.get_running_loop().time()
         await super().write(data)
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        await super().whole(status, headers, body)
-
 
 class Nobody:
     def identify(self, presented: str) -> KeyRecord | None:
@@ -120,11 +129,16 @@ class GateSide:
         self.clock = SeededClock(seed)
         self.dialect = OpenAI()
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
-        self.steering = Steering(self.clock)
+        share = scenario.hedge_share
+        rules = HedgeRules() if share is None else HedgeRules(budget=share, budget_bimodal=share)
+        self.steering = Steering(self.clock, rules)
+        self._names = [f"up{number}" for number in range(upstreams.count)]
         self.pipeline = self._new_pipeline()
         models = sorted({request.model for request in scenario.requests})
         self._heads = {model: self._read(model) for model in models}
         self.snapshot = self._new_snapshot(upstreams, models)
+        probing = Probing(self.steering.breakers, self.clock, self.tasks, lambda: self.snapshot.providers)
+        self._probes = self.tasks.start("probes", probing.keep())
 
     def observe(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -140,6 +154,7 @@ class GateSide:
 
     async def close(self) -> None:
         """Checks what must hold after every run."""
+        self._probes.cancel()
         await self.tasks.close(grace_s=600.0)
         assert self.defects == [], self.defects[:3]
         assert self.pipeline.in_flight == 0
@@ -169,7 +184,8 @@ class GateSide:
     def _new_pipeline(self) -> Pipeline:
         clock = self.clock
         bench = Bench(clock, _count_text, _ignore, _ignore, self.steering)
-        places = permits(clock)
+        learning: Mode = "measured" if self._scenario.own else "refusals"  # what each is without configuration
+        places = permits(clock, TargetRules(adaptive=dict.fromkeys(self._names, learning)))
         admission = Admission(places, clock)
         return Pipeline(
             Parts(
@@ -191,8 +207,8 @@ class GateSide:
         )
 
     def _new_snapshot(self, upstreams: Upstreams, models: Sequence[str]) -> Snapshot:
-        names = [f"up{number}" for number in range(upstreams.count)]
-        account = Account(base_url="http://world.invalid/v1", api_key="sk-of-the-world")
+        names, engine = self._names, "vllm" if self._scenario.own else "openai"
+        account = Account(engine=engine, base_url="http://world.invalid/v1", api_key="sk-of-the-world")
         doors = [Door(upstreams, number, self._scenario.requests) for number in range(upstreams.count)]
         providers = {
             name: Tagged(name, account, dialect=self.dialect, transport=door, clock=self.clock)

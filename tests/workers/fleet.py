@@ -180,6 +180,12 @@ class Clients:
             assert isinstance(found, dict), found
             return found
 
+    async def targets(self) -> list[dict[str, object]]:
+        async with self._session.get(f"http://127.0.0.1:{self.fleet.admin_port}/targets") as reply:
+            found = await reply.json()
+            assert isinstance(found, list), found
+            return found
+
     async def post(self, path: str, body: dict[str, object]) -> int:
         async with self._session.post(f"http://127.0.0.1:{self.fleet.admin_port}{path}", json=body) as reply:
             return reply.status

@@ -121,6 +121,11 @@ def test_totals_are_those_of_all_workers(tmp_path: Path) -> None:
         assert await clients.metric("headgate_in_flight_requests") == 0
         assert await clients.metric("headgate_workers") == 2
         assert abs(await clients.metric("headgate_ledger_drift_usd")) < 1e-12
+        assert await clients.metric("headgate_attempt_budget_remaining_ratio") == 1.0
+        (target,) = await clients.targets()
+        health = target["health"]
+        assert isinstance(health, dict)
+        assert (health["state"], health["calls"], health["out_of"], health["in_flight"]) == ("closed", 60, [0, 2], 0)
 
     play(fleet, scene)
 

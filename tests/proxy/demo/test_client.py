@@ -24,6 +24,7 @@ class Server:
 
     def __init__(self, *replies: tuple[int, dict[str, str]] | list[bytes]) -> None:
         self.replies = list(replies)
+        self.told: dict[str, str] = {}  # headers of its streams
         self.requests: list[dict[str, str]] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -32,7 +33,7 @@ class Server:
         if isinstance(reply, tuple):
             status, headers = reply
             return web.Response(status=status, headers=headers, body=b"{}")
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers=self.told)
         await response.prepare(request)
         for piece in reply:
             await asyncio.sleep(1.0)
@@ -70,6 +71,16 @@ async def test_the_first_token_is_the_first_text_and_the_answer_is_all_of_it() -
     (request,) = server.requests
     assert (request["authorization"], request["x-headgate-run"]) == ("Bearer key", "r")
     assert request["x-stainless-retry-count"] == "0"
+
+
+async def test_a_reply_knows_what_a_gate_says_of_it_and_a_provider_says_nothing() -> None:
+    server = Server([TOKEN % b"a", DONE])
+    async with asking(server) as client:
+        alone = await client.ask(b"{}", {})
+        server.told = {"X-Headgate-Target": "north/sim-small", "X-Headgate-Served-By": "hedge"}
+        guarded = await client.ask(b"{}", {})
+    assert (alone.target, alone.served_by) == ("", "")
+    assert (guarded.target, guarded.served_by) == ("north/sim-small", "hedge")
 
 
 async def test_two_retries_with_growing_pauses_then_it_fails() -> None:

@@ -12,6 +12,10 @@ from proxy.demo.client import Client, Failed, Reply
 from proxy.demo.fleet import Fleet
 
 
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class Scripted(Client):
     """Answers after a second; `broken` names the runs whose calls fail."""
 
@@ -39,10 +43,6 @@ def fleet(client: Client) -> tuple[Fleet, asyncio.Event]:
     return Fleet({"planner": client}, clock=SystemClock(1, now=loop_time), stopping=stopping), stopping
 
 
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 async def test_a_conversation_grows_by_what_was_answered() -> None:
     client = Scripted()
     made, _ = fleet(client)
@@ -53,6 +53,16 @@ async def test_a_conversation_grows_by_what_was_answered() -> None:
     assert [headers["X-Headgate-Step"] for headers in client.headers] == ["1", "2"]
     assert made.tally.endings == {"a": "completed"}
     assert (made.tally.calls, made.tally.failed, made.tally.in_flight) == (2, 0, 0)
+
+
+async def test_a_tally_knows_when_calls_began_and_when_runs_ended() -> None:
+    made, _ = fleet(Scripted("b"))
+    began_at = now()
+    await made.work((run("a"), run("b")), began_at)
+    assert [heard.began_at - began_at for heard in made.tally.heard] == pytest.approx([0.0, 2.0, 4.0])
+    assert [heard.reply is None for heard in made.tally.heard] == [False, False, True]
+    assert made.tally.endings == {"a": "completed", "b": "failed"}
+    assert [end.at - began_at for end in made.tally.ends.values()] == pytest.approx([4.0, 5.0])
 
 
 async def test_sub_agents_work_side_by_side_and_name_their_parent() -> None:

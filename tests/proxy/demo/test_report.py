@@ -5,9 +5,12 @@ import io
 from msgspec import structs
 
 from proxy.cli.table import Page
+from proxy.demo.check import Check, Sides
+from proxy.demo.figures import Figures
 from proxy.demo.report import report
-from proxy.demo.result import AgentSpend, Check, Column, Dollars, Event, Result, TreeSpend
+from proxy.demo.result import AgentSpend, Column, Dollars, Event, Hedges, Result, TreeSpend
 
+DOWN = Figures("down", 3, 2, 20, 4, 0.1, 4.0, upstream_calls=25, usd_nanos=5_000_000)
 DIRECT = Column(
     runs=10,
     runs_completed=7,
@@ -16,15 +19,25 @@ DIRECT = Column(
     calls_failed=4,
     first_token_p50_s=0.1,
     first_token_p99_s=4.0,
-    usd_nanos=Dollars(20_000_000, 1_000_000, 0),
+    usd_nanos=Dollars(18_000_000, 1_000_000, 2_000_000, 0),
     usd_nanos_total=21_000_000,
     usd_nanos_same_runs=15_000_000,
     input_tokens=1_000,
     input_cached_share=0.8,
+    upstream_calls=65,
     refusals=12,
-    stalls=2,
+    silences=2,
+    phases=[DOWN],
 )
-GATE = structs.replace(DIRECT, runs_completed=10, runs_failed=0, calls_failed=0, input_cached_share=0.5)
+GATE = structs.replace(
+    DIRECT,
+    runs_completed=10,
+    runs_failed=0,
+    calls_failed=0,
+    usd_nanos_same_runs=18_000_000,
+    input_cached_share=0.5,
+    phases=[structs.replace(DOWN, runs_completed=5, runs_failed=0, calls_failed=0, first_token_p99_s=0.5)],
+)
 RESULT = Result(
     simulated=True,
     seed=7,
@@ -33,7 +46,8 @@ RESULT = Result(
     interrupted=False,
     direct=DIRECT,
     gate=GATE,
-    check=Check(21_000_000, 21_000_000, 0, 0),
+    hedges=Hedges(4, 3),
+    check=Check(Sides(21_000_000, 21_000_000, 0), Sides(0, 0, 0), 0, 0),
     agents=[AgentSpend("planner", 2, 9, 0, 21_000_000)],
     trees=[TreeSpend("planner-1", 3, 9, 21_000_000)],
     events=[Event(1.0, "x")],
@@ -53,10 +67,21 @@ def test_both_columns_stand_side_by_side() -> None:
     assert ["calls", "failed", "4", "0"] in cells
     assert ["first", "token", "p99", "4.00", "s", "4.00", "s"] in cells
     assert ["dollars:", "retries", "$0.001000", "$0.001000"] in cells
+    assert ["upstream", "calls", "a", "call", "1.30", "1.30"] in cells
+    assert ["late", "calls", "sent", "a", "second", "time", "-", "8.0%"] in cells
+    assert ["second", "copies", "that", "were", "faster", "-", "3"] in cells
     assert ["input", "read", "from", "caches", "80%", "50%"] in cells
 
 
+def test_each_chapter_has_a_line_for_either_column() -> None:
+    lines = [" ".join(line.split()) for line in printed(RESULT).splitlines()]
+    at = lines.index("east is down direct 3 2 20 4 0.10 s 4.00 s 1.25 $0.005000")
+    assert lines[at + 1] == "gate 5 0 20 0 0.10 s 0.50 s 1.25 $0.005000"
+
+
 def test_it_says_what_does_not_favour_the_gate() -> None:
+    assert "Those cost 20% more through the gate" in printed(RESULT)
+    assert "more through the gate" not in printed(structs.replace(RESULT, gate=DIRECT))
     assert "what one provider has cached is new to the others" in printed(RESULT)
     level = structs.replace(RESULT, gate=DIRECT)
     assert "is new to the others" not in printed(level)
@@ -66,9 +91,12 @@ def test_it_says_what_does_not_favour_the_gate() -> None:
 def test_the_check_says_equal_only_when_it_is() -> None:
     equal = "ledger $0.021000 = the providers' true bill $0.021000 (difference 0 nano-dollars)"
     assert equal in printed(RESULT)
-    off = structs.replace(RESULT, check=Check(21_000_001, 21_000_000, 1, 2))
+    off = structs.replace(
+        RESULT, check=Check(Sides(21_000_001, 21_000_000, 1), Sides(3_000_000, 1_000_000, 2_000_000), 2, 1)
+    )
     assert "is not the providers' true bill" in printed(off)
-    assert "2 attempts ended before a provider reported usage" in printed(off)
+    assert "$0.003000 by the ledger's estimate (2 attempts), $0.001000 by the bill (1 answers)" in printed(off)
+    assert "estimate" not in printed(RESULT)
     assert (RESULT.exact, off.exact) == (True, False)
 
 

@@ -2,19 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.demo.story import OUTAGE_LEAST_S, PROVIDERS, story
+from proxy.demo.story import OUTAGE_LEAST_S, story
 
 
 @pytest.mark.parametrize("seconds", [5.0, 6.0, 20.0, 60.0, 600.0])
 def test_every_length_tells_the_whole_story(seconds: float) -> None:
-    windows = story(seconds).windows
-    assert [(window.provider, window.kind) for window in windows] == [
-        ("west", "limited"),
-        ("east", "down"),
-        ("north", "limited"),
-    ]
-    assert all(0 < window.begins_s < window.ends_s < seconds for window in windows)
-    assert {window.provider for window in windows} == set(PROVIDERS)
+    told = story(seconds)
+    assert [(window.provider, window.kind) for window in told.windows] == [("west", "slow"), ("east", "down")]
+    assert all(0 < window.begins_s < window.ends_s < seconds for window in told.windows)
+    assert [phase.name for phase in told.phases] == ["normal", "slow", "down", "healed"]
 
 
 def test_the_script_grows_with_the_demo() -> None:
@@ -33,5 +29,13 @@ def test_a_provider_is_well_outside_its_windows() -> None:
     assert told.window("east", 23.9) is None
     down = told.window("east", 24.0)
     assert down is not None and down.kind == "down"
-    assert told.window("east", 39.0) is None
+    assert told.window("east", 42.0) is None
     assert told.window("west", 30.0) is None
+
+
+def test_a_chapter_lasts_as_long_as_its_fault_and_the_last_one_for_ever() -> None:
+    told = story(60.0)
+    for window in told.windows:
+        assert told.phase(window.begins_s) == told.phase(window.ends_s - 0.01) == window.kind
+        assert told.phase(window.begins_s - 0.01) != window.kind != told.phase(window.ends_s)
+    assert (told.phase(-0.01), told.phase(0.0), told.phase(1e6)) == ("normal", "normal", "healed")

@@ -8,7 +8,7 @@ from proxy.demo.result import Event
 from proxy.demo.view import EVENTS_SHOWN, Lines, Live, Pace, Picture
 
 CALM = Pace(2.0, 3, 40, 0, 0.25, 1_500_000)
-PICTURE = Picture(12.0, 60.0, direct=CALM, gate=CALM, providers=(("east", "down (503)"), ("west", "ok")))
+PICTURE = Picture(12.0, 60.0, direct=CALM, gate=CALM, providers=(("east", "down (500)"), ("west", "ok")))
 
 
 class Terminal(io.StringIO):
@@ -37,7 +37,7 @@ def test_a_terminal_gets_one_block_that_is_drawn_over_itself(monkeypatch: pytest
     live.show(PICTURE)
     first = out.getvalue()
     assert "\033" not in first
-    assert "SIMULATED" in first and "east: down (503)" in first and "before the first picture" in first
+    assert "SIMULATED" in first and "east: down (500)" in first and "before the first picture" in first
     live.show(PICTURE)
     assert out.getvalue() == first + f"\033[{first.count(chr(10))}F\033[J" + first
 

@@ -214,6 +214,16 @@ def test_tokens_seen_follow_the_bytes_relayed() -> None:
     assert passage.output_tokens_seen() == 100
 
 
+@pytest.mark.parametrize("alive", [b": waiting\n\n", b":\n\n" * 400])
+def test_signs_of_life_between_events_are_no_output(alive: bytes) -> None:
+    passage = OPENAI.passage(chat(), TARGET)
+    passage.feed(delta("four more words than one token".ljust(40)))
+    for _ in range(100):
+        passage.feed(alive)
+    assert passage.output_tokens_seen() == 10
+    assert passage.feed(alive + delta("one more".ljust(40))) == alive + delta("one more".ljust(40))
+
+
 def test_text_is_kept_only_where_the_upstream_reports_no_usage_and_is_bounded() -> None:
     passage = started()
     assert passage.text() is None

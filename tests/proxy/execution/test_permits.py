@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from msgspec import structs
 
-from policies.concurrency import Mode
+from policies.concurrency import Explained, Mode
 from policies.provider_limits import TargetRules
 from policies.rate_limit import Rates
 from policies.tiers import TIERS
@@ -388,7 +388,7 @@ async def test_an_engine_that_gets_slow_lets_fewer_in_and_those_that_wait_in_whe
     permits = learning("measured")
     held = [got(permits.at_once(A, claim())) for _ in range(10)]
     for _ in range(100):
-        held[0].answered(4.0, 1.0)
+        held[0].answered(4.0, Explained(1.0, 1.0))
     assert permits.rooms.concurrency(A.id) == 3
     for permit in held[1:9]:
         permit.release(None)
@@ -403,7 +403,7 @@ async def test_an_engine_that_gets_slow_lets_fewer_in_and_those_that_wait_in_whe
     before = permits.held
     assert before == permits.rooms.concurrency(A.id)
     for _ in range(300):
-        held[0].answered(0.5, 1.0)
+        held[0].answered(0.5, Explained(1.0, 1.0))
     await asyncio.sleep(1)
     assert permits.held > before
     await tasks.close()

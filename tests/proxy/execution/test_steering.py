@@ -93,12 +93,12 @@ def test_a_second_copy_goes_to_another_target_that_may_be_asked() -> None:
         asked(steering, call, TWO, takes_s=0.2)
     trip = steering.begin(call, ONE, "first")
     clock.at += 1.0
-    found = steering.hedge(trip, (TWO,), None)
+    found = steering.hedge(trip, (TWO,), free_usd_nanos=None)
     assert isinstance(found, Hedge)
     assert found.target == TWO
     for _ in range(5):
         asked(steering, call, TWO, takes_s=None, lesson="failure")
-    assert steering.hedge(trip, (TWO,), None) == NoHedge("no hedge: too many targets are out")
+    assert steering.hedge(trip, (TWO,), free_usd_nanos=None) == NoHedge("no hedge: the other targets are out", "breaker")
 
 
 def test_an_attempt_that_was_given_up_counts_as_longer_than_its_age() -> None:

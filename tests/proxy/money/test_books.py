@@ -92,7 +92,7 @@ async def test_the_journal_keeps_what_is_live_when_it_is_rotated(tmp_path: Path)
         await house.whole_call(f"c{number}")
         if number % 5 == 0:
             await house.ledger.flush()
-    assert (tmp_path / "small").stat().st_size < 6_000
+    assert sum(len(payload) for _, payload in Journal.read(tmp_path / "small")) < 6_000
     assert "long" in holds(Journal.read(tmp_path / "small"))
     assert house.books.live < 20
 

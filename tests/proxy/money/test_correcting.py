@@ -150,9 +150,9 @@ async def test_a_window_that_is_closed_is_left_alone_and_the_difference_is_kept(
 async def test_money_that_comes_back_lets_a_call_through_that_waits_for_it(books: Books) -> None:
     await books.spend("x", 9_000)
     at = books.budgets._at()
-    assert books.budgets.accounts.left(("agent:a",), "usd", at=at) == 1_000
+    assert books.budgets.accounts.room(("agent:a",), at=at).usd_nanos == 1_000
     await books.correct(("x", 1, 1_000))
-    assert books.budgets.accounts.left(("agent:a",), "usd", at=at) == 9_000
+    assert books.budgets.accounts.room(("agent:a",), at=at).usd_nanos == 9_000
 
 
 async def test_after_a_restart_the_balances_are_the_corrected_ones(books: Books, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.state.journal import Journal
+from proxy.state.journal import WINDOW, Journal
 
 RECORDS = [(1, b"first"), (2, b""), (255, b"x" * 1_000), (1, b"\x00\xff last")]
 
@@ -100,9 +100,9 @@ def test_the_file_stays_bounded_while_little_is_live(tmp_path: Path) -> None:
         if journal.full:
             journal.rotate([(1, b"live %d" % number)])
             journal.sync()
-    assert (tmp_path / "holds").stat().st_size < 11_000
     assert next(iter(Journal.read(tmp_path / "holds")))[1].startswith(b"live")
     journal.close()
+    assert (tmp_path / "holds").stat().st_size < 11_000
 
 
 def test_a_file_whose_records_all_live_is_not_rewritten_over_and_over(tmp_path: Path) -> None:
@@ -170,6 +170,20 @@ for number in range(10**9):
     assert last >= 500
     numbers = [int(payload) for _, payload in Journal.read(tmp_path / "holds")]
     assert numbers[: last + 1] == list(range(last + 1))
+
+
+def test_records_go_on_from_one_window_of_the_file_to_the_next(tmp_path: Path) -> None:
+    records = [(1, bytes([number % 256]) * (number * 37 % 3_000)) for number in range(1_000)]
+    records.insert(500, (2, b"x" * (2 * WINDOW)))
+    journal = written(tmp_path / "holds", *records)
+    assert list(Journal.read(tmp_path / "holds")) == records, "as somebody else finds it"
+    journal.sync()
+    journal.close()
+    assert (tmp_path / "holds").stat().st_size == sum(9 + len(payload) for _, payload in records)
+    again = Journal(tmp_path / "holds")
+    again.append(3, b"more")
+    assert list(Journal.read(tmp_path / "holds")) == [*records, (3, b"more")]
+    again.close()
 
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:

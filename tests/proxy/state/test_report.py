@@ -64,10 +64,29 @@ def test_a_refusal_says_that_nothing_was_sent() -> None:
 
 def test_what_was_decided_on_the_way_is_told_with_what_it_was_made_from() -> None:
     why = "too many of its calls fail"
-    considered = [("up/model", 0.25, ""), ("other/model", None, why), ("third/model", None, "")]
+    considered = [("up/model", 0.25, ""), ("other/model", None, why), ("third/model", 0.5, "0.25 s above the lowest")]
     told = decision(CALL, [SERVED], [(0.001, "up/model was lowest in score", considered), (0.4, "hedged", [])])
     assert told[1:3] == [
         "after 0.001 s: up/model was lowest in score [up/model: expected 0.250 s; other/model: too many of its calls "
-        "fail; third/model: could have been asked]",
+        "fail; third/model: expected 0.500 s, 0.25 s above the lowest]",
         "after 0.400 s: hedged",
+    ]
+
+
+def test_of_the_chosen_one_nothing_is_said_where_nothing_was_measured() -> None:
+    considered = [("up/a", None, ""), ("up/b", None, "tried before")]
+    told = decision(CALL, [], [(0.0, "up/a was the only one left", considered), (1.0, "up/c", considered[:1])])
+    assert told[1:3] == ["after 0.000 s: up/a was the only one left [up/b: tried before]", "after 1.000 s: up/c"]
+
+
+def test_decisions_and_attempts_are_told_in_the_order_in_which_they_fell() -> None:
+    lost: Fields = FAILED | {"started_s": 0.0, "error_code": None, "lesson": "ignore", "status": None}
+    hedge: Fields = SERVED | {"role": "hedge", "started_s": 0.4}
+    decided = [(0.0, "up/a was first", []), (0.4, "hedged", []), (0.65, "up/b was first, up/a was closed", [])]
+    assert decision(CALL, [hedge, lost], decided)[1:6] == [
+        "after 0.000 s: up/a was first",
+        "attempt 1 (first) went to up/a after 0.000 s: given up after 0.500 s",
+        "after 0.400 s: hedged",
+        "attempt 2 (hedge) went to up/b after 0.400 s: success in 0.500 s, status 200, first event after 0.250 s",
+        "after 0.650 s: up/b was first, up/a was closed",
     ]

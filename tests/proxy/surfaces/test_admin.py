@@ -71,6 +71,9 @@ class Gate:
         self.accepts.append(accept)
         return b"headgate_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
+    async def targets(self) -> object:
+        return [{"id": "up/model"}]
+
     async def reload(self) -> str | None:
         return self.why_not_reloaded
 
@@ -83,7 +86,7 @@ class Gate:
             keys=self.keys,
             metrics=self.metrics,
             config=lambda: {"server": {"port": 8080}},
-            targets=lambda: [{"id": "up/model"}],
+            targets=self.targets,
             reload=self.reload,
             wall=lambda: WALL + 3600,
             audit=self.audit.append,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec import Raw, msgpack
 
 from policies.leases import Leases, Terms
 from proxy.clock import SystemClock
+from proxy.errors import ProxyError
 from proxy.money.holds import HELD, MARKED, holds
 from proxy.state.journal import Journal
 from proxy.types import Amounts, Period
@@ -94,3 +96,41 @@ async def test_names_that_no_message_can_hold_are_made_storable(tmp_path: Path) 
     bench = Bench(tmp_path)
     bench.settlements.append(outcome(call("\udcff")))
     assert bench.sent[0].entry.request_id == "?"
+
+
+async def test_a_sync_is_shared_by_all_who_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, syncs = Bench(tmp_path), list[int]()
+    journal = bench.settlements.journal
+    sync = journal.sync
+
+    def counted() -> None:
+        syncs.append(len(bench.records()))
+        sync()
+
+    monkeypatch.setattr(journal, "sync", counted)
+
+    async def settled(id: str) -> None:
+        bench.hold(id)
+        bench.end(id)
+        await bench.settlements.flush()
+        assert not any(id == other and kind == SETTLED for kind, other in bench.records()[max(syncs) :])
+
+    await asyncio.gather(*[settled(f"c{number}") for number in range(20)])
+    assert len(syncs) <= 2
+    await bench.settlements.flush()
+    assert len(syncs) <= 2, "nothing is new"
+
+
+async def test_a_journal_that_cannot_be_synced_takes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+
+    def broken() -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(bench.settlements.journal, "sync", broken)
+    bench.hold("c")
+    with pytest.raises(ProxyError, match="Input/output error"):
+        await bench.settlements.flush()
+    assert not bench.settlements.accepting

@@ -1,0 +1,66 @@
+"""`headgate targets`: every target, whether it may be asked, what runs there, and how fast it has been.
+
+The figures are the running gate's (`GET /targets`); this only lays them out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from proxy.cli.asking import add_connection, report
+from proxy.cli.options import Subparsers
+from proxy.cli.table import Page, seconds
+from proxy.state.target_report import Standing, TargetRow
+
+HEAD = ("target", "state", "calls", "bad", "running", "at most", "first token", "reply", "prompt tokens/s")
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "targets",
+        help="every target: whether it may be asked, what runs there, how fast it is",
+        description="Every target: whether it may be asked, what runs there, and how fast it has been.",
+        allow_abbrev=False,
+    )
+    add_connection(parser)
+
+
+def targets(arguments: argparse.Namespace) -> int:
+    return report(arguments, "/targets", list[TargetRow], lines=_lines)
+
+
+def _lines(answer: list[TargetRow], page: Page) -> Iterator[str]:
+    yield from page.table(HEAD, [_cells(row) for row in answer])
+    for row in answer:
+        if row.health is not None and row.health.why:
+            yield _why(row.health)
+
+
+def _cells(row: TargetRow) -> tuple[str, ...]:
+    health = row.health
+    if health is None:
+        return (row.target, *("-",) * (len(HEAD) - 1))
+    return (
+        row.target,
+        health.state.replace("_", " "),
+        str(health.calls),
+        f"{health.bad_share:.0%}" if health.calls else "-",
+        str(health.in_flight),
+        "-" if health.concurrency is None else f"{health.concurrency:.0f}",
+        _time(health.first_token_s),
+        _time(health.reply_s),
+        "-" if health.prompt_tokens_a_second is None else f"{health.prompt_tokens_a_second:.0f}",
+    )
+
+
+def _time(length_s: float | None) -> str:
+    return "-" if length_s is None else seconds(length_s)
+
+
+def _why(health: Standing) -> str:
+    out, asked = health.out_of
+    where = f", in {out} of {asked} processes" if asked > 1 else ""
+    last = f" (last: {health.last_failure})" if health.last_failure else ""
+    trial = "" if health.retry_s is None else f"; next trial in {health.retry_s:.1f} s"
+    return f"{health.target}: {health.why}{where}{last}{trial}"

@@ -1,0 +1,160 @@
+"""What a call has that joined another: an attempt without an upstream, and a reply that somebody else reads.
+
+To the rest of the gate it is both an `Exchange` and a `Reading`, so the way of a reply to its client is the same. It
+costs nothing, and ending it settles nothing: it lets go of the call that it follows, which ends when nobody is left.
+"""
+
+from __future__ import annotations
+
+from policies.settle import Ending
+from proxy.alarm import Alarm
+from proxy.clock import Clock
+from proxy.dialects.base import Passage
+from proxy.errors import ProxyError
+from proxy.execution.flight import Flight, Flights, Replied
+from proxy.execution.meter import Meter
+from proxy.execution.reading import Reading
+from proxy.execution.record import Record
+from proxy.types import AbortRule, Target
+
+
+class Following:
+    """From the moment it joins until `end`. What is said of the reply is known once it has `begun`."""
+
+    def __init__(self, flight: Flight, record: Record, clock: Clock) -> None:
+        self.first = b""  # all that has been written when it begins
+        self.reading: Reading | None = None  # it has none of its own
+        self.meter: Meter | None = None  # nor any money
+        self.abort: AbortRule = "stops"
+        self.cut_short = False
+        self.fault: ProxyError | None = None
+        self._at = 0  # pieces that it has read
+        self._clock = clock
+        self._ended = False
+        self._flight = flight
+        self._record = record
+        flight.join()
+        record.begin(self, clock.now())
+        record.decided(clock.now(), f"joined the call {flight.call.id}, which was running")
+
+    def __repr__(self) -> str:
+        return f"Following({self._flight!r}, {self._at} pieces read, ended={self._ended})"
+
+    async def begun(self) -> bool:
+        """Waits for the first of the reply. False: the call has ended without one, for a reason of its own. Raises the
+        error with which it failed."""
+        flight = self._flight
+        while not (flight.whole or flight.pieces):
+            if flight.error is not None and flight.error.code != "deadline_exceeded":
+                raise flight.error.with_traceback(None)  # many raise it, and each would lengthen it
+            if flight.closed:
+                return False
+            await flight.news()
+        self._record.plan, self._record.served_by = flight.plan, "join"
+        self.first = self._taken() if flight.streams else self._reply.first
+        return True
+
+    async def end(self, ending: Ending, error: ProxyError | None = None) -> None:
+        """Lets go of the call. The second time: nothing."""
+        if not self._ended:
+            self._ended = True
+            self._record.end(self, self._clock.now())
+            self._flight.leave()
+
+    # --- as an attempt -----------------------------------------------------------------------------------------------
+
+    @property
+    def target(self) -> Target:
+        assert self._flight.answer is not None  # it has begun
+        return self._flight.answer[0].target
+
+    @property
+    def clamped_to(self) -> int | None:
+        assert self._flight.answer is not None  # it has begun
+        return self._flight.answer[0].clamped_to
+
+    def cut(self) -> bytes:
+        """Nothing: what was cut of the other's is cut of this."""
+        return b""
+
+    # --- as a reply --------------------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> bool:
+        return self._flight.streams
+
+    @property
+    def passage(self) -> Passage | None:
+        return self._reply.passage
+
+    @property
+    def content_type(self) -> str:
+        return self._reply.content_type
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return self._reply.headers
+
+    @property
+    def target_id(self) -> str:
+        return self.target.id
+
+    @property
+    def more(self) -> bool:
+        flight = self._flight
+        return not flight.whole or self._at < flight.dropped + len(flight.pieces)
+
+    async def read(self) -> bytes | None:
+        """All that has been written since; None at the end. Raises the error with which the call has failed, and
+        ConnectionError where this client is too far behind."""
+        flight = self._flight
+        while self._at == flight.dropped + len(flight.pieces):
+            if flight.whole:
+                return None
+            if flight.error is not None:
+                raise flight.error.with_traceback(None)
+            if flight.closed:
+                raise ProxyError("upstream_broken", "The call that this one had joined ended before its reply did.")
+            await flight.news()
+        return self._taken()
+
+    async def read_trailer(self) -> None:
+        """Nothing follows its end."""
+
+    @property
+    def _reply(self) -> Replied:
+        assert self._flight.answer is not None  # it has begun
+        return self._flight.answer[1]
+
+    def _taken(self) -> bytes:
+        flight = self._flight
+        if self._at < flight.dropped:
+            raise ConnectionResetError("the client read too slowly")
+        data = b"".join(flight.pieces[self._at - flight.dropped :])
+        self._at = flight.dropped + len(flight.pieces)
+        return data
+
+
+Joined = tuple[Following, Following]  # as the attempt, and as its reply
+
+
+async def join(flights: Flights, record: Record, clock: Clock) -> Following | None:
+    """The reply of the same call that runs, at its beginning; None: there is none. Raises ProxyError: that call's, or
+    that the deadline of this one has passed."""
+    call = record.call
+    while (flight := flights.find(call)) is not None:  # ends: each round, one of them has ended
+        following = Following(flight, record, clock)
+        try:
+            with Alarm(call.deadline):
+                begun = await following.begun()
+        except TimeoutError:
+            await following.end("abandoned")
+            message = "The deadline of this call passed before the call that it had joined was answered."
+            raise ProxyError("deadline_exceeded", message) from None
+        except ProxyError:
+            await following.end("abandoned")
+            raise
+        if begun:
+            return following
+        await following.end("abandoned")
+    return None

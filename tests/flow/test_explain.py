@@ -1,0 +1,135 @@
+"""What an operator reads of a call that was balanced, hedged, retried or fell back: in order, with reasons."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from policies.plan import Planner, Route, Routes
+from proxy.state.ledger import Ledger
+from proxy.state.ledger_queries import LedgerReports
+from proxy.state.report import RequestDetail
+from proxy.types import Balance
+from tests.flow.test_hedge import STREAM, Slow, warmed
+from tests.flow.world import Peer, World, streaming
+from tests.proxy.cli.test_reports import Gate
+
+
+def balanced(world: World, balance: Balance = "score") -> World:
+    """The last upstream is the fallback of a model that the others serve."""
+    *several, last = world.snapshot.planner.routes.fixed_targets
+    model = Route("m", tuple(several), balance=balance, fallbacks=(("any", "n"),))
+    world.snapshot = structs.replace(world.snapshot, planner=Planner(Routes((model, Route("n", (last,))))))
+    return world
+
+
+async def told(world: World, folder: Path) -> list[str]:
+    """Of the last call, as the ledger tells it, without its figures."""
+    outcome = world.outcomes[-1]
+    ledger = Ledger.open(folder / f"{outcome.call.id}.db")
+    ledger.append(outcome)
+    detail = await LedgerReports(ledger).request(outcome.call.id)
+    assert isinstance(detail, RequestDetail)
+    return [re.sub(r"\d+\.\d+ s", "_ s", words) for words in detail.decision]
+
+
+async def failing(peer: Peer) -> None:
+    await asyncio.sleep(0.1)
+    peer.reset()
+
+
+async def test_a_choice_is_told_with_every_target_its_score_and_what_spoke_against_it(tmp_path: Path) -> None:
+    fast, slow = Slow("fast"), Slow("slow")
+    slow.first_token_s = 5.0
+    async with World(fast, slow, streaming) as world:
+        await warmed(balanced(world), STREAM, 20)
+        plan, choice, attempt, end = await told(world, tmp_path)
+    assert (
+        plan == "planned: single over up0/real | up1/real > up2/real (model 'm': one of 2 targets, by load and speed)"
+    )
+    assert choice == (
+        "after _ s: up0/real was lowest in score [up0/real: expected _ s; up1/real: expected _ s, _ s above the lowest]"
+    )
+    assert attempt.startswith("attempt 1 (first) went to up0/real after _ s: success in _ s, status 200")
+    assert end.startswith("answered 200 by primary in ")
+
+
+async def test_a_call_that_was_retried_and_fell_back_is_told_step_by_step(tmp_path: Path) -> None:
+    async with World(failing, failing, streaming) as world:
+        assert (await balanced(world, "ordered").request(STREAM)).status == 200
+        words = await told(world, tmp_path)
+    unreachable = "upstream_unreachable after _ s, counted as failure"
+    assert words[1:-1] == [
+        "after _ s: up0/real was first in order [up1/real: up0/real was first in order]",
+        f"attempt 1 (first) went to up0/real after _ s: {unreachable}",
+        "after _ s: up1/real was the only one left [up0/real: tried before]",
+        f"attempt 2 (retry) went to up1/real after _ s: {unreachable}",
+        "after _ s: upstream_unreachable: falls back to 'n'",
+        "after _ s: up2/real was the only one",
+        "attempt 3 (retry) went to up2/real after _ s: success in _ s, status 200, first event after _ s",
+    ]
+
+
+async def test_a_hedge_is_told_between_the_attempts_that_it_divided(tmp_path: Path) -> None:
+    first, second = Slow("first"), Slow("second")
+    async with World(first, second) as world:
+        await warmed(world, STREAM)
+        first.hanging = 1
+        await world.request(STREAM)
+        words = await told(world, tmp_path)
+    assert words[2:-1] == [
+        "attempt 1 (first) went to up0/real after _ s: given up after _ s",
+        "after _ s: hedged after _ s (q100 of 40 calls); up1/real expected in _ s",
+        "attempt 2 (hedge) went to up1/real after _ s: success in _ s, status 200, first event after _ s",
+        "after _ s: up1/real was first, up0/real was closed",
+    ]
+
+
+async def test_a_call_in_time_says_nothing_of_hedges_and_a_late_one_says_the_last_reason(tmp_path: Path) -> None:
+    first, second = Slow("first"), Slow("second")
+    async with World(first, second) as world:
+        await warmed(world, STREAM)
+        assert not [words for words in await told(world, tmp_path) if "hedge" in words]
+        for _ in range(3):  # one more than a run may have
+            first.hanging = 1
+            await world.request(STREAM, headers="x-headgate-run: r\r\n")
+        words = await told(world, tmp_path)
+    assert [said for said in words if "hedge" in said] == ["after _ s: no hedge yet: its run has had its hedges"]
+
+
+async def test_an_outage_says_what_the_breakers_and_the_allowance_say(tmp_path: Path) -> None:
+    async with World(failing, streaming) as world:
+        for _ in range(6):
+            assert (await world.request(STREAM)).status == 200
+        assert re.search(r"up0/real: too many failures in a row; next trial in _ s\]", (await told(world, tmp_path))[1])
+    async with World(failing, failing) as world:
+        for _ in range(3):
+            await world.request(STREAM)
+        assert world.steering.breakers.troubled
+        await world.request(STREAM)
+        assert (
+            "up1/real was the only one left [up0/real: too many failures in a row" in (await told(world, tmp_path))[1]
+        )
+        for _ in range(3):
+            await world.request(STREAM)
+        assert "; all targets are out, so nothing is tried twice" in (await told(world, tmp_path))[1]
+    async with World(failing) as world:
+        for _ in range(20):
+            await world.request(STREAM)
+        assert (await told(world, tmp_path))[-2] == "after _ s: no further attempt: the attempt budget is used up"
+
+
+async def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with World(failing, streaming) as world:
+        await world.request(STREAM)
+    (outcome,) = world.outcomes
+    assert await Gate(tmp_path, outcome).run("explain", outcome.call.id) == 0
+    shown = capsys.readouterr().out
+    choice = (
+        "after 0.100 s: up1/real was the only one left [up0/real: tried before]\nattempt 2 (retry) went to up1/real"
+    )
+    assert choice in shown
