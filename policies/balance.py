@@ -52,23 +52,21 @@ class Choice(Struct, frozen=True):
     def considered(self) -> tuple[Considered, ...]:
         """The chosen target, then the others, the best first. Made when asked for: a call goes on without."""
         if not self.scores:
-            looked = [Considered(target.id, None, self._why_not(target, 0.0)) for target in self.candidates]
+            looked = [Considered(target.id) for target in self.candidates]
         else:
             more = min(self.scores)
             looked = [
                 Considered(target.id, score, self._why_not(target, score - more))
                 for target, score in sorted(zip(self.candidates, self.scores, strict=True), key=lambda pair: pair[1])
             ]
-        looked.sort(key=lambda each: each.why_not != "")
+        looked.sort(key=lambda each: each.target != self.target.id)
         refused = [Considered(target.id, None, why) for target, why in self.refused if target is not self.target]
         return tuple((looked + refused)[:CONSIDERED_MAX])
 
     def _why_not(self, target: Target, more_s: float) -> str:
         if target is self.target:
             return ""
-        if more_s > TIE_S:
-            return f"{more_s:.2f} s above the lowest"
-        return f"as good, and {self.target.id} was drawn" if self.scores else f"{self.target.id} was {self.reason}"
+        return f"{more_s:.2f} s above the lowest" if more_s > TIE_S else f"as good, and {self.target.id} was drawn"
 
 
 class Router:

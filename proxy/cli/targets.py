@@ -62,5 +62,10 @@ def _why(health: Standing) -> str:
     out, asked = health.out_of
     where = f", in {out} of {asked} processes" if asked > 1 else ""
     last = f" (last: {health.last_failure})" if health.last_failure else ""
-    trial = "" if health.retry_s is None else f"; next trial in {health.retry_s:.1f} s"
-    return f"{health.target}: {health.why}{where}{last}{trial}"
+    return f"{health.target}: {health.why}{where}{last}{_trial(health.retry_s)}"
+
+
+def _trial(retry_s: float | None) -> str:
+    if retry_s is None:
+        return ""
+    return f"; next trial in {retry_s:.1f} s" if retry_s else "; the next call that fits is its trial"

@@ -146,8 +146,9 @@ def _check(result: Result) -> Iterator[str]:
         f"${usd(reported.bill_usd_nanos)} (difference {reported.difference_usd_nanos} nano-dollars)"
     )
     if check.estimated_attempts or check.estimated_invoices:
+        rest = check.estimated
         yield (
-            f"Not in it, since it was closed before a provider reported usage: ${usd(check.estimated.ledger_usd_nanos)} "
-            f"by the ledger's estimate ({check.estimated_attempts} attempts), "
-            f"${usd(check.estimated.bill_usd_nanos)} by the bill ({check.estimated_invoices} answers)"
+            f"Not in it, since it was closed before a provider reported usage: ${usd(rest.ledger_usd_nanos)} by the "
+            f"ledger's estimate ({check.estimated_attempts} attempts), ${usd(rest.bill_usd_nanos)} by the bill "
+            f"({check.estimated_invoices} answers)"
         )

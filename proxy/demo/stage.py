@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from contextlib import closing as closes
 from pathlib import Path
 
 from msgspec import Struct
@@ -79,7 +78,8 @@ class Stage:
             own = {agent: direct[PROVIDERS[number % len(PROVIDERS)]] for number, agent in enumerate(AGENTS)}
             shared = dict.fromkeys(AGENTS, f"{self.gate.data_url}/v1")
             self.fleets = (await self._fleet(own, keys, closing), await self._fleet(shared, keys, closing))
-            self.news = closing.enter_context(closes(News(log, self.fleets[1].tally)))
+            self.news = News(log, self.fleets[1].tally)
+            closing.callback(self.news.close)
             closing.push_async_callback(self._tasks.close)
             self._closing = closing.pop_all()
         return self

@@ -19,7 +19,6 @@ from msgspec import structs
 from proxy.dialects.json_body import dumps, loads, patch, top_level
 from proxy.dialects.openai_passage import ChatPassage
 from proxy.dialects.openai_text import GENERATED, utf8_length
-from proxy.dialects.openai_usual import usual_chunk
 from proxy.dialects.sse import DONE, LINE_END, Splitter, fields_of
 from proxy.errors import ProxyError
 from proxy.observed import Begun
@@ -51,6 +50,8 @@ class Transcript:
         return f"Transcript({self._bytes} bytes of text, {self._unread_bytes} unread, {self._why_not!r})"
 
     def add(self, events: bytes) -> None:
+        if self._why_not:
+            return
         self._unread.append(events)
         self._unread_bytes += len(events)
         if self._unread_bytes > UNREAD_MAX:
@@ -76,28 +77,10 @@ class Transcript:
         splitter = Splitter()
         try:
             for event in (*splitter.feed(unread), splitter.close()):
-                if not self._why_not and not self._skim(event):
+                if not self._why_not:
                     self._take(fields_of(event)[1], event)
         except (ProxyError, ValueError):
             self._why_not = "it said something that cannot be read"
-
-    def _skim(self, event: bytes) -> bool:
-        """Most events are a piece of text and nothing else; whether this one is."""
-        chunk = usual_chunk(event)
-        if chunk is None or len(chunk.choices) != 1 or not self._opening:
-            return False
-        choice, text = chunk.choices[0], chunk.choices[0].delta and chunk.choices[0].delta.content
-        if not text or choice.texts() != [text] or choice.finish_reason or choice.index or b'"logprobs":{' in event:
-            return False
-        self._said(text)
-        return True
-
-    def _said(self, text: str) -> None:
-        self._texts.append(text)
-        self._contents += 1
-        self._bytes += utf8_length(text)
-        if self._bytes > TEXT_BYTES_MAX:
-            self._why_not = "it is too long"
 
     def _take(self, data: bytes, event: bytes) -> None:
         if not data:
@@ -128,7 +111,11 @@ class Transcript:
         if text is not None and not isinstance(text, str):
             raise ValueError("no text")
         if text:
-            self._said(text)
+            self._texts.append(text)
+            self._contents += 1
+            self._bytes += utf8_length(text)
+        if self._bytes > TEXT_BYTES_MAX:
+            self._why_not = "it is too long"
 
 
 def continuing(call: Call, begun: Begun) -> Call:

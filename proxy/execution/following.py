@@ -114,6 +114,8 @@ class Following:
             if flight.error is not None:
                 raise flight.error.with_traceback(None)
             if flight.closed:
+                if self.passage is not None and self.passage.terminal:
+                    return None  # its end marker is there, and only its own client has not taken it
                 raise ProxyError("upstream_broken", "The call that this one had joined ended before its reply did.")
             await flight.news()
         return self._taken()

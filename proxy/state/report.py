@@ -174,7 +174,7 @@ def _decided_in_words(at_s: float, said: str, considered: list[tuple[str, float 
 def _weighed(score_s: float | None, why_not: str) -> str:
     """The chosen one has no reason against it."""
     if score_s is None:
-        return why_not or "could be asked"
+        return why_not or "could be asked too"
     return f"expected {_s(score_s)}" + (f", {why_not}" if why_not else "")
 
 

@@ -64,7 +64,7 @@ async def test_a_call_that_was_retried_and_fell_back_is_told_step_by_step(tmp_pa
         words = await told(world, tmp_path)
     unreachable = "upstream_unreachable after _ s, counted as failure"
     assert words[1:-1] == [
-        "after _ s: up0/real was first in order [up1/real: up0/real was first in order]",
+        "after _ s: up0/real was first in order [up1/real: could be asked too]",
         f"attempt 1 (first) went to up0/real after _ s: {unreachable}",
         "after _ s: up1/real was the only one left [up0/real: tried before]",
         f"attempt 2 (retry) went to up1/real after _ s: {unreachable}",

@@ -27,6 +27,7 @@ RETRIES = 2
 RETRIED = frozenset({408, 409, 429}) | frozenset(range(500, 600))
 RETRY_AFTER_MAX_S = 120.0
 STUCK_S = 1e6
+IMPATIENT_SHARE = 0.3  # of calls that are asked for again while they run, as if their connection had broken
 
 Ended = Literal["whole", "end", "abort", "gone"]
 
@@ -47,6 +48,7 @@ class Wire:
         self.serving: asyncio.Task[None] | None = None  # what to cancel when it has left and nobody else is there
         self.left = False  # while others wanted the reply
         self.stays = False
+        self._reading: asyncio.Future[None] | None = None  # it takes its time, and the gate waits
         self._flight: Flight | None = None
         self._slow_s = slow_s
         self._stuck_after = stuck_after
@@ -106,6 +108,8 @@ class Wire:
 
     def stay(self) -> None:
         self.stays = True
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(None)
 
     def go(self) -> None:
         self.stays = False
@@ -128,10 +132,15 @@ class Wire:
         if self.stays:
             return
         if self._stuck_after is not None and self.writes > self._stuck_after:
-            await asyncio.sleep(STUCK_S)
+            await self._take(STUCK_S)
         if self._slow_s:
-            await asyncio.sleep(self._slow_s)
+            await self._take(self._slow_s)
         self._refuse_if_gone()
+
+    async def _take(self, seconds: float) -> None:
+        self._reading = asyncio.get_running_loop().create_future()
+        await asyncio.wait((self._reading,), timeout=seconds)
+        self._reading = None
 
     def _refuse_if_gone(self) -> None:
         if self.left_at is not None and not self.stays:
@@ -205,12 +214,22 @@ class Sdk:
             self._gate.pipeline.serve(asking.call, wire, self._gate.snapshot)
         )
         leaving = self._leaving(asking, serving) if rng.random() < habits.leaves_share else None
+        again = asyncio.get_running_loop().create_task(self._ask_meanwhile(asking, serving))
         await asyncio.wait((serving,))
         if leaving is not None:
             leaving.cancel()
+        await again
         if not serving.cancelled():
             serving.result()  # a defect that escaped `serve` fails the run
         return wire
+
+    async def _ask_meanwhile(self, asking: Asking, serving: asyncio.Task[None]) -> None:
+        """The same again on another connection, where the first one's answer is late."""
+        rng, call = Random(asking.call.id), asking.call
+        if call.client_retry < RETRIES and rng.random() < IMPATIENT_SHARE:
+            await asyncio.wait((serving,), timeout=rng.uniform(0.0, 4.0))
+            if not serving.done():
+                await self._ask(call.raw, call.client_retry + 1)
 
     def _leaving(self, asking: Asking, serving: asyncio.Task[None]) -> asyncio.TimerHandle:
         notices = self._rng.random() < 0.8  # else the gate finds out by its next write

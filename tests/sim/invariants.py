@@ -31,13 +31,20 @@ def violations(run: Run) -> list[str]:
     found = [*_nothing_left(run), *_attempts(run), *_sums(run)]
     outcomes = {outcome.call.id: outcome for outcome in run.outcomes}
     sales = {(sale.call_id, sale.number): sale for sale in run.sales}
+    joined = {outcome.call.id: _joined_ids(outcome)[-1] for outcome in run.outcomes if outcome.served_by == "join"}
+    kept = {id for outcome in run.outcomes for id in _joined_ids(outcome)}  # ... going for others, for a while at least
     for asking in run.askings:
         outcome = outcomes.get(asking.call.id)
         if outcome is None:
             found.append(f"{asking.call.id}: no outcome")
             continue
-        mine = sorted((s for s in run.sales if s.call_id == outcome.call.id), key=lambda sale: sale.number)
+        of = joined.get(outcome.call.id, outcome.call.id)
+        mine = sorted((s for s in run.sales if s.call_id == of), key=lambda sale: sale.number)
         found += [f"{outcome.call.id}: {what}" for what in _client(asking, outcome, mine)]
+        if outcome.call.id not in kept:
+            found += [f"{outcome.call.id}: {what}" for what in _stopped(asking, outcome, mine)]
+        if of != outcome.call.id:
+            found += [f"{outcome.call.id}: {what}" for what in _joined(outcome, outcomes[of])]
         for attempt in outcome.attempts:
             sale = sales.get((outcome.call.id, attempt.number))
             found += [f"{outcome.call.id}/{attempt.number}: {what}" for what in _bill(run, outcome, attempt, sale)]
@@ -115,7 +122,7 @@ def _client(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str
     if wire.acted_at > limit:
         yield f"the gate acted {wire.acted_at - call.deadline:.3f} s after the deadline"
     if wire.left_at is not None:
-        yield from _left(asking, outcome, sales)
+        yield from _left(asking, outcome)
     elif wire.ended is None:
         yield "the client was never answered"
     elif wire.ended == "whole":
@@ -126,13 +133,34 @@ def _client(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str
         yield from _ending(asking, outcome, sales)
 
 
-def _left(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str]:
+def _joined_ids(outcome: Outcome) -> list[str]:
+    """The calls that it has joined, one after another."""
+    said = [decision.said for decision in outcome.decisions]
+    return [each.split()[3].rstrip(",") for each in said if each.startswith("joined the call ")]
+
+
+def _joined(outcome: Outcome, other: Outcome) -> Iterator[str]:
+    if outcome.attempts or outcome.charges or outcome.cost_usd_nanos:
+        yield f"it has joined {other.call.id} and cost something"
+    if (outcome.call.raw, outcome.call.identity) != (other.call.raw, other.call.identity):
+        yield f"it has joined {other.call.id}, which is another call"
+    if not outcome.call.client_retry:
+        yield "it has joined another call and is no retry"
+
+
+def _left(asking: Asking, outcome: Outcome) -> Iterator[str]:
     left_at = asking.wire.left_at
     if not asking.cancelled or left_at is None:
         return
     if not outcome.client_gone and asking.wire.ended not in ("end", "whole"):
         said = "the client left and the outcome does not say so"
         yield said
+
+
+def _stopped(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iterator[str]:
+    left_at = asking.wire.left_at
+    if not asking.cancelled or left_at is None or outcome.served_by == "join":
+        return
     continues = outcome.target is not None and outcome.target.traits.abort == "continues"
     for sale in sales:
         if sale.closed_at is not None and sale.closed_at > left_at + STOPPED_WITHIN_S and not continues:
@@ -162,7 +190,7 @@ def _one_generation(asking: Asking, outcome: Outcome, sales: list[Sale]) -> Iter
     if len(ids) > 1:
         yield f"pieces of several generations: {sorted(ids)}"
     last = outcome.attempts[-1].error_code if outcome.attempts else None
-    if last is None and outcome.error_code not in (None, "deadline_exceeded"):
+    if last is None and outcome.error_code not in (None, "deadline_exceeded") and outcome.served_by != "join":
         yield f"the outcome says {outcome.error_code}, its last attempt nothing"
     if not any(name.startswith(b"gen-") for name in ids):
         return

@@ -34,6 +34,7 @@ def test_one_that_is_out_says_why_and_until_when() -> None:
     out = replace(OUT, retry_s=4.04)
     *_, words = lines(row(WELL, "up/n"), row(out))
     assert words == "up/m: too many failures in a row (last: upstream_error); next trial in 4.0 s"
+    assert lines(row(replace(out, retry_s=0.0)))[-1].endswith("; the next call that fits is its trial")
 
 
 def test_of_several_processes_it_says_in_how_many() -> None:

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from proxy.clock import SystemClock, loop_time
 from proxy.dialects.base import Passage
+from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.execution.flight import KEPT_MAX, Flight, Flights
 from proxy.execution.following import Following, join
@@ -165,6 +166,21 @@ async def test_a_call_that_ends_without_a_word_leaves_nobody_waiting() -> None:
     with pytest.raises(ProxyError) as caught:
         await late.read()
     assert caught.value.code == "upstream_broken"
+
+
+async def test_a_stream_whose_end_marker_is_there_is_whole_although_its_own_client_has_not_taken_it() -> None:
+    flights = Flights()
+    flight = flights.begin(_call(10.0), Client())
+    told = Told()
+    told.passage = OpenAI().passage(_call(10.0), target())
+    flight.take_off((told, told), None, 1 << 30)
+    flight.keep(told.passage.feed(b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'))
+    late = await join(flights, record(flights), CLOCK)
+    assert late is not None
+    flight.keep(told.passage.feed(b"data: [DONE]\n\n"))
+    flight.close()
+    assert b"DONE" in (await late.read() or b"")
+    assert await late.read() is None
 
 
 async def test_who_falls_behind_by_more_than_is_kept_is_cut_off() -> None:
