@@ -61,7 +61,9 @@ class DataPlane:
         self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps)
         around.metrics.watch("runs_active", lambda: around.runs.active)
         self.health = Health(around.assembly, around.metrics, self._pacing.permits.rooms, around.log.event)
-        self.steering = Steering(around.assembly.tools.clock, around.assembly.config.hedging.rules(), self.health.turned)
+        self.steering = Steering(
+            around.assembly.tools.clock, around.assembly.config.hedging.rules(), self.health.turned
+        )
         self.health.attach(self.steering.breakers)
         self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
         self._watch_races()

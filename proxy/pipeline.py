@@ -283,8 +283,10 @@ class Pipeline:
             record.flight.close()
         if drains and not record.finished:
             self._parts.tasks.start("drain", self._drain(record, snapshot))
-        elif not record.finished:
+            return
+        if not record.finished:
             await self._parts.finish.finish(record, snapshot.version)
+        record.let_go()
 
     async def _drain(self, record: Record, snapshot: Snapshot) -> None:
         try:
@@ -293,3 +295,4 @@ class Pipeline:
             if record.flight is not None:
                 record.flight.close()
             await self._parts.finish.finish(record, snapshot.version)
+            record.let_go()

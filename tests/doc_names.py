@@ -8,20 +8,22 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from docs import generate
+from policies import service_tier
 from proxy.state import ledger_queries, ledger_schema, run_report
 from proxy.state.budget_report import BudgetRow
 from proxy.state.ledger_report import AttemptRow, Corrected, Verified
 from proxy.state.quote_report import TargetQuote
 from proxy.state.report import IdleGpu, Spend
+from proxy.state.target_report import Standing, TargetRow
 from proxy.surfaces import admin, identify, llm
 from proxy.surfaces.admin import AdminServices, KeyRequest
 from proxy.surfaces.admin_ledger import CorrectionRequest
 from proxy.surfaces.admin_runs import KillRequest, PauseRequest, TopUpRequest
 from proxy.telemetry.line import Line, Try
-from proxy.types import Price
+from proxy.types import Balance, Price
 
 ROOT = Path(__file__).parents[1]
 BODIES = (KillRequest, PauseRequest, TopUpRequest)
@@ -70,6 +72,7 @@ def known_words() -> set[str]:
     values = {value for label in labels for value in (label.name, *(label.values or ()))}
     settled = set(re.findall(r'"([a-z_]+)"', (ROOT / "policies/settle.py").read_text()))
     flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
+    flags.add(service_tier.UNKNOWN)
     logged = {*Line.__struct_fields__, *Try.__struct_fields__}
     tools = (Price, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
     ledger = {field for shape in tools for field in shape.__struct_fields__}
@@ -79,5 +82,6 @@ def known_words() -> set[str]:
         answers |= set(shape.__struct_fields__)
     cuts = [(ROOT / file).read_text() for file in ("proxy/survival.py", "proxy/execution/holding.py")]
     answers |= {name for text in cuts for name in re.findall(r'"([a-z_]+_tokens)":', text)}
+    answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance)}
     types = {rule.openai_type for rule in generate.CODES.values()}
     return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)

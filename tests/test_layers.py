@@ -76,7 +76,14 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
-            *("proxy.data_plane", "proxy.serving", "proxy.instruments", "proxy.pacing", "proxy.health"),
+            *(
+                "proxy.data_plane",
+                "proxy.serving",
+                "proxy.instruments",
+                "proxy.pacing",
+                "proxy.health",
+                "proxy.standing",
+            ),
         ),
         ("nouns", "pure", "foundations", "ports", "execution", "pipeline", "surfaces", "configuration", "commands"),
     ),

@@ -722,8 +722,8 @@ PLANTED = (
     Mutation(
         "who opted out is hedged all the same",
         "proxy/execution/race.py",
-        "if not course.ask.hedged or course.panic or",
-        "if course.panic or",
+        "if len(course.targets) == 1 or not course.ask.hedged or course.panic:",
+        "if len(course.targets) == 1 or course.panic:",
         (HEDGE,),
     ),
     Mutation(
@@ -732,6 +732,34 @@ PLANTED = (
         "if course.panic or not course.tried:",
         "if not course.tried:",
         ("tests/flow/test_breakers.py",),
+    ),
+    Mutation(
+        "a call that is in time says why it was not hedged",
+        "proxy/execution/race.py",
+        "            if found.kind is not None:\n",
+        "            if True:\n",
+        ("tests/flow/test_explain.py",),
+    ),
+    Mutation(
+        "every look at a late call is told",
+        "proxy/execution/record.py",
+        '        if last is not None and last.role == "hedge" and self.decisions:\n            self.decisions.pop()\n',
+        "",
+        ("tests/flow/test_explain.py",),
+    ),
+    Mutation(
+        "the winner's bill is the waste of a hedge",
+        "proxy/telemetry/race_metrics.py",
+        "loser = original if won and winner is hedge else hedge",
+        "loser = winner",
+        ("tests/proxy/telemetry/test_race_metrics.py",),
+    ),
+    Mutation(
+        "of several processes the best breaker is shown",
+        "proxy/state/target_report.py",
+        "worst = max(each,",
+        "worst = min(each,",
+        ("tests/proxy/state/test_target_report.py",),
     ),
     Mutation(
         "client and policy errors are tried again",

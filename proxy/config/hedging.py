@@ -1,4 +1,4 @@
-"""What second copies of late calls may cost, over all calls. Whether an agent's calls have any stands with the agent."""
+"""What second copies of late calls may cost, over all calls. Whether an agent has any stands with the agent."""
 
 from __future__ import annotations
 

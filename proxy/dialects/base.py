@@ -111,7 +111,6 @@ class Dialect(Protocol):
         """The call that asks another upstream for the rest of the reply, if its engine can give it exactly."""
         ...
 
-
     def reply(self, call: Call, body: bytes) -> Reply:
         """Raises ProxyError upstream_broken if the body is not one valid reply of the endpoint."""
         ...

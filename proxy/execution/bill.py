@@ -47,7 +47,7 @@ class Facts(Struct, frozen=True):
     @property
     def sold(self) -> Target:
         """At the price of the tier that was served."""
-        return service_tier.charged(self.target, self.tier)
+        return service_tier.charged(self.target, self.tier) if self.target.tiers else self.target
 
     @property
     def tier(self) -> str | None:
@@ -103,7 +103,7 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
 def to_bill(facts: Facts, ending: Ending, counted: int | None) -> Usage | None:
     """The tokens to bill, or None when nothing was billed."""
     found = usage(evidence(facts, ending, counted))
-    if found is None or not service_tier.unknown(facts.target, facts.tier):
+    if found is None or not facts.target.tiers or not service_tier.unknown(facts.target, facts.tier):
         return found
     return replace(found, flags=(*found.flags, service_tier.UNKNOWN))
 

@@ -43,7 +43,10 @@ Answer = tuple[Exchange, Reading]  # nothing of it was written to the client yet
 class Course:
     """The attempts of one call so far."""
 
-    __slots__ = ("alone_s", "ask", "chosen", "claim", "failed", "panic", "plan", "record", "rules", "step", "tried")
+    __slots__ = (
+        *("alone_s", "ask", "chosen", "claim", "failed", "panic", "plan", "record", "rules"),
+        *("step", "targets", "tried"),
+    )
 
     def __init__(self, record: Record, plan: Plan, rules: Rules, claim: Claim) -> None:
         self.record = record
@@ -51,6 +54,7 @@ class Course:
         self.rules = rules
         self.claim = claim
         self.step = 0  # of the plan
+        self.targets = plan.steps[0]  # of this step
         self.tried: tuple[Target, ...] = ()  # of this step
         self.failed: ProxyError | None = None  # the last one
         self.alone_s = 0.0  # how long the target that failed last wants to be left alone
@@ -58,9 +62,9 @@ class Course:
         self.chosen = plan.steps[0][0]  # the target of the next attempt
         self.ask = _asked(record.call, plan, rules.survival)
 
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return self.plan.steps[self.step]
+    def fall_back(self, step: int) -> None:
+        self.step, self.tried = step, ()
+        self.targets = self.plan.steps[step]
 
     @property
     def attempts(self) -> int:
@@ -177,11 +181,11 @@ class Race:
 
     def _hedge_after(self, course: Course, exchange: Exchange) -> float | None:
         """Seconds until a second copy is thought of; None: never."""
-        if not course.ask.hedged or course.panic or course.attempts >= course.rules.retry.attempts:
+        if len(course.targets) == 1 or not course.ask.hedged or course.panic:
+            return None
+        if course.attempts >= course.rules.retry.attempts:
             return None
         others = tuple([target for target in course.targets if target is not exchange.target])
-        if not others:
-            return None
         return self._steering.hedges.delay_s(course.ask, exchange.target, others, self._clock.now())
 
     def _second(self, course: Course, primary: Exchange) -> Exchange | float | None:
@@ -234,7 +238,7 @@ class Race:
         now = self._clock.now()
         if step is None or now >= course.record.call.deadline or not self._withdrawn(course, error, now):
             return None
-        course.step, course.tried = step, ()
+        course.fall_back(step)
         self._say(course, f"{error.code}: falls back to {course.plan.fallbacks[step - 1][1]!r}")
         return 0.0
 

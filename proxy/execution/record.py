@@ -125,5 +125,9 @@ class Record:
             self.decisions.pop()
         self.decided(at, said, spared=None if kind is None else Spared("hedge", kind))
 
+    def let_go(self) -> None:
+        """Of what knows it too, once its outcome was told: a circle would be left to the collector."""
+        self.answered = self.flight = None
+
     def __repr__(self) -> str:
         return f"Record({self.call.id}, {len(self.attempts)} ended, {len(self.open)} open, status={self.status})"

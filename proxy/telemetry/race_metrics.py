@@ -37,7 +37,7 @@ class RaceMetrics:
         """`armed_s`: the last delay of each route that had one; `left`: the attempt budget's share of its burst."""
         self._left[()].read = left
         for route in routes:
-            self._delay[route,].read = partial(armed_s.get, route, 0.0)
+            self._delay[route,].read = partial(_armed, armed_s, route)
 
     def observe(self, outcome: Outcome) -> None:
         """Of a call with decisions, or with more than one attempt: nothing here happens to any other."""
@@ -81,6 +81,10 @@ class RaceMetrics:
             basis = loser.usage.source
             self._wasted_tokens[route, basis].value += loser.usage.input_total + loser.usage.output_total
             self._wasted[route, basis].value += loser.cost_usd_nanos or 0
+
+
+def _armed(armed_s: Mapping[str, float], route: str) -> float:
+    return armed_s.get(route, 0.0)
 
 
 def _original(hedge: Attempt, attempts: tuple[Attempt, ...]) -> Attempt | None:

@@ -20,9 +20,9 @@ from prometheus_client import Metric
 from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
+from proxy.observed import Gaps
 from proxy.telemetry.catalog import OTHER, PREFIX, Family
 from proxy.telemetry.labels import Labels
-from proxy.observed import Gaps
 
 FAMILY_SERIES_MAX = 6_000
 SERIES_MAX = 28_000

@@ -13,10 +13,12 @@ from policies.plan import Planner, Route, Routes
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.report import RequestDetail
+from proxy.telemetry.metrics import Metrics
 from proxy.types import Balance
 from tests.flow.test_hedge import STREAM, Slow, warmed
 from tests.flow.world import Peer, World, streaming
 from tests.proxy.cli.test_reports import Gate
+from tests.proxy.telemetry.samples import scrape, value
 
 
 def balanced(world: World, balance: Balance = "score") -> World:
@@ -121,6 +123,38 @@ async def test_an_outage_says_what_the_breakers_and_the_allowance_say(tmp_path: 
         for _ in range(20):
             await world.request(STREAM)
         assert (await told(world, tmp_path))[-2] == "after _ s: no further attempt: the attempt budget is used up"
+
+
+async def test_the_metrics_tell_the_same(tmp_path: Path) -> None:
+    first, second = Slow("first"), Slow("second")
+    async with World(first, second, streaming) as world:
+        targets = balanced(world, "ordered").snapshot.planner.routes.fixed_targets
+        await warmed(world, STREAM)
+        first.hanging = 1
+        await world.request(STREAM)  # hedged, and the hedge wins
+        first.first_token_s, second.hanging = 2.0, 1
+        await world.request(STREAM)  # hedged, and the original wins after all
+        for upstream in world.upstreams[:2]:
+            upstream.script = failing
+        await world.request(STREAM)  # two attempts at the model, then its fallback
+    metrics = Metrics(("m", "n"), targets)
+    lost = 0
+    for outcome in world.outcomes:
+        metrics.started(outcome.call.route)
+        metrics.observe(outcome)
+        if any(each.role == "hedge" for each in outcome.attempts):
+            lost += sum(each.cost_usd_nanos or 0 for each in outcome.attempts if each.lesson == "ignore")
+    found = scrape(metrics)
+    assert lost > 0
+    assert value(found, "hedges_fired_total", route="m") == 2
+    for winner, count in {"hedge": 1, "original": 1, "none": 0}.items():
+        assert value(found, "hedges_finished_total", route="m", winner=winner) == count
+    bases = ("reported", "counted", "estimated")
+    wasted = sum(value(found, "hedge_wasted_usd_total", route="m", basis=basis) for basis in bases)
+    assert wasted == pytest.approx(lost / 1e9)
+    assert value(found, "retries_total", route="m", reason="connect") == 2
+    for to in ("up1/real", "up2/real"):
+        assert value(found, "fallbacks_total", route="m", to=to, reason="connect") == 1
 
 
 async def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,6 @@ from msgspec import structs
 from policies.limits import Limit, LimitsByName
 from policies.rate_limit import RateRules, Rates
 from policies.retry import Retry
-from proxy.errors import ProxyError
 from proxy.execution import flight
 from proxy.runs.registry import RunCommand
 from proxy.snapshot import AgentRules, Limits
@@ -611,4 +610,3 @@ async def test_bodies_and_tenants_never_meet() -> None:
 
 def test_the_bound_of_one_reply_is_what_the_documentation_says() -> None:
     assert flight.KEPT_MAX == 1024 * 1024
-    assert ProxyError("run_killed", "").status == 403

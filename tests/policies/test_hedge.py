@@ -317,3 +317,47 @@ def test_recorded_agent_calls_lose_their_tail(law: str, extra: float, p99: float
     for share, part in ((0.99, p99), (0.999, p999)):
         took, before = (statistics.fmean(report.quantile(share) for report in side) for side in (own, bare))
         assert took <= part * before + 0.01
+
+
+# --- what forbade it, as the metrics count it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "call", "alternatives", "kind"),
+    [
+        (HedgeRules(on=False), CALL, (B,), "off"),
+        (HedgeRules(), CALL, (), "no_alternative"),
+        (HedgeRules(), build.call(endpoint="images"), (B,), "side_effects"),
+        (
+            HedgeRules(),
+            build.call(head=Head(model="m", fields={"tools": Raw(b'[{"type":"mcp"}]')})),
+            (B,),
+            "side_effects",
+        ),
+        (HedgeRules(), structs.replace(CALL, deadline=NOW + 0.1), (B,), "deadline"),
+    ],
+)
+def test_what_is_never_hedged_has_a_kind(
+    rules: HedgeRules, call: Call, alternatives: tuple[Target, ...], kind: str
+) -> None:
+    answer = fired(learnt(rules, a=PROMPT + STRAGGLERS, b=PROMPT), 5.0, *alternatives, call=call)
+    assert isinstance(answer, NoHedge)
+    assert answer.kind == kind
+
+
+def test_a_call_that_is_not_late_has_none_and_one_that_is_unknown_has() -> None:
+    early = fired(learnt(a=PROMPT + STRAGGLERS, b=PROMPT), 0.3, B)
+    unknown = fired(learnt(), 0.25, B)
+    dear = fired(learnt(a=PROMPT + STRAGGLERS, b=PROMPT), 0.6, B, cost=USD)
+    slow = fired(learnt(a=PROMPT + STRAGGLERS, b=[5.0] * 50), 0.5, B)
+    kinds = [answer.kind for answer in (early, unknown, dear, slow) if isinstance(answer, NoHedge)]
+    assert kinds[:3] == [None, "unknown", "usd_budget"]
+    assert kinds[3] in (None, "not_better")
+
+
+def test_the_last_delay_of_each_route_is_kept() -> None:
+    hedges = learnt(a=PROMPT + STRAGGLERS, b=PROMPT)
+    delay = hedges.delay_s(structs.replace(CALL, route="smart"), A, (B,), NOW)
+    hedges.delay_s(structs.replace(CALL, route="other", deadline=NOW), A, (B,), NOW)
+    assert hedges.armed_s["smart"] == delay
+    assert "other" not in hedges.armed_s

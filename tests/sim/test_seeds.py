@@ -42,7 +42,7 @@ def test_the_invariants_hold_for_every_seed_and_every_fault_occurs(tmp_path: Pat
     outcomes = [outcome for run in runs for outcome in run.outcomes]
     codes = {outcome.error_code for outcome in outcomes}
     assert codes >= {"upstream_broken", "upstream_stalled", "upstream_timeout", "deadline_exceeded", "upstream_auth"}
-    assert {outcome.served_by for outcome in outcomes} == {"primary", "retry", "fallback", "join", "none"}
+    assert {outcome.served_by for outcome in outcomes} >= {"primary", "retry", "fallback", "join", "none"}
     assert {outcome.config_version for outcome in outcomes} == {"one", "two"}
     sources = {attempt.usage.source for o in outcomes for attempt in o.attempts if attempt.usage is not None}
     assert sources == {"reported", "counted", "estimated"}

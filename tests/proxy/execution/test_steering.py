@@ -98,7 +98,9 @@ def test_a_second_copy_goes_to_another_target_that_may_be_asked() -> None:
     assert found.target == TWO
     for _ in range(5):
         asked(steering, call, TWO, takes_s=None, lesson="failure")
-    assert steering.hedge(trip, (TWO,), free_usd_nanos=None) == NoHedge("no hedge: the other targets are out", "breaker")
+    assert steering.hedge(trip, (TWO,), free_usd_nanos=None) == NoHedge(
+        "no hedge: the other targets are out", "breaker"
+    )
 
 
 def test_an_attempt_that_was_given_up_counts_as_longer_than_its_age() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from proxy.state.report import Fields, decision
+from proxy.state.report import Decided, Fields, decision
 
 CALL: Fields = {
     "plan_mode": "single",
@@ -74,7 +74,7 @@ def test_what_was_decided_on_the_way_is_told_with_what_it_was_made_from() -> Non
 
 
 def test_of_the_chosen_one_nothing_is_said_where_nothing_was_measured() -> None:
-    considered = [("up/a", None, ""), ("up/b", None, "tried before")]
+    considered: list[tuple[str, float | None, str]] = [("up/a", None, ""), ("up/b", None, "tried before")]
     told = decision(CALL, [], [(0.0, "up/a was the only one left", considered), (1.0, "up/c", considered[:1])])
     assert told[1:3] == ["after 0.000 s: up/a was the only one left [up/b: tried before]", "after 1.000 s: up/c"]
 
@@ -82,7 +82,11 @@ def test_of_the_chosen_one_nothing_is_said_where_nothing_was_measured() -> None:
 def test_decisions_and_attempts_are_told_in_the_order_in_which_they_fell() -> None:
     lost: Fields = FAILED | {"started_s": 0.0, "error_code": None, "lesson": "ignore", "status": None}
     hedge: Fields = SERVED | {"role": "hedge", "started_s": 0.4}
-    decided = [(0.0, "up/a was first", []), (0.4, "hedged", []), (0.65, "up/b was first, up/a was closed", [])]
+    decided: list[Decided] = [
+        (0.0, "up/a was first", []),
+        (0.4, "hedged", []),
+        (0.65, "up/b was first, up/a was closed", []),
+    ]
     assert decision(CALL, [hedge, lost], decided)[1:6] == [
         "after 0.000 s: up/a was first",
         "attempt 1 (first) went to up/a after 0.000 s: given up after 0.500 s",
