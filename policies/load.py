@@ -211,7 +211,8 @@ class Loads:
             load.decodes -= 1
         else:
             load.leave(ticket, now)
-            if now - ticket.started_at > ticket.predicted_s:  # it would have taken longer still
+            known = load.fixed_s(ticket.plain) > 0.0  # else a target that fails at once would look fast
+            if known and now - ticket.started_at > ticket.predicted_s:  # it would have taken longer still
                 load.learn(ticket, now)
         if cached_tokens is not None and ticket.asked:
             share = max(UNCACHED_LEAST, 1 - cached_tokens / ticket.asked)

@@ -6,9 +6,11 @@ ceilings stand a little above today's figures. Who raises one says why.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -29,9 +31,11 @@ OURS = tuple(str(ROOT / package) + "/" for package in ("proxy", "policies", "pri
 CHUNKS = (100, 1_100)
 
 NO_LIMITS = LimitsByName()
-PLAIN_CALLS_MAX = 130
-BUDGET_CALLS_MAX = 208
-STREAM_CALLS_MAX = 205
+# Raised from 130, 208 and 205 by the choice of a target and its breaker, the race's legs and fallbacks, admission,
+# joins, tiers of service and, for streams, the guard against stalls: about 8 us of a call.
+PLAIN_CALLS_MAX = 178
+BUDGET_CALLS_MAX = 257
+STREAM_CALLS_MAX = 267
 CHUNK_CALLS_MAX = 7  # a look at the hold each 64 KiB
 FRAMES_MAX = 6
 SURFACE_CALLS_MAX = 50
@@ -176,6 +180,26 @@ def test_a_streamed_chunk_costs_a_few_calls(record_property: Callable[[str, obje
     record_property("chunk_calls", each)
     assert each <= CHUNK_CALLS_MAX, shown(many)
     assert few.total() - CHUNKS[0] * each <= STREAM_CALLS_MAX, shown(few)
+
+
+@pytest.mark.parametrize("raw", [PLAIN, STREAM], ids=["plain", "stream"])
+def test_a_call_leaves_nothing_to_the_collector(raw: bytes) -> None:
+    """What knows each other in a circle stays until the collector has looked at everything that was made since."""
+
+    async def left_behind() -> int:
+        gate = SmallGate(transport=Again(plain_reply if raw is PLAIN else partial(stream_of, 10)))
+        for calls in (5, 50):
+            gc.collect()
+            for _ in range(calls):
+                await gate.pipeline.serve(gate.call(raw), Sink(), gate.snapshot)
+                assert gate.outcomes.pop().status == 200
+        return gc.collect()
+
+    gc.disable()
+    try:
+        assert run(left_behind()) < 50
+    finally:
+        gc.enable()
 
 
 def test_a_body_is_never_parsed_a_second_time() -> None:

@@ -130,7 +130,9 @@ class Race:
     def _at_once(self, course: Course) -> Exchange | None:
         """The next attempt, where nobody else waits for its target."""
         record, permits = course.record, self._permits
-        targets = permits.prefer(course.targets, course.tried, course.claim)
+        targets = course.targets
+        if len(targets) > 1:
+            targets = permits.prefer(targets, course.tried, course.claim)
         choice, course.panic = self._steering.choose(course.ask, targets, course.plan.balance, course.tried)
         if len(course.targets) > 1 or course.failed is not None:
             record.decided(self._clock.now(), f"{choice.target.id} was {choice.reason}", choice)

@@ -93,7 +93,11 @@ class Steering:
             return NoHedge("no hedge: the other targets are out", "breaker")
         expected = self.loads.first_events_s(ask, usable, now)
         candidates = tuple(
-            Candidate(other, seconds or None, usual_usd_nanos(ask, other, usual(ask, other)))
+            Candidate(
+                other,
+                None if self.first_tokens.of(ask, other) is None else seconds,  # nobody has seen how fast it is
+                usual_usd_nanos(ask, other, usual(ask, other)),
+            )
             for other, seconds in zip(usable, expected, strict=True)
         )
         overdue = Overdue(ask, trip.target, now - trip.began_at, candidates, free_usd_nanos)

@@ -88,7 +88,7 @@ CONNECTION = (
     Row("F08", "no head, plain", ["stall"], "next", 504, "upstream_timeout", "any", PLAIN, bound_s=10.1, targets=(2,)),
     Row("F08", "no head until the deadline", ["stall"], "passed", 504, "deadline_exceeded", "any", PLAIN,
         bound_s=DEADLINE_S + 0.1, targets=(1,)),
-    Row("F08", "no head, charged for its input", ["stall"], "next", 504, "upstream_timeout", "in", STREAM, bound_s=10.1),
+    Row("F08", "no head, charged its input", ["stall"], "next", 504, "upstream_timeout", "in", STREAM, bound_s=10.1),
     Row("F09", "head, then nothing", ["stream", "stall"], "next", 504, "upstream_timeout", "in", STREAM, bound_s=10.1),
     Row(
         "F09", "a role, then nothing", ["stream", "role", "stall"], "next", 504, "upstream_timeout", "in", STREAM,
