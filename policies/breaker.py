@@ -9,6 +9,7 @@ Panic after Envoy's outlier detection and panic threshold.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 from random import Random
@@ -45,7 +46,7 @@ class Breakers:
         self.troubled: set[str] = set()  # what is not closed: while there is none, there is nothing to ask
         self._heard = heard
         self._max = breakers_max
-        self._places: dict[str, tuple[Breaker, Vendor]] = {}
+        self._places: OrderedDict[str, tuple[Breaker, Vendor]] = OrderedDict()  # the longest unused first
         self._vendors: dict[str, Vendor] = {}
 
     def __repr__(self) -> str:
@@ -97,6 +98,7 @@ class Breakers:
     def begin(self, target: Target, now: float) -> Watch:
         """An attempt is about to be sent."""
         breaker, vendor = self._awake(target, now) if self.troubled else self._place(target)
+        self._places.move_to_end(target.id)
         return Watch(breaker, vendor, self._turned)
 
     # --- probes ------------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ class Breakers:
         return place
 
     def _make_room(self) -> None:
-        """One that is closed, if there is one among the oldest."""
+        """One that is closed, if there is one among those that were not asked for longest."""
         oldest = list(islice(self._places, EXAMINED_MAX))
         self._forget(next((name for name in oldest if name not in self.troubled), oldest[0]))
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from proxy.errors import ProxyError
 from proxy.types import Condition, Plan, Target
 
-FALLBACKS_MAX: Final = 8  # of one model, and of one request
+FALLBACKS_MAX: Final = 8  # of one model; a request may name as many under each of its two fields
 
 KINDS: Final[dict[str, Condition]] = {
     "context_length_exceeded": "context_window",

@@ -9,6 +9,7 @@ after another from providers that serve all at once. Every update takes constant
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from math import exp, inf
 from typing import Final
@@ -180,7 +181,7 @@ class Loads:
     """One a process: every attempt is told to it, whatever route it came by."""
 
     def __init__(self) -> None:
-        self._loads: dict[str, _Load] = {}
+        self._loads: OrderedDict[str, _Load] = OrderedDict()  # the longest unused first
         self._cold_until = 0.0  # then all are warm
 
     def __repr__(self) -> str:
@@ -189,6 +190,7 @@ class Loads:
 
     def started(self, call: Call, target: Target, now: float) -> Ticket:
         load = self._of(target.id, now)
+        self._loads.move_to_end(target.id)
         ticket = Ticket(load, call, now)
         load.enter(ticket, now)
         return ticket
@@ -279,7 +281,7 @@ class Loads:
         for target in targets:
             load = self._loads.get(target.id) or self._of(target.id, now)
             loads.append(load)
-            busy += load.busy
+            busy += load.busy_now(now)
             fixed_s = load.whole_s if plain else load.first_s
             if 0.0 < fixed_s < least_s:
                 least_s = fixed_s
@@ -295,5 +297,5 @@ class Loads:
         return load
 
     def _forget_one(self) -> None:
-        """The oldest. Calls that run there keep their tickets and end as they would have."""
+        """The longest unused. Calls that run there keep their tickets and end as they would have."""
         del self._loads[next(iter(self._loads))]

@@ -41,7 +41,8 @@ class ServiceTimes:
     """Of whole answers, from sending to end."""
 
     def __init__(self) -> None:
-        self.longest_s = 0.0  # of all medians so far
+        self.longest_s = 0.0  # of all medians of late
+        self._longest_at = 0.0
         self._known: OrderedDict[tuple[str, str], _Times] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -61,8 +62,9 @@ class ServiceTimes:
         else:
             self._known.move_to_end(key)
         times.add(seconds, now)
-        if times.median_s is not None and times.median_s > self.longest_s:
-            self.longest_s = times.median_s
+        median_s = times.median_s
+        if median_s is not None and (median_s >= self.longest_s or now - self._longest_at > BELIEVED_S):
+            self.longest_s, self._longest_at = median_s, now
 
     def median_s(self, agent: str, target: str, now: float) -> float | None:
         """None: too few are known, or none of late."""

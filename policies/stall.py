@@ -13,6 +13,7 @@ from typing import Final
 
 from policies.recent import Recent
 
+WATCHED: Final = frozenset({"chat", "completions"})  # elsewhere tools that a provider runs take their time
 FLOOR_S: Final = 10.0
 TIMES: Final = 8
 GAPS_LEAST: Final = 1_000

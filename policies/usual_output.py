@@ -43,4 +43,5 @@ class UsualOutput:
                 self._known.popitem(last=False)
             self._known[key] = output
         else:
+            self._known.move_to_end(key)
             self._known[key] = known + (output - known) * (UP if output > known else DOWN)

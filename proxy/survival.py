@@ -14,6 +14,7 @@ from math import inf
 from msgspec import Struct, structs
 
 from policies import survival
+from policies.stall import WATCHED
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect, Transcript
 from proxy.errors import ProxyError
@@ -80,7 +81,8 @@ class Stream:
                 await exchange.end("abandoned" if error.code in GAVE_UP else "cut", error)
                 answer = await self._next(exchange, error)
                 shown = None
-        if not self._continued and not reading.cut_short and record.gaps is not None:
+        watched = record.call.endpoint in WATCHED and not self._continued and not reading.cut_short
+        if watched and record.gaps is not None:
             self._means.race.stalls.ended(exchange.target.id, record.gaps.gaps().counts)
         return answer
 

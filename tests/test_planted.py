@@ -655,8 +655,8 @@ PLANTED = (
     Mutation(
         "no outcome when the client has gone",
         "proxy/pipeline.py",
-        "        elif not record.finished:\n",
-        "        elif not record.finished and not record.client_gone:\n",
+        "        if not record.finished:\n",
+        "        if not record.finished and not record.client_gone:\n",
         (CANCELLATION,),
     ),
     # --- retries and the deadline
@@ -687,8 +687,8 @@ PLANTED = (
     Mutation(
         "hedges without a budget",
         "proxy/execution/race.py",
-        "if permit is None or not self._budget.withdraw(now):",
-        "if permit is None:",
+        "        if not self._budget.withdraw(now):\n            permit",
+        "        if not self._budget:\n            permit",
         (HEDGE,),
     ),
     Mutation(
@@ -697,13 +697,6 @@ PLANTED = (
         "            await self._close_losers()\n",
         "            self._over = True\n",
         (HEDGE,),
-    ),
-    Mutation(
-        "a hedge that comes late interrupts the winner",
-        "proxy/execution/duel.py",
-        "        if self._over or self._winner is not None:\n            return",
-        "        if self._over and self._winner is None:\n            return",
-        (HEDGE, DUEL),
     ),
     Mutation(
         "a client that leaves in a duel is taken for the hedge's win",

@@ -81,6 +81,8 @@ class Transcript:
                     self._take(fields_of(event)[1], event)
         except (ProxyError, ValueError):
             self._why_not = "it said something that cannot be read"
+        if self._why_not:
+            self._texts.clear()  # nobody will go on with it
 
     def _take(self, data: bytes, event: bytes) -> None:
         if not data:

@@ -12,6 +12,7 @@ from msgspec import structs
 from policies import budget
 from policies.budget import NO_LIMITS, Allowance
 from policies.settle import Ending
+from policies.stall import WATCHED
 from proxy.alarm import Alarm
 from proxy.errors import ProxyError
 from proxy.execution import bill
@@ -127,8 +128,8 @@ class Exchange:
 
     def idle_s(self, timeouts: Timeouts) -> float:
         """How long its stream may stand still."""
-        if self._call.endpoint not in ("chat", "completions"):
-            return timeouts.idle_s  # tools that a provider runs take their time
+        if self._call.endpoint not in WATCHED:
+            return timeouts.idle_s
         return min(timeouts.idle_s, self._bench.steering.stalls.limit_s(self.target.id))
 
     def cut(self) -> bytes:

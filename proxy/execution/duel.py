@@ -26,6 +26,7 @@ class Duel:
 
     def __init__(self, primary: Exchange, start: Start, timeouts: Timeouts, tasks: Tasks) -> None:
         self.second: Exchange | None = None
+        self.failed: tuple[Exchange, ProxyError] | None = None  # the one whose error nobody is told
         self._primary = primary
         self._timeouts = timeouts
         self._start = start
@@ -49,13 +50,14 @@ class Duel:
             await self._primary.open(self._timeouts)
             if self._winner is None:
                 self._winner = self._primary
-        except ProxyError:
+        except ProxyError as error:
             if self._running is None:
                 raise
             self._alone = True
             await asyncio.wait((self._running,))
             if self._winner is None:
                 raise
+            self.failed = (self._primary, error)
         except asyncio.CancelledError:
             if self._winner is None or task.uncancel() > cancelled_before:
                 raise  # the client has left, or somebody ended the call
@@ -83,8 +85,9 @@ class Duel:
     async def _run_second(self, second: Exchange) -> None:
         try:
             await second.open(self._timeouts)
-        except ProxyError:
-            return  # settled, and learnt from; the primary may still come
+        except ProxyError as error:
+            self.failed = (second, error)  # settled; the primary may still come
+            return
         if self._over or self._winner is not None:
             return  # too late, by a step of the loop
         self._winner = second

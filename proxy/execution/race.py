@@ -92,7 +92,7 @@ class Race:
         course = Course(record, plan, rules, self._permits.claim(record.call))
         if broken is not None:
             self._resume(course, broken)
-        while True:  # bounded by retry.attempts in each step, and by the steps
+        while True:  # bounded by retry.attempts, and by the steps
             exchange = None
             try:
                 exchange = self._at_once(course) or await self._in_line(course)
@@ -105,7 +105,7 @@ class Race:
                 assert reading is not None  # it has begun
                 if reading.gathers:
                     await gather(exchange, rules.timeouts, deadline=record.call.deadline, clock=self._clock)
-                elif rules.survival.hold_tokens:
+                elif rules.survival.hold_tokens and broken is None:
                     await hold(exchange, rules, deadline=record.call.deadline, clock=self._clock)
             except ProxyError as error:
                 await self._after(course, exchange, error)
@@ -148,7 +148,7 @@ class Race:
         course.record.upstream_s += waited_s  # the wait is the target's doing, not the gate's overhead
         if isinstance(permit, ProxyError):
             raise course.failed or permit
-        if self._steering.is_hopeless(course.ask, course.chosen):
+        if self._steering.comes_too_late(course.ask, course.chosen):
             permit.release(None)
             raise course.failed or ProxyError("deadline_exceeded", TOO_LATE)
         return self._exchange(course, course.chosen, permit, _role(course))
@@ -175,10 +175,15 @@ class Race:
     async def _duel(self, course: Course, primary: Exchange, delay_s: float) -> Exchange:
         """The attempt, or the hedge that overtook it, at its first content."""
         duel = Duel(primary, partial(self._second, course, primary), course.rules.timeouts, self._tasks)
-        winner = await duel.run(delay_s)
+        try:
+            winner = await duel.run(delay_s)
+        finally:
+            if duel.failed is not None:
+                self._learn(*duel.failed)
         if duel.second is not None:
             loser = primary if winner is not primary else duel.second
-            self._say(course, f"{winner.target.id} was first, {loser.target.id} was closed")
+            end = "was closed" if duel.failed is None else f"failed ({duel.failed[1].code})"
+            self._say(course, f"{winner.target.id} was first, {loser.target.id} {end}")
         return winner
 
     def _hedge_after(self, course: Course, exchange: Exchange) -> float | None:
@@ -207,7 +212,10 @@ class Race:
                 course.record.late(now, found.reason, found.kind)
             return found.again_s
         permit = self._permits.at_once(found.target, claim)
-        if permit is None or not self._budget.withdraw(now):
+        if permit is None:
+            return None
+        if not self._budget.withdraw(now):
+            permit.release(None)
             return None
         course.record.late(now, found.reason, None)
         return self._exchange(course, found.target, permit, "hedge")

@@ -122,8 +122,8 @@ class Steering:
             return False
         return self._clock.now() - trip.began_at >= (self._least_s(trip.ask, trip.target) or OVERDUE_S)
 
-    def is_hopeless(self, ask: Call, target: Target) -> bool:
-        """Whether hardly any such stream would begin in the time that the call has left."""
+    def comes_too_late(self, ask: Call, target: Target) -> bool:
+        """Whether hardly any such stream would begin in the time that a call has left which had to wait in line."""
         least_s = self._least_s(ask, target) if ask.head.stream else None
         return least_s is not None and ask.deadline - self._clock.now() < least_s
 
@@ -161,7 +161,7 @@ class Steering:
         contested.update([target.id for target in targets])
 
     def _turned(self, transition: Transition) -> None:
-        if transition.to == "closed":
+        if transition.to == "closed" and "/" in transition.name:  # a target, not a provider's key
             self.loads.warming(transition.name, self._clock.now(), BACK_S)
         self._heard(transition)
 

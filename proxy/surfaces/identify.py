@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import unquote
 
@@ -69,6 +70,7 @@ class Place(Struct, frozen=True):
     run: str | None = None
 
 
+@lru_cache(maxsize=1_024)
 def place(path: str) -> Place:
     """Splits `/agents/NAME/runs/RUN/v1/...`; a path without that prefix is its own."""
     if not path.startswith("/agents/"):

@@ -253,3 +253,45 @@ async def test_a_plain_reply_is_the_same_whether_it_was_asked_for_as_a_stream_or
         {"index": 0, "message": {"role": "assistant", "content": "first"}, "finish_reason": "stop"}
     ]
     assert PROVIDER_KEY.encode() not in response.body
+
+
+async def test_hedges_are_taken_out_of_the_attempt_budget() -> None:
+    first, second = Slow("first"), Slow("second")
+    async with World(first, second) as world:
+        await warmed(world, STREAM)
+        while world.attempt_budget.withdraw(asyncio.get_running_loop().time()):
+            pass
+        await asyncio.sleep(11)  # one is earned every ten seconds
+        first.first_token_s = 3.0
+        assert (await world.request(STREAM)).headers["x-headgate-served-by"] == "hedge"
+        response = await world.request(STREAM)
+        assert response.headers["x-headgate-served-by"] == "primary"
+    assert "no hedge: the attempt budget is used up" in [each.said for each in world.outcomes[-1].decisions]
+
+
+@pytest.mark.parametrize("refusing", ["first", "second"])
+async def test_a_429_that_a_duel_hides_from_the_client_is_heard_all_the_same(refusing: str) -> None:
+    """Whoever was told to stay away for a minute is not asked again in the next second."""
+    first, second = Slow("first"), Slow("second")
+    refused: list[bool] = []
+
+    async def refuses(peer: Peer) -> None:
+        refused.append(True)
+        await asyncio.sleep(1.0 if refusing == "first" else 0.0)
+        headers = "Retry-After: 60\r\n"
+        await peer.reply(b'{"error":{"message":"slow down"}}', status="429 No", headers=headers)
+
+    async with World(first, second) as world:
+        await warmed(world, STREAM)
+        if refusing == "first":
+            world.upstreams[0].script, second.first_token_s = refuses, 2.0
+        else:
+            world.upstreams[1].script, first.first_token_s = refuses, 2.0
+        response = await world.request(STREAM)
+        assert response.status == 200
+        said = [each.said for each in world.outcomes[-1].decisions]
+        assert said[-1].endswith("failed (upstream_overloaded)"), said
+        first.first_token_s = second.first_token_s = 2.0
+        for _ in range(3):
+            assert (await world.request(STREAM)).status == 200
+        assert len(refused) == 1

@@ -195,6 +195,7 @@ class World:
         self.clock: Clock = clock or SystemClock(seed=7, now=loop_time)
         self.rates = rate_limits(self.clock, rates, queueing)
         self.permits = permits(self.clock, target_rates, queueing)
+        self.attempt_budget = AttemptBudget()
         self.store = WatchedBudgets(self.clock, limits_of or WIDE)
         self.runs = Runs(self.clock)
         self.permits.progress = self.runs.steps
@@ -226,7 +227,7 @@ class World:
             Parts(
                 clock=self.clock,
                 dialect=dialect,
-                race=Race(bench, AttemptBudget(), self.permits, self.tasks),
+                race=Race(bench, self.attempt_budget, self.permits, self.tasks),
                 store=self.store,
                 rates=self.rates,
                 admission=admission,

@@ -170,8 +170,8 @@ TEXTS: dict[str, Any] = {
     "content_filter": "o",
     "overload": "o",
     "any": ["o"],
-    "server.port": None,
-    "admin.port": None,
+    "server.port": 45871,
+    "admin.port": 45872,
     "depth": 2,
     "workers": 2,
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 from msgspec import structs
 
 from proxy.errors import ProxyError
-from proxy.providers.base import UpstreamRequest
+from proxy.providers.base import UpstreamRequest, UpstreamResponse, unnoticed
 from proxy.types import AbortRule
 from tests.sim.gate import PLAIN, STREAM, SmallGate, answer
 from tests.sim.test_cancellation import enumerate_waits
@@ -81,5 +84,39 @@ def test_the_bill_holds_both_of_them(raw: bytes) -> None:
         assert (lost.role, lost.lesson, lost.error_code) == ("first", "ignore", None)
         assert outcome.cost_usd_nanos == (won.cost_usd_nanos or 0) + (lost.cost_usd_nanos or 0)
         assert (lost.cost_usd_nanos or 0) > 0
+
+    run(once())
+
+
+@BODIES
+def test_a_client_that_leaves_in_the_very_instant_of_the_win_has_left(raw: bytes) -> None:
+    async def once() -> None:
+        made = gate()
+        loop = asyncio.get_running_loop()
+        send, asked = made.vendor.send, list[UpstreamRequest]()
+
+        async def sends(request: UpstreamRequest, sent: Callable[[], None] = unnoticed) -> UpstreamResponse:
+            asked.append(request)
+            response = await send(request, sent)
+            if len(asked) == 2:
+                read = response.read
+
+                async def reads() -> bytes:
+                    data = await read()
+                    if b"content" in data and b'"role"' not in data and made.wire.ended != "gone":
+                        made.wire.leave()
+                        serving.cancel()
+                    return data
+
+                response.read = reads  # type: ignore[method-assign]
+            return response
+
+        made.vendor.send = sends  # type: ignore[method-assign]
+        serving = loop.create_task(made.pipeline.serve(made.call(raw), made.wire, made.snapshot))
+        await asyncio.wait((serving,))
+        await made.check()
+        assert len(asked) == 2
+        assert serving.cancelled()
+        assert made.outcomes[0].client_gone
 
     run(once())
