@@ -2,7 +2,7 @@
 
 `score` weighs load and speed in seconds (`policies.load`); `lowest_latency` looks at the call's own first event alone;
 `least_cost` at its price; `weighted` draws by weight; `ordered` takes the first that is healthy. Whatever the strategy,
-a retry leaves the failure domain that failed if it can. Which targets may not be asked now is for the filters to say.
+a retry leaves the failure domain that failed if it can. Which targets may not be asked now is `breaker`'s word.
 Above 32 targets three drawn at random and the three best of the last look compete, after "Load balancing with memory"
 (Mitzenmacher, Prabhakar and Shah, 2002).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Struct
 
@@ -29,14 +29,6 @@ TIE_SHARE: Final = 0.05
 CONSIDERED_MAX: Final = 8
 
 Refused = tuple[tuple[Target, str], ...]  # each with the reason in words
-
-
-class Filter(Protocol):
-    """A breaker, or a limit on concurrency."""
-
-    def why_not(self, call: Call, target: Target, now: float) -> str | None:
-        """In words, why the target may not be asked now."""
-        ...
 
 
 class Choice(Struct, frozen=True):
@@ -72,10 +64,9 @@ class Choice(Struct, frozen=True):
 class Router:
     """One strategy over what the whole process knows of its targets."""
 
-    def __init__(self, balance: Balance, loads: Loads, filters: tuple[Filter, ...] = ()) -> None:
+    def __init__(self, balance: Balance, loads: Loads) -> None:
         self._balance = balance
         self._loads = loads
-        self._filters = filters
         self._best: dict[str, tuple[str, ...]] = {}  # route -> ids, where there are more targets than are scanned
 
     def __repr__(self) -> str:
@@ -84,15 +75,14 @@ class Router:
     def choose(
         self, call: Call, targets: tuple[Target, ...], *, tried: tuple[Target, ...], now: float, rng: Random
     ) -> Choice:
-        """`tried` in order of trying. Where all are refused one is chosen nevertheless: a call must wait somewhere."""
+        """`tried` in order of trying."""
         if len(targets) == 1:
             return Choice(targets[0], "the only target", targets)
-        refused = self._refused(call, targets, now) if self._filters else ()
-        usable = _without(targets, refused) or targets
+        usable: tuple[Target, ...] = targets
+        refused: Refused = ()
         if tried:
-            before = usable
-            usable = _elsewhere(usable, tried)
-            refused += tuple([(target, _again(target, tried)) for target in before if target not in usable])
+            usable = _elsewhere(targets, tried)
+            refused = tuple([(target, _again(target, tried)) for target in targets if target not in usable])
         if len(usable) == 1:
             return Choice(usable[0], "the only one left", usable, refused=refused)
         balance = self._balance
@@ -102,16 +92,6 @@ class Router:
             return Choice(drawn(usable, rng), "drawn by weight", usable, refused=refused)
         group, reason = _first_in_order(usable) if balance == "ordered" else _cheapest(call, usable)
         return Choice(drawn(group, rng), reason, usable, refused=refused)
-
-    def _refused(self, call: Call, targets: tuple[Target, ...], now: float) -> Refused:
-        refused = []
-        for target in targets:
-            for each in self._filters:
-                why = each.why_not(call, target, now)
-                if why is not None:
-                    refused.append((target, why))
-                    break
-        return tuple(refused)
 
     def _quickest(self, call: Call, usable: tuple[Target, ...], refused: Refused, *, now: float, rng: Random) -> Choice:
         many = len(usable) > SCANNED_MAX
@@ -166,13 +146,6 @@ def drawn(targets: Sequence[Target], rng: Random, weights: Sequence[float] | Non
         if point < 0:
             return target
     return targets[-1]
-
-
-def _without(targets: tuple[Target, ...], refused: Refused) -> tuple[Target, ...]:
-    if not refused:
-        return targets
-    ids = {target.id for target, _ in refused}
-    return tuple([target for target in targets if target.id not in ids])
 
 
 def _elsewhere(usable: tuple[Target, ...], tried: tuple[Target, ...]) -> tuple[Target, ...]:

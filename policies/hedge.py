@@ -45,7 +45,6 @@ ROUNDING_S: Final = 1e-6  # a timer may be early by this
 class HedgeRules(Struct, frozen=True):
     """`budget` is the share of primaries that may be hedged, and the share of settled money that hedges may cost."""
 
-    on: bool = True
     budget: float = 0.02
     budget_bimodal: float = 0.05
     credit: CreditRules = CreditRules()
@@ -126,8 +125,6 @@ class Hedges:
         return delay
 
     def why_not(self, call: Call, alternatives: Sequence[Target]) -> str | None:
-        if not self._rules.on:
-            return "no hedge: switched off"
         if not alternatives:
             return "no hedge: only one target"
         why = why_once(call)
@@ -138,7 +135,7 @@ class Hedges:
         targets = [candidate.target for candidate in late.candidates]
         known = self._known(late.call, late.target, targets)
         if (why := self.why_not(late.call, targets)) is not None:
-            return NoHedge(why, "off" if not self._rules.on else "side_effects" if targets else "no_alternative")
+            return NoHedge(why, "side_effects" if targets else "no_alternative")
         if (why := why_tools_once(late.call)) is not None:
             return NoHedge(f"no hedge: {why}", "side_effects")
         delay = self._patience_of(late.call, late.target, targets).delay_s

@@ -254,10 +254,6 @@ class Loads:
             load.wait_s(now) + asked * load.uncached * load.spt + load.believed_s(plain, least_s, now) for load in loads
         ]
 
-    def busy(self, target: Target, now: float) -> float:
-        """The share of its recent time in which it had a prompt to read: of the last minute above all."""
-        return self._of(target.id, now).busy_now(now)
-
     def speed(self, target_id: str) -> Speed:
         load = self._loads.get(target_id)
         if load is None:

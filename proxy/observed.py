@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 NoHedgeKind = Literal["attempt_budget", "class_budget", "usd_budget", "run_budget", "busy", "brake", "breaker",
-                      "no_alternative", "not_better", "deadline", "side_effects", "unknown", "off"]  # fmt: skip
+                      "no_alternative", "not_better", "deadline", "side_effects", "unknown"]  # fmt: skip
 
 
 class Considered(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Who may import whom: the table of layers, and the rules that go with it.
 
-`LAYERS` is the table, from the bottom up; the documentation prints it from here.
+`LAYERS` is the table, from the bottom up.
 """
 
 from __future__ import annotations

@@ -687,8 +687,8 @@ PLANTED = (
     Mutation(
         "hedges without a budget",
         "proxy/execution/race.py",
-        "        if not self._budget.withdraw(now):\n            permit",
-        "        if not self._budget:\n            permit",
+        "if permit is None or not self._budget.withdraw(now):",
+        "if permit is None:",
         (HEDGE,),
     ),
     Mutation(

@@ -129,8 +129,7 @@ class Race:
 
     def _at_once(self, course: Course) -> Exchange | None:
         """The next attempt, where nobody else waits for its target."""
-        record, permits = course.record, self._permits
-        targets = course.targets
+        record, permits, targets = course.record, self._permits, course.targets
         if len(targets) > 1:
             targets = permits.prefer(targets, course.tried, course.claim)
         choice, course.panic = self._steering.choose(course.ask, targets, course.plan.balance, course.tried)
@@ -212,10 +211,7 @@ class Race:
                 course.record.late(now, found.reason, found.kind)
             return found.again_s
         permit = self._permits.at_once(found.target, claim)
-        if permit is None:
-            return None
-        if not self._budget.withdraw(now):
-            permit.release(None)
+        if permit is None or not self._budget.withdraw(now):  # it has one: nothing came in between
             return None
         course.record.late(now, found.reason, None)
         return self._exchange(course, found.target, permit, "hedge")

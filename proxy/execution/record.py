@@ -1,7 +1,7 @@
 """What has happened to one call so far. `serve` makes it, the readers of upstreams write to it, `finish` reads it.
 
-It is the call's only mutable state; nothing outside the call's own task touches it, but for a named task that took
-over an abandoned exchange.
+It outlives the race of the call's attempts. The call's own task writes to it, the task and the timer of a hedge, and a
+named task that took over an abandoned exchange: all in one loop.
 """
 
 from __future__ import annotations

@@ -22,16 +22,6 @@ WARM = 100.0
 STRATEGIES: tuple[Balance, ...] = ("score", "weighted", "ordered", "least_cost", "lowest_latency")
 
 
-class Closed:
-    """A filter that lets nobody to some targets."""
-
-    def __init__(self, *closed: Target) -> None:
-        self._ids = {target.id for target in closed}
-
-    def why_not(self, call: Call, target: Target, now: float) -> str | None:
-        return "breaker open for 4 s" if target.id in self._ids else None
-
-
 def warm(*targets: Target) -> Loads:
     loads = Loads()
     loads.scores(CALL, targets, 0.0)
@@ -55,19 +45,6 @@ def test_a_retry_leaves_the_failure_domain_if_it_can(balance: Balance) -> None:
         assert choose(router, (A, B), A, seed=seed).target is B
         assert choose(router, (A, B), A, B, seed=seed).target is A
         assert choose(router, (A,), A, A, seed=seed).target is A
-
-
-@pytest.mark.parametrize("balance", STRATEGIES)
-def test_what_a_filter_refuses_is_not_asked_while_there_is_another(balance: Balance) -> None:
-    router = Router(balance, warm(*ALL), (Closed(), Closed(A, B)))
-    assert all(choose(router, ALL, seed=seed).target is C for seed in range(30))
-    assert choose(router, ALL, C).target is C  # it failed, but the others would not be asked at all
-
-
-@pytest.mark.parametrize("balance", STRATEGIES)
-def test_where_all_are_refused_one_is_chosen_nevertheless(balance: Balance) -> None:
-    router = Router(balance, warm(*ALL), (Closed(*ALL),))
-    assert choose(router, ALL).target in ALL
 
 
 def test_equal_idle_targets_share_by_weight() -> None:
@@ -115,7 +92,7 @@ def test_ordered_takes_the_first_group_and_shares_within_it() -> None:
     counted = drawn(router, (last, first, also))
     assert 700 < counted["a/m"] < 800
     assert counted["c/m"] == 0
-    assert choose(Router("ordered", Loads(), (Closed(first, also),)), (last, first, also)).target is last
+    assert choose(Router("ordered", Loads()), (last, first, also), first, also).target is last
 
 
 def test_least_cost_takes_the_cheapest_and_an_unknown_price_last() -> None:
@@ -171,12 +148,10 @@ def test_how_many_pools_are_remembered_is_bounded() -> None:
 def test_a_choice_says_what_it_looked_at_and_why_not_the_others() -> None:
     loads = warm(*ALL)
     loads.started(LONG, A, WARM)
-    d = target("d/m")
-    choice = choose(Router("score", loads, (Closed(d),)), (*ALL, d), B)
+    choice = choose(Router("score", loads), ALL, B)
     assert choice.reason == "the only one left"
     assert [(each.target, each.why_not) for each in choice.considered] == [
         ("c/m", ""),
-        ("d/m", "breaker open for 4 s"),
         ("a/m", "in east, as one that was tried before"),
         ("b/m", "tried before"),
     ]
@@ -206,7 +181,7 @@ def test_a_choice_names_a_few_at_most_the_chosen_one_first() -> None:
 
 
 def test_a_single_target_needs_no_choice() -> None:
-    router = Router("score", Loads(), (Closed(A),))
+    router = Router("score", Loads())
     choice = choose(router, (A,))
     assert (choice.target, choice.reason) == (A, "the only target")
     assert [each.target for each in choice.considered] == ["a/m"]

@@ -53,7 +53,6 @@ def late(hedges: Hedges, target: Target, count: int = 30) -> None:
 @pytest.mark.parametrize(
     ("rules", "call", "alternatives", "word"),
     [
-        (HedgeRules(on=False), CALL, (B,), "switched off"),
         (HedgeRules(), CALL, (), "only one target"),
         (HedgeRules(), build.call(endpoint="images"), (B,), "images"),
         (HedgeRules(), build.call(head=Head(model="m", fields={"store": Raw(b"true")})), (B,), "state"),
@@ -325,7 +324,6 @@ def test_recorded_agent_calls_lose_their_tail(law: str, extra: float, p99: float
 @pytest.mark.parametrize(
     ("rules", "call", "alternatives", "kind"),
     [
-        (HedgeRules(on=False), CALL, (B,), "off"),
         (HedgeRules(), CALL, (), "no_alternative"),
         (HedgeRules(), build.call(endpoint="images"), (B,), "side_effects"),
         (

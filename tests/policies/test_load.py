@@ -233,10 +233,20 @@ def test_a_target_that_was_out_of_order_is_as_good_as_new_and_warm_in_a_few_seco
 def test_busy_is_the_share_of_the_last_minute_in_which_there_was_a_prompt_to_read() -> None:
     loads = warm()
     ticket = loads.started(LONG, A, WARM)
-    assert loads.busy(A, WARM) == 0.0
-    assert loads.busy(A, WARM + 300) > 0.99
+    assert ticket.load.busy_now(WARM) == 0.0
+    assert ticket.load.busy_now(WARM + 300) > 0.99
     loads.ended(ticket, WARM + 300, None)
-    assert loads.busy(A, WARM + 360) == pytest.approx(0.3656, abs=0.01)
+    assert ticket.load.busy_now(WARM + 360) == pytest.approx(0.3656, abs=0.01)
+
+
+def test_a_target_that_rests_no_longer_makes_its_pool_busy() -> None:
+    loads, fresh = warm(), warm()
+    ticket = loads.started(LONG, A, WARM)
+    loads.ended(ticket, WARM + 300, None)
+    hour = WARM + 300 + 3_600
+    learnt = Loads.scores(loads, LONG, (B,), hour), Loads.scores(loads, LONG, BOTH, hour)[1:]
+    assert learnt[0] == pytest.approx(learnt[1])
+    assert fresh.scores(LONG, (B,), hour) == pytest.approx(learnt[0])
 
 
 def test_the_number_of_targets_that_are_known_is_bounded() -> None:
@@ -255,7 +265,7 @@ def test_a_first_event_counts_once() -> None:
     loads.first_event(ticket, WARM + 1)
     loads.first_event(ticket, WARM + 9)
     loads.ended(ticket, WARM + 9, None)
-    assert repr(loads) == "Loads(a/m: 0 waiting, 0 decoding; b/m: 0 waiting, 0 decoding)"
+    assert repr(loads) == "Loads(b/m: 0 waiting, 0 decoding; a/m: 0 waiting, 0 decoding)"
     assert "foreseen" in repr(ticket)
 
 
