@@ -207,6 +207,7 @@ class Connection(asyncio.Protocol):
                     if not waiting:
                         self.read_on()
                     self._replied = False
+                    self._due_at = math.inf  # also where it came before this task was there to park
                     keep = await self._handle(request) and not self.closing
                     self._stays = False
                     if keep:
@@ -251,8 +252,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if self._parser.body is None and self._parser.refusal is None:
-            self.close()
-            return
+            return self.close()
         self._saying_farewell = True
         self._parser.close()
         self.read_on()

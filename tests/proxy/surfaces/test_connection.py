@@ -89,6 +89,30 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+# --- a request that is there at once ---------------------------------------------------------------------------------
+
+
+async def test_a_request_that_comes_with_the_connection_may_take_longer_than_its_head_might_have() -> None:
+    """Before the connection's task has run for the first time, as with clients that send as soon as they connect."""
+    ended: list[float] = []
+
+    async def slow(request: Request, connection: Connection) -> bool:
+        await asyncio.sleep(60)
+        ended.append(now())
+        return False
+
+    async with Site(slow, Edges(head_timeout_s=3)) as site:
+        began, transport = now(), NoSocket()
+        connection = site.server()
+        connection.connection_made(transport)
+        connection.data_received(get("/"))
+        await asyncio.sleep(59)
+        assert not transport.closed
+        await asyncio.sleep(2)
+        assert ended == [began + 60]
+        connection.connection_lost(None)
+
+
 # --- one after another -----------------------------------------------------------------------------------------------
 
 
