@@ -67,7 +67,7 @@ class Breakers:
         if (why := _barred(breaker, call, now)) is not None:
             return why
         if vendor.shut and breaker.state == "closed":
-            return f"{len(vendor.out)} of its provider's {len(vendor.targets)} targets are out"
+            return f"{len(vendor.out)} of its provider's {len(vendor.worked)} targets are out"
         return None
 
     def usable(self, call: Call, targets: tuple[Target, ...], now: float) -> tuple[tuple[Target, ...], bool]:
@@ -182,7 +182,7 @@ class Breakers:
             vendor.out.discard(name)
         else:
             self.troubled.add(name)
-            if breaker is not vendor.key and transition.code not in NOT_THE_PROVIDERS:
+            if name in vendor.worked and transition.code not in NOT_THE_PROVIDERS:
                 vendor.out.add(name)
         self._heard(transition)
 
@@ -229,6 +229,7 @@ class Breakers:
         _, vendor = self._places.pop(name)
         del vendor.targets[name]
         vendor.out.discard(name)
+        vendor.worked.discard(name)
         self.troubled.discard(name)
 
 

@@ -62,4 +62,4 @@ def _why(breaker: Breaker, vendor: Vendor) -> str:
         return WHY[breaker.reason]
     if breaker.state == "half_open":
         return "it is being tried again"
-    return f"{len(vendor.out)} of its provider's {len(vendor.targets)} targets are out" if vendor.shut else ""
+    return f"{len(vendor.out)} of its provider's {len(vendor.worked)} targets are out" if vendor.shut else ""

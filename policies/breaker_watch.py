@@ -20,20 +20,21 @@ OUT_LEAST: Final = 3  # of a provider's targets, and three quarters of them
 class Vendor:
     """What the targets of one provider have in common."""
 
-    __slots__ = ("failed_probes", "key", "out", "targets")
+    __slots__ = ("failed_probes", "key", "out", "targets", "worked")
 
     def __init__(self, name: str) -> None:
         self.key = Breaker(name)
         self.targets: dict[str, Breaker] = {}
-        self.out: set[str] = set()  # not closed, and not by a client's doing
+        self.worked: set[str] = set()  # those that have answered; others may be names that a client made up
+        self.out: set[str] = set()  # of these, not closed
         self.failed_probes = 0
 
     def __repr__(self) -> str:
-        return f"Vendor({self.key.name}, {len(self.out)} of {len(self.targets)} out, key {self.key.state})"
+        return f"Vendor({self.key.name}, {len(self.out)} of {len(self.worked)} out, key {self.key.state})"
 
     @property
     def shut(self) -> bool:
-        return len(self.out) >= OUT_LEAST and 4 * len(self.out) >= 3 * len(self.targets)
+        return len(self.out) >= OUT_LEAST and 4 * len(self.out) >= 3 * len(self.worked)
 
 
 Turned = Callable[[Transition, Breaker, Vendor], None]
@@ -66,6 +67,7 @@ class Watch:
         self._answered = True
         self._leave(now)
         breaker, key = self._breaker, self._key
+        self._vendor.worked.add(breaker.name)
         if (turned := breaker.good(self._generation, now)) is not None:
             self._turned(turned, breaker, self._vendor)
         if key.state != "closed" and (turned := key.good(self._key_generation, now)) is not None:

@@ -23,7 +23,7 @@ from proxy.dialects.base import Dialect
 from proxy.draining import can_be_joined, drain
 from proxy.errors import ProxyError
 from proxy.execution.admission import Admission
-from proxy.execution.bench import Rules, Timeouts
+from proxy.execution.bench import Rules, rules_of
 from proxy.execution.easing import Easing, unheard
 from proxy.execution.flight import Flights, Sharing
 from proxy.execution.following import Following, Joined, join
@@ -181,8 +181,7 @@ class Pipeline:
             raise admitted
         record.plan = plan = admitted
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
-        timeouts = Timeouts(rules.first_token_timeout_s, rules.idle_timeout_s, snapshot.limits.reply_bytes_max)
-        means = Rules(snapshot.providers, rules.retry, timeouts, rules.survival)
+        means = rules_of(rules, snapshot)
         exchange, reading = await parts.race.run(record, plan, means)
         if reading.streams:
             await self._stream(record, downstream, (exchange, reading), rules=means, snapshot=snapshot)

@@ -12,6 +12,8 @@ from typing import Final, Literal
 Refused = Literal["context_length_exceeded", "content_filter"]
 
 STATUSES: Final = frozenset({400, 403, 413, 422})
+TOO_LARGE_STATUS: Final = 429  # for a request that is larger than all that a minute allows: it will never fit
+TOO_LARGE_WORDS: Final = ("request too large",)
 MESSAGE_CHARS_MAX: Final = 2_000
 LONG_CODES: Final = ("context_length", "context_size", "context_window", "string_above_max_length")
 LONG_WORDS: Final = (
@@ -29,6 +31,8 @@ FILTER_WORDS: Final = ("content management policy", "content policy", "input was
 
 def refused(status: int, codes: str, message: str) -> Refused | None:
     """`codes`: everything in the error that is a code or a type. None: for another reason."""
+    if status == TOO_LARGE_STATUS and _any(TOO_LARGE_WORDS, message[:MESSAGE_CHARS_MAX].lower()):
+        return "context_length_exceeded"
     if status not in STATUSES:
         return None
     codes, message = codes.lower(), message[:MESSAGE_CHARS_MAX].lower()

@@ -47,7 +47,7 @@ class Admission:
     def observe(self, outcome: Outcome) -> None:
         if outcome.error_code is not None:
             return
-        agent, now = outcome.call.identity.agent, self._clock.now()
+        agent, now = _whose(outcome.call), self._clock.now()
         for attempt in outcome.attempts:
             if attempt.lesson == "success":
                 self._times.ended(agent, attempt.target.id, seconds=attempt.duration_s, now=now)
@@ -64,7 +64,7 @@ class Admission:
         return found
 
     def _refused(self, call: Call, target: Target, now: float) -> ProxyError | None:
-        service_s = self._times.median_s(call.identity.agent, target.id, now) or 0.0
+        service_s = self._times.median_s(_whose(call), target.id, now) or 0.0
         crowd = self._permits.crowded(target)
         if crowd is None:
             return hopeless(call, 0.0, service_s, now) if service_s else None
@@ -79,3 +79,8 @@ class Admission:
     def _rank(self, call: Call) -> float:
         who = call.identity
         return rank(TIERS[call.priority], self._permits.progress(who), who.run or who.parent_run or call.id)
+
+
+def _whose(call: Call) -> str:
+    """Names of agents are their callers' own: by them alone one tenant's answers would speak for another's."""
+    return f"{call.identity.key_id}/{call.identity.agent}"

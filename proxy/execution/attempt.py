@@ -26,6 +26,8 @@ from proxy.execution.record import Record
 from proxy.execution.steering import Trip
 from proxy.types import AbortRule, Amounts, Attempt, Left, Usage
 
+ROUNDING_S = 1e-3
+
 
 class Exchange:
     """One attempt from its hold to its settlement. `reading` is there once the upstream has sent a head."""
@@ -108,8 +110,10 @@ class Exchange:
                 await self.reading.begin(timeouts.reply_bytes_max)
         except TimeoutError:
             error = too_late(self.target.id, self.reading, timeouts.first_token_s, over=self._over)
-            if error.code == "upstream_timeout" or self._bench.steering.is_overdue(trip):
-                self.permit.timed_out()
+            call = self._record.call
+            shortened = call.deadline - call.arrived_at < timeouts.deadline_s - ROUNDING_S
+            if error.code == "upstream_timeout" or not (shortened or not self._bench.steering.is_overdue(trip)):
+                self.permit.timed_out()  # a caller that cannot wait says nothing of the target
             await self.end("abandoned", error)
             raise error from None
         except ProxyError as error:

@@ -14,6 +14,7 @@ from proxy.errors import ProxyError
 from proxy.execution.permits import Permit
 from proxy.execution.steering import Steering
 from proxy.providers.base import Provider
+from proxy.snapshot import AgentRules, Snapshot
 from proxy.types import Call, Role, Target
 
 CountText = Callable[[str, str], Awaitable[int | None]]  # (text, vocabulary) -> tokens; None: it could not be counted
@@ -22,6 +23,7 @@ CountText = Callable[[str, str], Awaitable[int | None]]  # (text, vocabulary) ->
 class Timeouts(Struct, frozen=True):
     """Bounds on what one upstream may do. Seconds, bytes."""
 
+    deadline_s: float  # of a whole call, where its caller has not shortened it
     first_token_s: float
     idle_s: float  # between two pieces of a reply
     reply_bytes_max: int
@@ -62,3 +64,11 @@ class Errand(Struct, frozen=True):
     role: Role
     ask: Call
     permit: Permit
+
+
+def rules_of(rules: AgentRules, snapshot: Snapshot) -> Rules:
+    """What holds for the attempts of a call, by its agent's rules and the configuration it came under."""
+    timeouts = Timeouts(
+        rules.deadline_s, rules.first_token_timeout_s, rules.idle_timeout_s, snapshot.limits.reply_bytes_max
+    )
+    return Rules(snapshot.providers, rules.retry, timeouts, rules.survival)

@@ -12,63 +12,29 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from msgspec import structs
-
 from policies import fallback
 from policies.hedge import Hedge
 from policies.provider_limits import UNNAMED_REFUSAL_S
-from policies.repeatable import why_whole
 from policies.retry import AttemptBudget
-from policies.survival import Survival, prepared
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
 from proxy.execution.bench import Bench, Broken, Errand, Rules
+from proxy.execution.course import Course
 from proxy.execution.duel import Duel
 from proxy.execution.holding import gather, hold
-from proxy.execution.line import Claim
 from proxy.execution.permits import Permit, Permits
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
-from proxy.observed import Begun, Spared
+from proxy.observed import Spared
 from proxy.tasks import Tasks
-from proxy.types import Call, Plan, Role, ServedBy, Target
+from proxy.types import Call, Plan, Role, Target
 
 RETURN_JITTER: Final = 0.05
+ALL_OUT: Final = ProxyError("upstream_unreachable", "All targets are out.", sent=False)
 TOO_LATE: Final = "The call waited for its target for so long that its deadline would pass before an answer begins."
 BUDGET_EMPTY: Final = "no further attempt: the attempt budget is used up"
 
 Answer = tuple[Exchange, Reading]  # nothing of it was written to the client yet
-
-
-class Course:
-    """The attempts of one call so far."""
-
-    __slots__ = (
-        *("alone_s", "ask", "chosen", "claim", "failed", "panic", "plan", "record", "rules"),
-        *("step", "targets", "tried"),
-    )
-
-    def __init__(self, record: Record, plan: Plan, rules: Rules, claim: Claim) -> None:
-        self.record = record
-        self.plan = plan
-        self.rules = rules
-        self.claim = claim
-        self.step = 0  # of the plan
-        self.targets = plan.steps[0]  # of this step
-        self.tried: tuple[Target, ...] = ()  # of this step
-        self.failed: ProxyError | None = None  # the last one
-        self.alone_s = 0.0  # how long the target that failed last wants to be left alone
-        self.panic = False  # too many targets are out: nothing is repeated
-        self.chosen = plan.steps[0][0]  # the target of the next attempt
-        self.ask = _asked(record.call, plan, rules.survival)
-
-    def fall_back(self, step: int) -> None:
-        self.step, self.tried = step, ()
-        self.targets = self.plan.steps[step]
-
-    @property
-    def attempts(self) -> int:
-        return len(self.record.attempts) + len(self.record.open)
 
 
 class Race:
@@ -92,6 +58,8 @@ class Race:
         course = Course(record, plan, rules, self._permits.claim(record.call))
         if broken is not None:
             self._resume(course, broken)
+        elif plan.fallbacks:
+            self._pass_over(course)
         while True:  # bounded by retry.attempts, and by the steps
             exchange = None
             try:
@@ -115,7 +83,7 @@ class Race:
             record.answered = exchange
             if broken is None:
                 self._budget.deposit(self._clock.now())
-                record.served_by = _served_by(course, exchange)
+                record.served_by = course.served_by(exchange)
             return exchange, reading
 
     def _resume(self, course: Course, broken: Broken) -> None:
@@ -124,6 +92,18 @@ class Race:
         spent = course.attempts >= course.rules.retry.attempts
         if spent or not self._withdrawn(course, broken.error, self._clock.now()):
             raise broken.error
+
+    def _pass_over(self, course: Course) -> None:
+        """Where all targets of a step are out, its fallback is no second try: it is asked first."""
+        plan, step = course.plan, 0
+        while self._steering.all_out(course.ask, plan.steps[step]):
+            following = fallback.next_step(plan, step, ALL_OUT)
+            if following is None:
+                return
+            step = following
+        if step:
+            course.fall_back(step)
+            self._say(course, f"all targets are out: falls back to {course.targets[0].model!r} at once")
 
     # --- an attempt --------------------------------------------------------------------------------------------------
 
@@ -137,7 +117,7 @@ class Race:
             record.decided(self._clock.now(), f"{choice.target.id} was {choice.reason}", choice)
         course.chosen = choice.target
         permit = permits.at_once(choice.target, course.claim)
-        return None if permit is None else self._exchange(course, choice.target, permit, _role(course))
+        return None if permit is None else self._exchange(course, choice.target, permit, course.role)
 
     async def _in_line(self, course: Course) -> Exchange:
         """The same, of a target that has no room yet. Raises ProxyError when it will not have any in time."""
@@ -150,7 +130,7 @@ class Race:
         if self._steering.comes_too_late(course.ask, course.chosen):
             permit.release(None)
             raise course.failed or ProxyError("deadline_exceeded", TOO_LATE)
-        return self._exchange(course, course.chosen, permit, _role(course))
+        return self._exchange(course, course.chosen, permit, course.role)
 
     def _exchange(self, course: Course, target: Target, permit: Permit, role: Role) -> Exchange:
         provider = course.rules.providers[target.provider]
@@ -241,10 +221,9 @@ class Race:
             delay = self._retry_s(course, error, instead=step is not None)
             if delay is not None:
                 return delay
-        now = self._clock.now()
-        if step is None or now >= course.record.call.deadline or not self._withdrawn(course, error, now):
+        if step is None or self._clock.now() >= course.record.call.deadline:
             return None
-        course.fall_back(step)
+        course.fall_back(step)  # it adds no load to what has failed, so it is not taken out of the budget
         self._say(course, f"{error.code}: falls back to {course.plan.fallbacks[step - 1][1]!r}")
         return 0.0
 
@@ -272,28 +251,3 @@ class Race:
         error.client_may_retry = False
         course.record.decided(now, BUDGET_EMPTY, spared=Spared("retry", "attempt_budget"))
         return False
-
-
-def _asked(call: Call, plan: Plan, rules: Survival) -> Call:
-    """As the upstreams are asked: a plain call that may be hedged as a stream, because only that shows in time which
-    of two is alive, and only that ends when it is closed; and a stream as one that another may go on with."""
-    head = call.head
-    if rules.on_cut == "continue" and prepared(call, plan):
-        return structs.replace(call, head=structs.replace(head, begun=Begun()))
-    if head.stream or not call.hedged or len(plan.steps[0]) == 1 or why_whole(call) is not None:
-        return call
-    return structs.replace(call, head=structs.replace(head, stream=True, include_usage=True, folded=True))
-
-
-def _role(course: Course) -> Role:
-    return "first" if course.failed is None else "retry"
-
-
-def _served_by(course: Course, answered: Exchange) -> ServedBy:
-    if course.plan.fallbacks and fallback.fallback_of(course.plan, answered.target) is not None:
-        return "fallback"
-    if answered.role == "hedge":
-        return "hedge"
-    if answered.role == "first":
-        return "primary"
-    return "fallback" if course.tried.count(answered.target) == 1 else "retry"

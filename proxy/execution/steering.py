@@ -20,12 +20,13 @@ from policies.concurrency import Explained
 from policies.first_token import KNOWN_LEAST, FirstTokens
 from policies.hedge import Candidate, Hedge, HedgeRules, Hedges, NoHedge, Overdue
 from policies.load import Loads, Ticket
-from policies.plan import Usual, never_seen, usual_usd_nanos
+from policies.plan import Usual, likely_usd_nanos, never_seen, usual_usd_nanos
 from policies.stall import Stalls
 from proxy.clock import Clock
 from proxy.telemetry.ladders import CHUNK
 from proxy.types import Attempt, Balance, Call, Role, Target
 
+FORBIDDEN: Final = 403
 CONTESTED_MAX: Final = 4_096
 PANIC: Final = "targets are out, so nothing is tried twice"
 OVERDUE_S: Final = 1.0  # where nothing is known yet
@@ -74,6 +75,13 @@ class Steering:
         reason += f"; {'too many' if left else 'all'} {PANIC}" if panic else ""
         return structs.replace(choice, reason=reason, refused=(*choice.refused, *refused)), panic
 
+    def all_out(self, call: Call, targets: tuple[Target, ...]) -> bool:
+        """Whether none of them may be asked now."""
+        if not self.breakers.troubled:
+            return False
+        now = self._clock.now()
+        return all(self.breakers.why_not(call, target, now) is not None for target in targets)
+
     def begin(self, ask: Call, target: Target, role: Role) -> Trip:
         """An attempt is about to be sent."""
         now = self._clock.now()
@@ -96,7 +104,7 @@ class Steering:
             Candidate(
                 other,
                 None if self.first_tokens.of(ask, other) is None else seconds,  # nobody has seen how fast it is
-                usual_usd_nanos(ask, other, usual(ask, other)),
+                _price_usd_nanos(ask, other, usual),
             )
             for other, seconds in zip(usable, expected, strict=True)
         )
@@ -135,7 +143,9 @@ class Steering:
     def end(self, trip: Trip, attempt: Attempt) -> None:
         """The attempt is over. Once."""
         now = self._clock.now()
-        trip.watch.ended(attempt.lesson, attempt.error_code, now=now, rng=self._rng)
+        # A 403 may be of the model alone, whose name is the caller's where a wildcard takes it; a 401 is of the key.
+        code = None if attempt.status == FORBIDDEN else attempt.error_code
+        trip.watch.ended(attempt.lesson, code, now=now, rng=self._rng)
         if trip.ticket is not None:
             self._end(trip, trip.ticket, attempt, now)
 
@@ -189,3 +199,11 @@ class Trip:
         """What its first event should take, where that is known."""
         ticket = self.ticket
         return None if ticket is None else Explained(ticket.predicted_s, ticket.service_s)
+
+
+def _price_usd_nanos(ask: Call, target: Target, usual: Usual) -> int:
+    """What a second copy will be booked at, in nano-dollars: all that is held for it, where nobody knows what its
+    provider does after a close."""
+    if target.traits.abort != "stops":
+        return likely_usd_nanos(ask, target)
+    return usual_usd_nanos(ask, target, usual(ask, target))

@@ -208,10 +208,9 @@ class Connection(asyncio.Protocol):
                         self.read_on()
                     self._replied = False
                     self._due_at = math.inf  # also where it came before this task was there to park
-                    keep = await self._handle(request) and not self.closing
-                    self._stays = False
-                    if keep:
+                    if keep := await self._handle(request) and not self.closing:
                         self._rest()
+                    self._stays = False
                 elif self._parser.refusal is not None:
                     self._tell(self._parser.refusal)
                     break
@@ -252,7 +251,8 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if self._parser.body is None and self._parser.refusal is None:
-            return self.close()
+            self.close()
+            return
         self._saying_farewell = True
         self._parser.close()
         self.read_on()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 import pytest
 from msgspec import structs
 
 from policies.provider_limits import TargetRules
 from policies.rate_limit import Rates
+from policies.retry import Retry
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.line import Queueing
 from proxy.providers.openai_compatible import Account, OpenAICompatible
+from proxy.snapshot import AgentRules
 from tests.flow.world import Peer, Script, World, plain
 
 ONE = TargetRules(targets={"up0/real": Rates(concurrency=1)})
@@ -126,3 +129,18 @@ async def test_a_hint_that_makes_no_sense_is_not_passed_on() -> None:
         response = await world.request(headers="X-Headgate-Deadline: 0.5\r\n")
         assert response.status == 429
         assert not {"retry-after", "retry-after-ms"} & response.headers.keys()
+
+
+@pytest.mark.parametrize("headers", ["X-Headgate-Deadline: 1.05\r\n", ""], ids=["the caller's", "the configured one"])
+async def test_a_deadline_that_its_caller_has_shortened_says_nothing_of_the_target(headers: str) -> None:
+    async def silent(peer: Peer) -> None:
+        await asyncio.sleep(600)
+
+    rules = AgentRules(deadline_s=1.05, retry=Retry(attempts=1)) if not headers else AgentRules(retry=Retry(attempts=1))
+    learning = TargetRules(adaptive={"up0": "measured"})
+    async with World(silent, rules=rules, target_rates=learning) as world:
+        for _ in range(6):
+            response = await world.stream(headers=headers)
+            assert (response.status, response.error["code"]) == (504, "deadline_exceeded")
+        limit = world.permits.rooms.concurrency("up0/real")
+        assert (limit == inf) == bool(headers)

@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from policies.plan import Planner, Route, Routes
+from policies.retry import Retry
 from proxy.types import Condition, KeyRecord, Outcome
 from tests.flow.world import KEY, REPLY, Peer, Script, World, plain
 
@@ -57,6 +58,21 @@ async def test_the_model_that_is_for_the_error_answers_and_the_reply_says_so(
         (outcome,) = world.outcomes
         assert codes(outcome)[-1] is None
         assert {attempt.target.id for attempt in outcome.attempts} == {"up0/real", "up2/real"}
+
+
+async def test_where_every_target_is_out_its_fallback_is_asked_at_once_for_as_long_as_that_lasts() -> None:
+    """An outage is when a fallback is needed most: it is not paid for out of what retries may cost."""
+    async with World(refusing("500 Oops"), plain, retry=Retry(attempts=1)) as world:
+        told(world, ("any", "n"))
+        while world.attempt_budget.withdraw(world.clock.now()):
+            pass
+        for _ in range(40):
+            assert (await world.request()).status == 200
+        assert len(world.upstreams[0].requests) == 5  # until its breaker opened
+        last = world.outcomes[-1]
+        assert [(each.role, each.target.id) for each in last.attempts] == [("first", "up1/real")]
+        assert last.served_by == "fallback"
+        assert last.decisions[0].said == "all targets are out: falls back to 'real' at once"
 
 
 async def test_a_mistake_in_the_request_is_passed_on_whatever_is_configured() -> None:

@@ -230,9 +230,15 @@ def test_probes_that_fail_in_a_row_open_what_was_closed() -> None:
 def test_the_state_of_a_wildcard_is_that_of_its_provider() -> None:
     breakers = half_open()
     assert breakers.state("p/*") == "closed"
-    fail(breakers, target("p/x"), target("p/y"))
-    assert breakers.state("p/*") == "open", "all three are out"
+    for name in "xy":
+        answer(breakers, target(f"p/{name}"))
+    fail(breakers, target("p/x"), target("p/y"), target("p/made-up"))
+    assert breakers.state("p/*") == "closed", "nobody has ever heard of one of the three"
+    answer(breakers, target("p/z"))
+    fail(breakers, target("p/z"))
+    assert breakers.state("p/*") == "open", "all three that ever answered are out"
     answer(breakers, A)
+    answer(breakers, target("p/x"))
     assert breakers.state("p/*") == "closed"
     assert breakers.state("p/never-asked") == "closed"
     fail(breakers, B, code="upstream_auth", times=1)

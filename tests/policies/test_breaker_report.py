@@ -40,10 +40,11 @@ def test_a_row_names_the_key_or_the_provider_where_they_are_the_reason() -> None
     breakers.begin(A, NOW)
     breakers.begin(B, NOW).ended("failure", "upstream_auth", now=NOW, rng=RNG)
     for each in others:
+        breakers.begin(each, NOW).ended("success", None, now=NOW, rng=RNG)
         for _ in range(5):
             breakers.begin(each, NOW).ended("failure", "upstream_error", now=NOW, rng=RNG)
     suffering, refused = rows(breakers, (A, target("q/other")), NOW)
-    assert suffering.why == "3 of its provider's 4 targets are out"
+    assert suffering.why == "3 of its provider's 3 targets are out"
     assert (refused.state, refused.why) == ("open", "the gate's credential was refused")
     breakers.readmit(NOW)
     assert rows(breakers, (B,), NOW)[0].why == "it is being tried again"

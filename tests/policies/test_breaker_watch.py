@@ -63,7 +63,7 @@ def test_a_success_counts_at_its_first_event_and_once() -> None:
     watch.ended("failure", "upstream_broken", now=NOW, rng=RNG)
     assert (window.events, window.bad) == (1, 0.0)
     assert "ended=True" in repr(watch)
-    assert "0 of 2 out" in repr(house.vendor)
+    assert "0 of 1 out" in repr(house.vendor)
 
 
 def test_a_stream_that_breaks_counts_against_its_target() -> None:

@@ -216,7 +216,10 @@ class GateSide:
         }
         routes = [Route(model, tuple(_target(name, model) for name in names)) for model in models]
         rules = AgentRules(
-            deadline_s=600.0, first_token_timeout_s=self._scenario.timeout_s, idle_timeout_s=600.0, retry=Retry()
+            deadline_s=self._scenario.patience_s,
+            first_token_timeout_s=self._scenario.timeout_s,
+            idle_timeout_s=600.0,
+            retry=Retry(),
         )
         return Snapshot(
             version="v1",

@@ -19,6 +19,7 @@ LONG, FILTER = "context_length_exceeded", "content_filter"
         (422, "validation", "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000", LONG),  # TGI
         (400, "", "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", LONG),
         (400, "", "This model's maximum prompt length is 131072 but the request contains 200000 tokens.", LONG),
+        (429, "tokens rate_limit_exceeded", "Request too large for gpt-5.5 on tokens per min (TPM): Limit 30000", LONG),
         (413, "", "prompt is too long: 208310 tokens > 200000 maximum", LONG),
         (400, "content_filter", "The response was filtered due to Azure's content management policy.", FILTER),
         (400, "content_policy_violation", "", FILTER),

@@ -85,6 +85,16 @@ async def test_half_of_such_answers_have_to_come_in_time_from_one_of_the_targets
     assert door.admission.shed == 0
 
 
+async def test_the_answers_of_one_tenant_say_nothing_of_anothers() -> None:
+    """Names of agents are their callers' own."""
+    door = Door()
+    door.learns(10.0)
+    mine = asks(deadline_s=2.0)
+    stranger = structs.replace(mine, identity=structs.replace(mine.identity, key_id="another-key"))
+    assert isinstance(door.admission.admit(mine, plan((ONE,))), ProxyError)
+    assert isinstance(door.admission.admit(stranger, plan((ONE,))), Plan)
+
+
 async def test_answers_that_failed_or_lost_teach_nothing() -> None:
     door = Door()
     for _ in range(50):
