@@ -13,6 +13,8 @@ from proxy.types import AbortRule, Outcome
 from tests.faults.world import LIMITS, FaultWorld, Server
 from tests.flow.world import head
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/chat/completions"
 STREAM = b'{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":5000,"stream":true}'
 PLAIN = STREAM.replace(b',"stream":true', b"")

@@ -15,6 +15,8 @@ from tests.faults.test_matrix import BODIES
 from tests.faults.world import FaultWorld, Server
 from tests.flow.world import Response
 
+pytestmark = pytest.mark.slow
+
 USUAL = {"answer": {"tokens": 12, "first": 0.2}}
 KNOWN = 80  # calls, after which the gate knows what is usual
 ASKED = {"messages": [{"role": "user", "content": "tell me"}]}

@@ -19,6 +19,8 @@ from tests.faults.rows import ASKED, DEADLINE_S, ELSEWHERE, NOT_YET, ROWS, Form,
 from tests.faults.world import FaultWorld, Nowhere, Place, Server
 from tests.flow.world import PROVIDER_KEY, Response
 
+pytestmark = pytest.mark.slow
+
 BODIES: dict[Form, bytes] = {
     "stream": b'{"model":"m","messages":[{"role":"user","content":"tell me"}],"max_tokens":200,"stream":true}',
     "plain": b'{"model":"m","messages":[{"role":"user","content":"tell me"}],"max_tokens":200}',

@@ -14,6 +14,8 @@ from proxy.types import Outcome
 from tests.faults.test_matrix import BODIES
 from tests.faults.world import FaultWorld, Server
 
+pytestmark = pytest.mark.slow
+
 RATE = 10.0  # calls a second
 DOWN: dict[str, list[object]] = {"rules": [{"steps": [{"reply": {"status": 503}}]}]}
 UP = {"rules": [{"steps": [{"answer": {"first": 0.3}}]}]}

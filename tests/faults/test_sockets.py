@@ -9,9 +9,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.faults.test_matrix import BODIES
 from tests.faults.world import FaultWorld, Server
 from tests.flow.world import head, read_response
+
+pytestmark = pytest.mark.slow
 
 PATH = "/v1/chat/completions"
 

@@ -15,6 +15,8 @@ from tests.faults.rows import ROWS, Row
 from tests.faults.test_matrix import BODIES
 from tests.faults.world import ANSWER_TOKENS, FaultWorld, Server
 
+pytestmark = pytest.mark.slow
+
 BODY = BODIES["stream"][:-1] + b',"stream_options":{"include_usage":true}}'
 WHOLE = answer_to(json.loads(BODY), ANSWER_TOKENS).text
 UNREADABLE = "F19 broken JSON later"  # it went by unread, so the client has it already
