@@ -3,8 +3,9 @@
 Deficit round robin (Shreedhar and Varghese, 1995) on cost units: each round is worth a quantum to every agent that
 waits. Agents of one round go in turn, call by call; who has used up the quantum goes on in the next round, and who has
 taken more than that sits out the rounds that it has taken ahead. A call counts by what it is expected to take, and by
-what it took once it has ended. Who comes back is lifted to the one whose turn it is, so that nobody saves up by staying
-away (the virtual token counter of Sheng et al., OSDI 2024). So of two agents that both have calls waiting, neither gets
+what it took once it has ended. Who comes back is lifted to what the one whose turn it is has really taken, so that
+nobody saves up by staying away (the virtual token counter of Sheng et al., OSDI 2024), and nobody is lifted by what
+others are only expected to take, which they may get back. So of two agents that both have calls waiting, neither gets
 further ahead than a quantum and the calls that run for it, however many it sends. It knows no clock and no priorities.
 """
 
@@ -24,14 +25,20 @@ T = TypeVar("T")
 class Share(Generic[T]):
     """What one agent has taken of one target, and its calls that wait there."""
 
-    __slots__ = ("agent", "counter", "round", "running", "waiting")
+    __slots__ = ("agent", "counter", "expected", "round", "running", "waiting")
 
     def __init__(self, agent: str) -> None:
         self.agent = agent
         self.counter = 0.0  # cost units, and what it was lifted by
+        self.expected = 0.0  # the part of it that running calls have not taken yet
         self.round = 0  # that it waits in
         self.running = 0  # calls
         self.waiting: deque[T] = deque()
+
+    @property
+    def taken(self) -> float:
+        """Without what is only expected."""
+        return self.counter - self.expected
 
     def __repr__(self) -> str:
         return f"Share({self.agent!r}, {self.counter:.0f}, {self.running} running, {len(self.waiting)} waiting)"
@@ -108,19 +115,21 @@ class FairQueue(Generic[T]):
         self._charge(share, cost)
         return share
 
-    def end(self, share: Share[T], change: float) -> None:
-        """A call has ended and has taken so much more, or less, than was expected."""
+    def end(self, share: Share[T], cost: float, used: float) -> None:
+        """A call that was expected to take `cost` has ended, and has taken `used`."""
         share.running -= 1
         self._running -= 1
-        share.counter += change
+        share.expected = share.expected - cost if share.running else 0.0
+        share.counter += used - cost
         if share.waiting and share.round != self._round_of(share):
             self._unfile(share)
             self._file(share)
         self._forget(share)
 
     def _charge(self, share: Share[T], cost: float) -> None:
-        self._level = max(self._level, share.counter)
+        self._level = max(self._level, share.taken)
         share.counter += cost
+        share.expected += cost
         share.running += 1
         self._running += 1
 
@@ -133,7 +142,7 @@ class FairQueue(Generic[T]):
                 self._forget_oldest()
             share = self._shares[agent] = Share(agent)
         if not share.waiting:
-            share.counter = max(share.counter, self._next().counter if self._waiting else self._level)
+            share.counter = max(share.counter, self._next().taken if self._waiting else self._level)
         return share
 
     def _forget(self, share: Share[T]) -> None:

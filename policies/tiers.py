@@ -43,7 +43,7 @@ class Hold(Generic[T]):
         return f"Hold({self.share}, {self.cost:.0f})"
 
     def end(self, used: float) -> None:
-        self.queue.end(self.share, used - self.cost)
+        self.queue.end(self.share, self.cost, used)
 
 
 class Tiers(Generic[T]):

@@ -6,15 +6,18 @@ import asyncio
 from collections import Counter
 
 import pytest
+from msgspec import structs
 
 from policies.provider_limits import TargetRules
 from policies.rate_limit import Rates
 from proxy.execution.line import Queueing
 from proxy.snapshot import AgentRules
 from proxy.types import Priority
+from tests.build import PRICE
 from tests.flow.world import Peer, Response, World, plain
 
 BODY = b'{"model":"m","messages":[],"max_tokens":100}'
+OPEN_ENDED = b'{"model":"m","messages":[]}'
 TWO = TargetRules(targets={"up0/real": Rates(concurrency=2)})
 PATIENT = Queueing(wait_s=1_000)
 
@@ -37,12 +40,12 @@ class Team:
         self.replies: list[tuple[str, int, float]] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    def send(self, agent: str, calls: int, headers: str = "") -> None:
+    def send(self, agent: str, calls: int, headers: str = "", body: bytes = BODY) -> None:
         for _ in range(calls):
-            self.tasks.append(asyncio.ensure_future(self._ask(agent, headers)))  # noqa: TID251
+            self.tasks.append(asyncio.ensure_future(self._ask(agent, headers, body)))  # noqa: TID251
 
-    async def _ask(self, agent: str, headers: str) -> None:
-        reply = await self.world.request(BODY, headers=f"X-Headgate-Agent: {agent}\r\n{headers}")
+    async def _ask(self, agent: str, headers: str, body: bytes) -> None:
+        reply = await self.world.request(body, headers=f"X-Headgate-Agent: {agent}\r\n{headers}")
         self.replies.append((agent, reply.status, now() - self.began))
         self.last: Response = reply
 
@@ -64,6 +67,32 @@ async def test_an_agent_with_few_calls_gets_its_share_at_once_while_another_floo
         assert calm == pytest.approx([2, 3, 4, 5], abs=0.2), "one of the two places, from the first that came free"
         assert len(flood) == 40
         assert max(flood) == pytest.approx(22, abs=0.3), "44 calls of a second, two at a time: no place stood idle"
+
+
+async def test_what_a_flood_was_only_expected_to_take_keeps_nobody_from_his_turn() -> None:
+    """Its first calls pass an empty line at ten times what they will take; who comes now is not lifted to that."""
+
+    async def slow(peer: Peer) -> None:
+        await asyncio.sleep(2)
+        await plain(peer)
+
+    dear = structs.replace(PRICE, output=10 * PRICE.input_uncached)
+    async with World(slow, price=dear, target_rates=TWO) as world:
+        team = Team(world)
+        flood = [asyncio.ensure_future(_again_and_again(world, team)) for _ in range(40)]  # noqa: TID251
+        await asyncio.sleep(1)
+        team.send("calm", 4, body=OPEN_ENDED)
+        await team.done()
+        assert team.times("calm") == pytest.approx([4, 6, 8, 10], abs=0.2), "one of two places, from its first"
+        for sender in flood:
+            sender.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def _again_and_again(world: World, team: Team) -> None:
+    while len(team.replies) < 4:
+        await world.request(OPEN_ENDED, headers="X-Headgate-Agent: flood\r\n")
+        await asyncio.sleep(0.02)
 
 
 async def test_what_calls_take_counts_and_not_how_many_there_are() -> None:

@@ -48,7 +48,7 @@ class Server:
     def step(self) -> None:
         """One call ends, another goes."""
         share, wish = self.running.popleft()
-        self.queue.end(share, wish.really - wish.cost)
+        self.queue.end(share, wish.cost, wish.really)
         self.fill()
 
 
@@ -129,13 +129,13 @@ def test_calls_that_need_not_wait_count_as_well() -> None:
         queue.take(1.0)
     assert gone == ["b1", "c1", "b2", "a3"], "what runs for an agent stands against its next call"
     for share in running:
-        queue.end(share, 0.0)
+        queue.end(share, QUANTUM, QUANTUM)
 
 
 def test_a_target_that_nobody_else_wanted_is_not_held_against_anybody() -> None:
     queue: FairQueue[str] = FairQueue()
     for _ in range(1_000):  # alone, for an hour
-        queue.end(queue.pass_by("a", QUANTUM), 0.0)
+        queue.end(queue.pass_by("a", QUANTUM), QUANTUM, QUANTUM)
     last = queue.pass_by("a", QUANTUM)
     for number in range(4):
         queue.add(f"b{number}", "b")
@@ -145,7 +145,20 @@ def test_a_target_that_nobody_else_wanted_is_not_held_against_anybody() -> None:
         gone.append(queue.first())
         queue.take(QUANTUM)
     assert gone.index("a") <= 2
-    queue.end(last, 0.0)
+    queue.end(last, QUANTUM, QUANTUM)
+
+
+def test_nobody_is_lifted_by_what_others_are_only_expected_to_take() -> None:
+    """A flood whose first calls are overestimated gets that back; who came meanwhile must not wait for it."""
+    queue: FairQueue[str] = FairQueue()
+    running = [queue.pass_by("flood", 2 * QUANTUM) for _ in range(2)]
+    for number in range(40):
+        queue.add(f"flood{number}", "flood")
+    queue.add("victim", "victim")
+    for share in running:
+        queue.end(share, 2 * QUANTUM, 100.0)
+    gone = [queue.take(100.0).agent for _ in range(3)]
+    assert "victim" in gone
 
 
 def test_whoever_leaves_has_taken_nothing() -> None:
@@ -165,9 +178,9 @@ def test_names_are_forgotten_with_what_they_owe() -> None:
     queue: FairQueue[str] = FairQueue(shares_max=16)
     keeps_it_busy = queue.pass_by("busy", 1.0)
     for number in range(1_000):
-        queue.end(queue.pass_by(f"typed-by-a-client-{number}", 50.0), 0.0)
+        queue.end(queue.pass_by(f"typed-by-a-client-{number}", 50.0), 50.0, 50.0)
     assert len(queue._shares) <= 17
-    queue.end(keeps_it_busy, 0.0)
+    queue.end(keeps_it_busy, 1.0, 1.0)
     assert not queue._shares
 
 
