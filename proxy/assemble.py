@@ -119,6 +119,7 @@ def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
         default_rules=_rules(config.defaults, None),
         limits=_limits(config),
         strict=config.ledger.strict,
+        revision=config.revision,
     )
     metered = metered_targets(config, snapshot.planner.routes)
     return Assembled(snapshot, rulebook(config, keyring), targets, metered, paces(config, keyring))
@@ -275,6 +276,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         run=rules.run.limits(),
         priority=rules.priority,
         survival=rules.survival(),
+        cache=rules.cache.rules(),
     )
 
 

@@ -15,6 +15,8 @@ from msgspec import Struct
 from policies.limits import Refusal
 from policies.retry import AttemptBudget
 from proxy.assembly import Assembly
+from proxy.caching.cabinet import Cabinet
+from proxy.caching.desk import Caches, Stock
 from proxy.config.load import Config
 from proxy.counting import Counting
 from proxy.execution.bench import Bench
@@ -25,7 +27,8 @@ from proxy.finish import Appendable, Finish, Observer, Recorder
 from proxy.health import Health
 from proxy.listeners import Listener
 from proxy.pacing import Pacing
-from proxy.pipeline import Parts, Pipeline
+from proxy.parts import Parts
+from proxy.pipeline import Pipeline
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.standing import standings
 from proxy.state.store import Store
@@ -67,6 +70,7 @@ class DataPlane:
         self.health.attach(self.steering.breakers)
         self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
         self._watch_races()
+        self.caches = self._new_caches()
         self.pipeline = self._new_pipeline()
         surface = Surface(
             Services(
@@ -97,6 +101,7 @@ class DataPlane:
         self._listener.close()
         await self.pipeline.drain(self._around.assembly.snapshot.limits.drain_s)
         await self._listener.stop()
+        await self.caches.close()
 
     async def prepare(self, config: Config) -> str | None:
         """Nothing beyond what its process has made of it already."""
@@ -108,6 +113,7 @@ class DataPlane:
         self.health.renew()
         self.steering.hedges.replace(config.hedging.rules())
         self._attempt_budget.share = config.defaults.retry.budget
+        self.caches.replace(config.caches.bounds())
         self._watch_races()
         self._server.edges = _edges(config)
 
@@ -127,6 +133,11 @@ class DataPlane:
         around, now = self._around, self._around.assembly.tools.clock.now
         routes, armed_s = around.assembly.snapshot.planner.routes.names, self.steering.hedges.armed_s
         around.metrics.races.watch(routes, armed_s, lambda: self._attempt_budget.remaining_ratio(now()))
+
+    def _new_caches(self) -> Caches:
+        config, clock = self._around.assembly.config, self._around.assembly.tools.clock
+        path = config.data_dir / "caches.db" if config.caches.persist else None
+        return Caches(clock, Cabinet(path, self._cache_failed), config.caches.bounds())
 
     def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools
@@ -154,6 +165,7 @@ class DataPlane:
                 admission=self._pacing.admission,
                 runs=around.runs,
                 finish=Finish(tools.clock, observers, self._observer_failed),
+                caches=self.caches,
                 tasks=around.tasks,
                 ledger_accepting=around.accepting,
                 started=around.metrics.started,
@@ -166,6 +178,9 @@ class DataPlane:
     def _observer_failed(self, name: str, error: Exception) -> None:
         self._around.metrics.observer_failed(name)
         self._around.log.event("observer failed", "error", {"observer": name, "error": type(error).__name__})
+
+    def _cache_failed(self, what: str) -> None:
+        self._around.log.event("cache failed", "warning", {"what": what})
 
     def _count_failed(self, error: Exception) -> None:
         self._around.log.event("count failed", "warning", {"error": type(error).__name__})

@@ -48,6 +48,9 @@ CODES: dict[str, Rule] = {
     "invalid_api_key": _rule("client", 401, "invalid_request_error"),
     "model_not_found": _rule("client", 404, "invalid_request_error"),
     "too_many_hops": _rule("client", 400, "invalid_request_error"),  # not a 508: the gate before would try again
+    "idempotency_conflict": _rule("client", 422, "invalid_request_error"),
+    "idempotency_pending": _rule("client", 409, "invalid_request_error", client=True),
+    "not_cached": _rule("client", 504, "invalid_request_error"),  # RFC 9111, 5.2.1.7
     # the operator's rules
     "not_allowed": _rule("policy", 403, "invalid_request_error"),
     "unpriced_model": _rule("policy", 402, "insufficient_quota"),

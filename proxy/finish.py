@@ -86,4 +86,5 @@ class Finish:
             config_version=config_version,
             charges=record.purse.charges,
             decisions=tuple(record.decisions) if record.decisions else (),
+            reused=record.reused,
         )

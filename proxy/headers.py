@@ -10,6 +10,7 @@ from math import ceil
 
 from policies.fallback import fallback_of
 from policies.ladder import NOTICED
+from proxy.caching.recalled import Recalled
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
 from proxy.execution.following import Following
@@ -24,7 +25,9 @@ from proxy.types import Period
 NANOS = 1_000_000_000
 
 
-def of_reply(record: Record, exchange: Exchange | Following, reading: Reading | Following, now: float) -> Headers:
+def of_reply(
+    record: Record, exchange: Exchange | Following | Recalled, reading: Reading | Following | Recalled, now: float
+) -> Headers:
     call = record.call
     headers: Headers = [("Content-Type", reading.content_type), *_passed(record, reading.headers)]
     headers += _of_call(record, {name for name, _ in reading.headers})
@@ -33,6 +36,7 @@ def of_reply(record: Record, exchange: Exchange | Following, reading: Reading | 
         ("x-headgate-model", _latin(call.model)),
         ("x-headgate-target", _latin(exchange.target.id)),
         ("x-headgate-served-by", record.served_by),
+        ("x-headgate-cache", _cache(record)),
         ("x-headgate-overhead-ms", f"{max(0.0, overhead_s) * 1000:.2f}"),
     ]
     plan = record.plan
@@ -40,6 +44,8 @@ def of_reply(record: Record, exchange: Exchange | Following, reading: Reading | 
         headers.append(("x-headgate-fallback", f"{_latin(fallback[1])} {fallback[0]}"))
     if exchange.clamped_to is not None:
         headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
+    if record.reused is not None:
+        headers.append(("x-headgate-cache-age", str(int(record.reused.age_s))))
     if not record.open and (cost := _cost(record)) is not None:
         headers.append(("x-headgate-cost-usd", usd(cost)))
     return headers
@@ -141,6 +147,14 @@ def usd(nanos: int) -> str:
     """Nano-dollars as exact decimal text, with at least six digits behind the point."""
     whole, rest = divmod(nanos, NANOS)
     return f"{whole}.{f'{rest:09d}'.rstrip('0').ljust(6, '0')}"
+
+
+def _cache(record: Record) -> str:
+    if record.reused is not None:
+        return "hit" if record.reused.cache == "exact" else record.reused.cache
+    if record.served_by == "join":
+        return "join"
+    return "off" if record.wanted is None else "miss"
 
 
 @lru_cache(maxsize=1_024)

@@ -1,7 +1,8 @@
-"""A client that gets the end of its reply only once its call is on the disk (`ledger.strict`).
+"""A client that gets the end of its reply only once something is on the disk: its call's row (`ledger.strict`), or the
+reply itself, where a replay of the call must find it.
 
 What was relayed before has gone out as it came. The last write of a stream, or what ends it where there is none, waits
-for the settlement and for the sync that its row shares with others; so a crash loses no call whose reply was whole.
+for the settlement and for the disk; so a crash loses no call whose reply was whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from proxy.execution.following import Following
 from proxy.execution.reading import Reading
 from proxy.relay import Downstream, Headers
 
-Settle = Callable[[int], Awaitable[None]]  # with so many bytes that will still be written; raises ProxyError
+Settle = Callable[[bytes], Awaitable[None]]  # with what will still be written; raises ProxyError
 
 
 async def unwritten() -> None:
@@ -32,7 +33,7 @@ class LastWord:
         return f"LastWord({self._reading!r}, settled={self._settled})"
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        await self._before(len(body))
+        await self._before(body)
         await self._inner.whole(status, headers, body)
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -40,11 +41,11 @@ class LastWord:
 
     async def write(self, data: bytes) -> None:
         if (not self._reading.more and self._reading.fault is None) or self._reading.cut_short:
-            await self._before(len(data))
+            await self._before(data)
         await self._inner.write(data)
 
     async def end(self) -> None:
-        await self._before(0)
+        await self._before(b"")
         await self._inner.end()
 
     def heartbeat(self) -> None:
@@ -53,7 +54,7 @@ class LastWord:
     def abort(self) -> None:
         self._inner.abort()
 
-    async def _before(self, size: int) -> None:
+    async def _before(self, rest: bytes) -> None:
         if not self._settled:
             self._settled = True
-            await self._settle(size)
+            await self._settle(rest)

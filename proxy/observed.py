@@ -14,6 +14,9 @@ from msgspec import Struct
 NoHedgeKind = Literal["attempt_budget", "class_budget", "usd_budget", "run_budget", "busy", "brake", "breaker",
                       "no_alternative", "not_better", "deadline", "side_effects", "unknown"]  # fmt: skip
 
+CacheName = Literal["exact", "replay", "semantic"]
+Culprit = Literal["model", "tools", "tool_order", "tool_choice", "setting", "system", "clock", "message"]
+
 
 class Considered(Struct, frozen=True):
     """One target that could have been asked: its score in expected seconds, or why it was left out."""
@@ -44,10 +47,20 @@ class Decision(Struct, frozen=True):
     said: str
     weighed: Weighed | None = None
     spared: Spared | None = None
+    broke: Culprit | None = None  # what made the prompt differ from the one before
 
     @property
     def considered(self) -> tuple[Considered, ...]:
         return () if self.weighed is None else self.weighed.considered
+
+
+class Reused(Struct, frozen=True):
+    """An answer that was known already. `saved_usd_nanos` None: what it had cost is not known."""
+
+    cache: CacheName
+    age_s: float
+    saved_usd_nanos: int | None
+    saved_tokens: int  # of input and output
 
 
 class Gaps(Struct, frozen=True):

@@ -8,67 +8,30 @@ connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Protocol
-
-from msgspec import Struct
 
 from policies import budget, gates
-from policies.limits import Refusal
+from policies.cache_rules import CacheRules
 from policies.plan import CALM
-from proxy import headers
-from proxy.clock import Clock
-from proxy.dialects.base import Dialect
+from proxy.caching.recalled import Recalled
+from proxy.delivery import Delivery
 from proxy.draining import can_be_joined, drain
 from proxy.errors import ProxyError
-from proxy.execution.admission import Admission
-from proxy.execution.bench import Rules, rules_of
-from proxy.execution.easing import Easing, unheard
-from proxy.execution.flight import Flights, Sharing
-from proxy.execution.following import Following, Joined, join
+from proxy.execution.bench import rules_of
+from proxy.execution.easing import Easing
+from proxy.execution.flight import Flights
+from proxy.execution.following import Following, join
 from proxy.execution.purse import Purse
-from proxy.execution.race import Answer, Race
 from proxy.execution.record import Record
 from proxy.execution.running import Running
-from proxy.finish import Finish
-from proxy.joining import follow
-from proxy.last_word import LastWord, unwritten
-from proxy.money.rate_limits import RateLimits
-from proxy.relay import Downstream, Patience
-from proxy.runs.registry import Runs
+from proxy.parts import Parts, Shared
+from proxy.relay import Downstream
+from proxy.renewal import Nobody, renewal
 from proxy.snapshot import Snapshot
-from proxy.state.store import Store
-from proxy.survival import Means, Stream
-from proxy.tasks import Tasks
 from proxy.telling import tell
 from proxy.types import Call
 
 HOLD_LEAST_S = 60.0
 LAST_WORDS_S = 1.0  # for the calls that a stop has ended to tell their clients so
-
-
-class Parts(Struct, frozen=True):
-    """What the pipeline works with; made once, by the composition root."""
-
-    clock: Clock
-    dialect: Dialect
-    race: Race
-    store: Store
-    rates: RateLimits
-    admission: Admission
-    runs: Runs
-    finish: Finish
-    tasks: Tasks
-    ledger_accepting: Callable[[], bool]
-    started: Callable[[str], None]  # told the route of every call that `finish` will be told of
-    on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
-    denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
-    recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
-
-
-class Shared(Downstream, Sharing, Protocol):
-    """A client whose call others may join."""
 
 
 class Pipeline:
@@ -78,6 +41,7 @@ class Pipeline:
         self._easing = Easing(parts.clock, parts.denied)
         self._serving: set[Running] = set()
         self._flights = Flights()
+        self._delivery = Delivery(parts)
 
     @property
     def in_flight(self) -> int:
@@ -162,18 +126,20 @@ class Pipeline:
             refusal = await record.quota.admit() if record.quota is not None else None
             if refusal is not None:
                 raise refusal
-        # The same call in flight before the budget: to join it costs nothing, so nothing is held for it.
-        if call.client_retry:
-            following = await join(self._flights, record, parts.clock)
-            if following is not None:
-                await self._follow(record, downstream, following, snapshot)
+        # What is known, and the same call in flight, before the budget: they cost nothing, so nothing is held for them.
+        if rules.cache.asks or call.reuse is not None or call.client_retry:
+            known = await self._known(record, downstream, rules.cache, snapshot)
+            if known is not None:
+                if isinstance(known, Recalled) and known.renew is not None:
+                    parts.tasks.start("renewal", self._renew(call, known.renew, snapshot))
+                await self._delivery.known(record, downstream, known, snapshot)
                 return
-        record.flight = self._flights.begin(call, downstream)
+        else:
+            record.flight = self._flights.begin(call, downstream)
         # The budget before the plan: near its end the plan is a cheaper one, or the call waits for it to ease.
         if record.purse.limited:
-            record.pressure = await self._easing.pressure(
-                record.purse, rules.on_budget, deadline=call.deadline, waiting_max=snapshot.limits.eased_max
-            )
+            waiting_max = snapshot.limits.eased_max
+            record.pressure = await self._easing.pressure(record, rules.on_budget, waiting_max=waiting_max)
         plan = snapshot.planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)
         # Is it worth it? After the plan, which knows the targets, and before anything is held or waits.
         admitted = plan if isinstance(plan, ProxyError) else parts.admission.admit(call, plan)
@@ -182,78 +148,33 @@ class Pipeline:
         record.plan = plan = admitted
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         means = rules_of(rules, snapshot)
-        exchange, reading = await parts.race.run(record, plan, means)
-        if reading.streams:
-            await self._stream(record, downstream, (exchange, reading), rules=means, snapshot=snapshot)
-        else:
-            await self._whole(record, downstream, (exchange, reading), snapshot)
+        answer = await parts.race.run(record, plan, means)
+        await self._delivery.answer(record, downstream, answer, rules=means, snapshot=snapshot)
 
-    async def _follow(self, record: Record, downstream: Downstream, following: Following, snapshot: Snapshot) -> None:
-        joined = (following, following)
-        if not following.streams:
-            await self._whole(record, downstream, joined, snapshot)
-            return
-        if snapshot.strict:
-            downstream = LastWord(downstream, following, partial(self._settle_first, record, snapshot, joined))
-        await follow(following, record, downstream=downstream, limits=snapshot.limits, clock=self._parts.clock)
+    async def _known(
+        self, record: Record, downstream: Shared, rules: CacheRules, snapshot: Snapshot
+    ) -> Recalled | Following | None:
+        """An answer that costs nothing. None: there is none, and this call is the one that others may join."""
+        caches, call = self._parts.caches, record.call
+        if rules.asks or call.reuse is not None:
+            caches.want(record, rules, snapshot.revision)
+        recalled = caches.recall(record, rules)
+        if recalled is not None:
+            return recalled
+        following = await join(self._flights, record, self._parts.clock)
+        if following is not None:
+            return following
+        record.flight = self._flights.begin(call, downstream, record.wanted)  # before anything that waits
+        recalled = await caches.look(record, rules) if record.wanted is not None else None
+        if recalled is None and call.reuse is not None and call.reuse.only:
+            raise ProxyError("not_cached", "There is no known answer to this request, and it asked for nothing else.")
+        return recalled
 
-    async def _whole(self, record: Record, downstream: Downstream, answer: Answer | Joined, snapshot: Snapshot) -> None:
-        exchange, reading = answer
-        await exchange.end("complete")  # settled before the write, so that the reply can say what it cost
-        if not record.open:  # else a hedge that lost is read to its end by a task: see `_close`
-            record.close()  # ... and so that nothing is held for as long as a slow client takes to read
-        record.status, record.bytes_out = 200, len(reading.first)
-        now = self._parts.clock.now()
-        record.first_event_at = record.last_event_at = now
-        if snapshot.strict:
-            await self._record_first(record, snapshot)
-        record.committed = True
-        if record.flight is not None:
-            record.flight.land(answer, record.plan)
-        await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
-
-    async def _stream(
-        self, record: Record, downstream: Downstream, answer: Answer, *, rules: Rules, snapshot: Snapshot
-    ) -> None:
-        exchange, reading = answer
-        parts, limits = self._parts, snapshot.limits
-        patience = Patience(rules.timeouts.idle_s, limits.write_timeout_s, limits.heartbeat_s)
-        record.in_events = reading.passage is not None
-        if record.flight is not None:
-            record.flight.take_off(answer, record.plan, limits.join_bytes_max)
-        shown = headers.of_reply(record, exchange, reading, parts.clock.now())
-        settle = partial(self._settle_first, record, snapshot) if snapshot.strict else None
-        stream = Stream(Means(parts.clock, parts.dialect, parts.race, rules, patience), record, downstream)
-        exchange, reading = await stream.carry(answer, shown, settle)
-        # The client has its reply whole: a connection that it closes from here on changes nothing.
-        record.delivered = True
-        if record.finished:
-            return
-        if reading.cut_short:
-            if exchange.abort != "continues":  # else `_close` has it read to its end, for the bill
-                await exchange.end("abandoned")
-            return
+    async def _renew(self, call: Call, entry: bytes, snapshot: Snapshot) -> None:
         try:
-            await reading.read_trailer()
+            await self.serve(renewal(call, self._parts.clock), Nobody(), snapshot)
         finally:
-            await exchange.end("complete")
-
-    async def _settle_first(self, record: Record, snapshot: Snapshot, answer: Answer | Joined, size: int) -> None:
-        """All of a stream but its last bytes has gone out."""
-        exchange, reading = answer
-        if not reading.cut_short:
-            await reading.read_trailer()
-            await exchange.end("complete")
-        elif exchange.abort != "continues":
-            await exchange.end("abandoned")
-        record.bytes_out += size
-        await self._record_first(record, snapshot)
-
-    async def _record_first(self, record: Record, snapshot: Snapshot) -> None:
-        """The call's row is on the disk when this returns; not where a provider that bills on is still being read."""
-        if not record.open:
-            await self._parts.finish.finish(record, snapshot.version)
-            await self._parts.recorded()
+            self._parts.caches.renewed(entry)
 
     async def _give_up(self, running: Running, downstream: Downstream, word: ProxyError) -> None:
         """Ends a call that was interrupted: first the bill, then the client, who may be slow to listen."""
@@ -277,6 +198,7 @@ class Pipeline:
     async def _close(self, record: Record, snapshot: Snapshot) -> None:
         """Exactly one outcome. What is not at its end when the client leaves is brought there by a task: a settlement
         that was interrupted after the reply had gone out, or a reply that the provider bills on regardless."""
+        self._parts.caches.drop(record)
         drains = record.open and (record.delivered or any(exchange.abort == "continues" for exchange in record.open))
         if record.flight is not None and not (drains and can_be_joined(record)):
             record.flight.close()

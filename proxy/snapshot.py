@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from policies.cache_rules import CacheRules
 from policies.ladder import Ladder
 from policies.plan import Planner
 from policies.retry import Retry
@@ -39,6 +40,7 @@ class AgentRules(Struct, frozen=True):
     run: RunLimits = NO_LIMITS  # of each of its runs
     priority: Priority = "standard"  # of its calls, at most
     survival: Survival = Survival()  # of its streams
+    cache: CacheRules = CacheRules()
 
 
 class Limits(Struct, frozen=True):
@@ -63,6 +65,7 @@ class Snapshot(Struct, frozen=True):
     agents: Mapping[str, AgentRules]
     default_rules: AgentRules = AgentRules()
     limits: Limits = Limits()
+    revision: str = ""  # of what the configuration makes of models: what was known under another one is not used
     strict: bool = False  # a reply ends only once its call is on the disk
 
     def rules(self, agent: str) -> AgentRules:

@@ -30,7 +30,7 @@ from proxy.types import Call, Plan
 GAVE_UP = frozenset({"deadline_exceeded", "upstream_stalled"})
 
 
-SettleAnswer = Callable[[Answer, int], Awaitable[None]]  # the answer, and how many bytes of it are still to go
+SettleAnswer = Callable[[Answer, bytes], Awaitable[None]]  # the answer, and what of it is still to go
 
 
 class Rest(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from proxy.observed import Begun, Decision, Gaps
+from proxy.observed import Begun, Decision, Gaps, Reused
 
 DialectName = Literal["openai"]
 Endpoint = Literal["chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions",
@@ -25,8 +25,8 @@ AbortRule = Literal["stops", "continues", "unknown"]
 Mode = Literal["single"]
 Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
-ServedBy = Literal["primary", "retry", "hedge", "fallback", "join", "none"]
-Rung = Literal["cheaper", "shorter", "queue", "stop"]  # of the ladder that an agent steps down near its budget
+ServedBy = Literal["primary", "retry", "hedge", "fallback", "join", "cache", "none"]
+Rung = Literal["cheaper", "shorter", "cache_only", "queue", "stop"]  # of the ladder near the end of a budget
 Balance = Literal["score", "weighted", "ordered", "least_cost", "lowest_latency"]  # how targets are chosen from
 Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
 Condition = Literal["context_window", "content_filter", "overload", "any"]  # the errors that a fallback is for
@@ -113,6 +113,8 @@ class Traits(Struct, frozen=True):
     output_limit_field: str = "max_tokens"  # of a chat request, where the client named no limit itself
     abort: AbortRule = "unknown"  # what a closed connection does to the bill
     continues_messages: bool = False  # exactly, where the last one is the beginning of its answer
+    prefix_cache: bool = False  # an engine of one's own, which keeps the prompts that it has read
+    kv_tokens: int | None = None  # how much of them it keeps, as far as it was stated
 
 
 class Target(Struct, frozen=True):
@@ -129,6 +131,18 @@ class Target(Struct, frozen=True):
     tiers: tuple[tuple[str, Price], ...] = ()  # prices by tier of service, where the vendor has several
 
 
+class Reuse(Struct, frozen=True):
+    """What a request says of answers that are known already."""
+
+    read: bool = True  # it takes one
+    write: bool = True  # its own may be kept
+    only: bool = False  # it takes nothing else
+    semantic: bool = True  # it takes one to a question that means the same
+    age_s: float | None = None  # it takes none that is older
+    ttl_s: float | None = None  # its own is kept for so long
+    key: str | None = None  # its idempotency key
+
+
 class Head(Struct, frozen=True):
     """What a dialect reads from a request before anything is decided. `fields` are the top level, undecoded."""
 
@@ -141,6 +155,7 @@ class Head(Struct, frozen=True):
     content_type: str = "application/json"
     folded: bool = False  # the client wants it whole; the upstream is asked for a stream all the same
     fallbacks: tuple[str, ...] = ()  # models that the client names beside its first
+    reuse: Reuse | None = None  # what the body says of known answers
     begun: Begun | None = None  # what the client has of the reply; None: nobody goes on with one that breaks off
 
     def __repr__(self) -> str:
@@ -167,6 +182,7 @@ class Call(Struct, frozen=True):
     priority: Priority = "standard"
     hops: int = 0  # gates that it has passed before this one
     hedged: bool = True  # the client lets it be sent twice
+    reuse: Reuse | None = None  # None: it says nothing of known answers
 
     def __repr__(self) -> str:
         """Without the body: it is the prompt."""
@@ -288,6 +304,7 @@ class Outcome(Struct, frozen=True):
     config_version: str = ""
     charges: tuple[Charge, ...] = ()  # what it took from limits
     decisions: tuple[Decision, ...] = ()
+    reused: Reused | None = None  # the known answer that it got; None: none
 
     @property
     def target(self) -> Target | None:

@@ -43,15 +43,15 @@ LAYERS = (
     ),
     Layer(
         "execution",
-        ("proxy.execution", "proxy.snapshot", "proxy.money", "proxy.runs"),
+        ("proxy.execution", "proxy.caching", "proxy.snapshot", "proxy.money", "proxy.runs"),
         ("nouns", "pure", "foundations", "ports"),
-        ("msgspec",),
+        ("msgspec", "cachetools"),
     ),
     Layer(
         "pipeline",
         (
             *("proxy.pipeline", "proxy.relay", "proxy.survival", "proxy.finish", "proxy.headers", "proxy.last_word"),
-            *("proxy.joining", "proxy.draining", "proxy.telling"),
+            *("proxy.joining", "proxy.draining", "proxy.telling", "proxy.parts", "proxy.delivery", "proxy.renewal"),
         ),
         ("nouns", "pure", "foundations", "ports", "execution"),
         ("msgspec",),
@@ -81,6 +81,7 @@ LAYERS = (
                 "proxy.serving",
                 "proxy.instruments",
                 "proxy.pacing",
+                "proxy.watchdog",
                 "proxy.health",
                 "proxy.standing",
             ),

@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from policies.limits import Limit
 from proxy.config.books import Budgets, Ledger
+from proxy.config.caching import Cache, Caches
 from proxy.config.fallbacks import Fallbacks
 from proxy.config.file import Place
 from proxy.config.hedging import Hedging
@@ -163,6 +164,7 @@ class Defaults(Surviving):
         default=("cheaper", "shorter", "stop"), description="What happens to calls near the end of a budget."
     )
     priority: Priority = Field(default="standard", description="Whose calls go first where calls wait.")
+    cache: Cache = Field(default=Cache(), description="Which known answers its calls may be given.")
 
 
 class Agent(Defaults):
@@ -245,6 +247,7 @@ class Config(Block):
     budgets: Budgets = Budgets()
     ledger: Ledger = Ledger()
     hedging: Hedging = Hedging()
+    caches: Caches = Caches()
     agents: Mapping[Name, Agent] = Field(default={}, description="Rules of single agents.")
     pricing: Pricing = Pricing()
     telemetry: Telemetry = Telemetry()
@@ -270,6 +273,16 @@ class Config(Block):
         """Names the effective content: equal for equal values, wherever they came from. Secrets count by digest."""
         content = [(path, value.digest() if isinstance(value, Secret) else str(value)) for path, value in leaves(self)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:VERSION_DIGITS]
+
+    @cached_property
+    def revision(self) -> str:
+        """Names what is made of models: equal where the same question gets the same answer."""
+        told = [
+            (path, str(value))
+            for path, value in leaves(self)
+            if path[0] in ("models", "providers") and not isinstance(value, Secret)
+        ]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:VERSION_DIGITS]
 
     def rules(self, agent: str) -> Defaults:
         return self.agents.get(agent, self.defaults)

@@ -1,7 +1,8 @@
 """Models that a client names beside its first: `models`, as OpenRouter's clients send them, `fallbacks` as LiteLLM's.
 
 Reads the names and takes both fields out of the body again: the gate walks the list itself, and an upstream that knew
-them would walk it a second time, on the same bill. Whether anybody may use those models is not asked here.
+them would walk it a second time, on the same bill. With them goes `cache`, which is for the gate as well. Whether
+anybody may use those models is not asked here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ NAME_CHARS_MAX: Final = 256
 
 _NAMES = msgspec.json.Decoder(list[str] | None)
 _FIELDS = frozenset(FIELDS)
+_OURS: Final = (*FIELDS, "cache")
 
 
 def named(fields: dict[str, Raw], model: str) -> tuple[str, ...]:
@@ -31,8 +33,9 @@ def named(fields: dict[str, Raw], model: str) -> tuple[str, ...]:
 
 
 def taken_out(raw: bytes, fields: dict[str, Raw]) -> tuple[bytes, dict[str, Raw]]:
-    """Body and members without the lists; the very objects where there are none."""
-    return (raw, fields) if _FIELDS.isdisjoint(fields) else without(raw, fields, FIELDS)
+    """Body and members without what is for the gate alone; the very objects where there is none of it."""
+    ours = [name for name in _OURS if name in fields]
+    return without(raw, fields, tuple(ours)) if ours else (raw, fields)
 
 
 def _names(field: str, raw: Raw) -> list[str]:

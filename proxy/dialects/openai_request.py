@@ -15,6 +15,7 @@ from msgspec import Raw
 from proxy.dialects.json_body import loads, patch, top_level
 from proxy.dialects.multipart import find_fields
 from proxy.dialects.openai_fallbacks import named, taken_out
+from proxy.dialects.openai_known import reuse_of
 from proxy.errors import ProxyError
 from proxy.types import Call, Endpoint, Head, Target, Traits
 
@@ -58,6 +59,7 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         output_tokens_max=_output_tokens_max(fields),
         fields=fields,
         fallbacks=named(fields, model),
+        reuse=reuse_of(fields),
     )
     _check_required(endpoint, fields)
     return head

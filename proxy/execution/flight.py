@@ -1,7 +1,7 @@
 """A call that runs, as others see it who ask for the same thing and join it (a "single flight").
 
 `Flights` finds the call that a client's retry repeats: the same tenant, agent, run and endpoint, and every byte of the
-body. A `Flight` keeps what was written of a stream, from its first byte, for those who come later; references only, and
+body; and the one that will fill the entry of a cache or of the journal that another call looks for. A `Flight` keeps what was written of a stream, from its first byte, for those who come later; references only, and
 not for ever: when a reply is too long, or all of them together are, nobody joins it any more. Who has joined never
 holds the upstream up, but loses its place when the part that it has not read yet is given away. Which calls may join,
 and what they are told, is not decided here.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
+from policies.cache_rules import Wanted
 from proxy.dialects.base import Passage
 from proxy.errors import ProxyError
 from proxy.types import Call, Endpoint, Plan, Target
@@ -94,11 +95,15 @@ class Flight:
         "size",
         "streams",
         "waiting",
+        "wanted",
         "whole",
     )
 
-    def __init__(self, flights: Flights, call: Call, client: Sharing, *, place: Place) -> None:
+    def __init__(
+        self, flights: Flights, call: Call, client: Sharing, *, place: Place, wanted: Wanted | None = None
+    ) -> None:
         self.call = call
+        self.wanted = wanted  # the entries that it will fill
         self.open = True  # to those who would join
         self.joined = False  # somebody has, at some time
         self.plan: Plan | None = None
@@ -121,6 +126,12 @@ class Flight:
     def __repr__(self) -> str:
         state = "whole" if self.whole else "failed" if self.error else "closed" if self.closed else "running"
         return f"Flight({self.call.id}, {state}, {self._followers} joined, {self.size} bytes)"
+
+    @property
+    def text(self) -> bytes | None:
+        """All that was written of a stream; None: it was too long to be kept."""
+        written = b"".join(self.pieces)
+        return written if len(written) == self.size else None
 
     # --- the call's side ---------------------------------------------------------------------------------------------
 
@@ -248,15 +259,29 @@ class Flights:
         self.kept = 0  # bytes that their streams were granted
         self.kept_max = 0
         self._places: dict[Place, dict[Flight, None]] = {}
+        self._filling: dict[bytes, Flight] = {}
 
     def __repr__(self) -> str:
         return f"Flights({sum(map(len, self._places.values()))} calls, {self.kept} bytes kept)"
 
-    def begin(self, call: Call, client: Sharing) -> Flight:
+    def begin(self, call: Call, client: Sharing, wanted: Wanted | None = None) -> Flight:
         place = _place(call)
-        flight = Flight(self, call, client, place=place)
+        flight = Flight(self, call, client, place=place, wanted=wanted)
         self._places.setdefault(place, {})[flight] = None
+        if wanted is not None:
+            for name in wanted.names:
+                self._filling.setdefault(name, flight)
         return flight
+
+    def filling(self, wanted: Wanted) -> Flight | None:
+        """The call whose answer will be what is wanted. Raises ProxyError where the client's name for it stands for
+        another question."""
+        found = None if wanted.replay is None else self._filling.get(wanted.replay)
+        if found is not None and found.wanted is not None and found.wanted.digest != wanted.digest:
+            raise conflict()
+        if found is None and wanted.exact is not None and wanted.read:
+            found = self._filling.get(wanted.exact)
+        return found
 
     def find(self, call: Call) -> Flight | None:
         """The newest that is the same call. Bodies are compared, not digests of them; only their hashes, which each
@@ -276,12 +301,21 @@ class Flights:
         del flights[flight]
         if not flights:
             del self._places[place]
+        if flight.wanted is not None:
+            for name in flight.wanted.names:
+                if self._filling.get(name) is flight:
+                    del self._filling[name]
 
     def grant(self, size: int) -> bool:
         if size > 0 and self.kept + size > self.kept_max:
             return False
         self.kept += size
         return True
+
+
+def conflict() -> ProxyError:
+    message = "This idempotency key was used for another request before; send a new key with a new request."
+    return ProxyError("idempotency_conflict", message, param="Idempotency-Key")
 
 
 def _place(call: Call) -> Place:

@@ -21,7 +21,8 @@ from proxy.types import AbortRule, Target
 class Following:
     """From the moment it joins until `end`. What is said of the reply is known once it has `begun`."""
 
-    def __init__(self, flight: Flight, record: Record, clock: Clock) -> None:
+    def __init__(self, flight: Flight, record: Record, clock: Clock, *, retries: bool = True) -> None:
+        """`retries`: it is the same call once more, so what forbade one of them forbids the other."""
         self.first = b""  # all that has been written when it begins
         self.reading: Reading | None = None  # it has none of its own
         self.meter: Meter | None = None  # nor any money
@@ -33,6 +34,7 @@ class Following:
         self._ended = False
         self._flight = flight
         self._record = record
+        self._retries = retries
         flight.join()
         record.begin(self, clock.now())
         record.decided(clock.now(), f"joined the call {flight.call.id}, which was running")
@@ -45,8 +47,9 @@ class Following:
         error with which it failed."""
         flight = self._flight
         while not (flight.whole or flight.pieces):
-            if flight.error is not None and flight.error.code != "deadline_exceeded":
-                raise flight.error.with_traceback(None)  # many raise it, and each would lengthen it
+            if flight.error is not None and (self._retries or flight.error.source == "upstream"):
+                if flight.error.code != "deadline_exceeded":
+                    raise flight.error.with_traceback(None)  # many raise it, and each would lengthen it
             if flight.closed:
                 return False
             await flight.news()
@@ -141,11 +144,13 @@ Joined = tuple[Following, Following]  # as the attempt, and as its reply
 
 
 async def join(flights: Flights, record: Record, clock: Clock) -> Following | None:
-    """The reply of the same call that runs, at its beginning; None: there is none. Raises ProxyError: that call's, or
-    that the deadline of this one has passed."""
-    call = record.call
-    while (flight := flights.find(call)) is not None:  # ends: each round, one of them has ended
-        following = Following(flight, record, clock)
+    """The reply of the same call that runs, at its beginning; None: there is none, and this call goes on in its place.
+    Raises ProxyError: that call's, or that the deadline of this one has passed. Where it only asked the same, one
+    failure of an upstream is passed over: whoever comes first tries again, and a second is everybody's."""
+    call, failed = record.call, False
+    while (flight := _same(flights, record)) is not None:  # ends: each round, one of them has ended
+        retries = record.wanted is None
+        following = Following(flight, record, clock, retries=retries)
         try:
             with Alarm(call.deadline):
                 begun = await following.begun()
@@ -155,8 +160,19 @@ async def join(flights: Flights, record: Record, clock: Clock) -> Following | No
             raise ProxyError("deadline_exceeded", message) from None
         except ProxyError:
             await following.end("abandoned")
-            raise
+            if retries or failed:
+                raise
+            failed = True
+            continue
         if begun:
             return following
         await following.end("abandoned")
     return None
+
+
+def _same(flights: Flights, record: Record) -> Flight | None:
+    wanted = record.wanted
+    found = None if wanted is None else flights.filling(wanted)
+    if found is None and record.call.client_retry:
+        found = flights.find(record.call)
+    return found

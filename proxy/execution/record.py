@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from policies.cache_rules import Wanted
 from policies.settle import Ending
 from proxy.dialects.base import Transcript
 from proxy.errors import ProxyError
@@ -15,7 +16,7 @@ from proxy.execution.flight import Answered, Flight
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
-from proxy.observed import Decision, NoHedgeKind, Spared, Weighed
+from proxy.observed import Decision, NoHedgeKind, Reused, Spared, Weighed
 from proxy.pressure import Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
@@ -58,7 +59,10 @@ class Record:
         "served_by",
         "status",
         "transcript",
+        "entered",
+        "reused",
         "upstream_s",
+        "wanted",
     )
 
     def __init__(self, call: Call, purse: Purse) -> None:
@@ -85,6 +89,9 @@ class Record:
         self.in_events = False  # the committed reply is an event stream
         self.finished = False  # its outcome was told
         self.flight: Flight | None = None  # where others may join it
+        self.wanted: Wanted | None = None  # the known answers that would do
+        self.entered = False  # in the journal, and not done there
+        self.reused: Reused | None = None  # the known answer that it got
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
 
@@ -105,6 +112,11 @@ class Record:
     def waited_s(self, now: float) -> float:
         """For upstreams, up to now."""
         return self.upstream_s + (now - self._upstream_from if self.open else 0.0)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its reply may answer others."""
+        return self.wanted is not None and self.flight is not None and self.reused is None
 
     def close(self) -> None:
         """Nothing is held any more, neither money nor a place among the running calls. The second time: nothing."""

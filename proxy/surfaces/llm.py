@@ -24,9 +24,10 @@ from proxy.surfaces.body import read_body
 from proxy.surfaces.catalogue import Catalogue
 from proxy.surfaces.client import Client
 from proxy.surfaces.connection import Connection
+from proxy.surfaces.controls import reuse_of
 from proxy.surfaces.identify import UNATTRIBUTED, Place, authenticate, identity, place
 from proxy.surfaces.request import Request
-from proxy.types import Call, Endpoint, Head, Identity, KeyRecord
+from proxy.types import Call, Endpoint, Head, Identity, KeyRecord, Reuse
 
 ENDPOINTS: dict[str, Endpoint] = {
     "/chat/completions": "chat",
@@ -107,6 +108,7 @@ class Surface:
             longest_s = min(stated_s, snapshot.default_rules.deadline_s)
             raw = await read_body(request, connection, limits=snapshot.limits, seconds_allowed=longest_s)
             head = services.dialect.read(asked.endpoint, raw, request.headers.get("content-type", ""))
+            reuse = reuse_of(request.headers, head.reuse)
         except ProxyError as error:
             await services.pipeline.refuse(self._stub(asked, key, raw), client, snapshot, error)
             return
@@ -114,11 +116,13 @@ class Surface:
             left = ProxyError("client_closed", "The client left while it was sending its request.")
             await services.pipeline.refuse(self._stub(asked, key, raw), client, snapshot, left)
             raise
-        call = self._read(asked, key, raw, head=head, stated_s=stated_s)
+        call = self._read(asked, key, raw, head=head, stated_s=stated_s, reuse=reuse)
         client.deadline = call.deadline
         await services.pipeline.serve(call, client, snapshot)
 
-    def _read(self, asked: Asked, key: KeyRecord, raw: bytes, *, head: Head, stated_s: float) -> Call:
+    def _read(
+        self, asked: Asked, key: KeyRecord, raw: bytes, *, head: Head, stated_s: float, reuse: Reuse | None
+    ) -> Call:
         headers, snapshot, clock = asked.request.headers, asked.snapshot, self._services.clock
         who = identity(key, asked.where, headers, head.fields)
         route = snapshot.planner.routes.find(head.model)
@@ -139,6 +143,7 @@ class Surface:
             client_retry=_small_number(headers.get("x-stainless-retry-count")),
             hops=_small_number(headers.get("x-headgate-hops")),
             priority=lowered(rules.priority, headers.get("x-headgate-priority")),
+            reuse=reuse,
             hedged=rules.hedge and headers.get("x-headgate-hedge", "").lower() not in NO,
         )
 

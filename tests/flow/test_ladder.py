@@ -7,7 +7,8 @@ import asyncio
 import msgspec
 from msgspec import structs
 
-from policies.limits import Limit, LimitsByName
+from policies.cache_rules import CacheRules
+from policies.limits import Instant, Limit, LimitsByName
 from policies.plan import Planner, Route, Routes
 from proxy.clock import SystemClock, loop_time
 from proxy.snapshot import AgentRules, Limits
@@ -160,3 +161,44 @@ async def test_a_topup_lets_a_queued_call_go_and_ends_the_ladder() -> None:
         assert world.store.top_up("t", "key:key-1", unit="usd", amount=10_000_000)
         reply = await waiting
         assert (reply.status, told(reply)) == (200, "")
+
+
+async def test_near_the_end_known_answers_are_given_and_everything_else_is_refused() -> None:
+    rules = AgentRules(on_budget=("cache_only",), cache=CacheRules(exact="on"))
+    async with World(talkative, rules=rules, limits_of=limited(TEN)) as world:
+        asked = [b'{"model":"m","messages":[],"max_tokens":600,"seed":%d}' % seed for seed in range(12)]
+        replies = [await world.request(body) for body in asked]
+        assert [reply.status for reply in replies] == [200] * 9 + [429] * 3
+        last = replies[-1]
+        assert last.error["code"] == "budget_exceeded"
+        assert "known already" in str(last.error["message"])
+        limits = last.error["limits"]
+        assert isinstance(limits, list)
+        assert [limit["reason"] for limit in limits] == ["cache_only"]
+        again = await world.request(asked[0])
+        assert (again.status, again.headers["x-headgate-cache"]) == (200, "hit")
+        assert len(world.upstreams[0].requests) == 9
+        (usd,) = world.store.standing("key:key-1")
+        assert (usd.totals.spent, usd.held) == (9_000_000, 0)
+
+
+async def test_a_days_money_spent_too_fast_holds_batch_work_back_until_the_calendar_has_caught_up() -> None:
+    async with World(talkative, limits_of=limited(Limit("usd", 10_000_000, "hour"))) as world:
+        for _ in range(2):
+            await world.request(BODY)
+        batch, began = "X-Headgate-Priority: batch\r\n", loop_time()
+        await world.request(BODY, headers=batch)
+        assert loop_time() - began < 1, "the pace is not at its highest yet"
+        for _ in range(10):  # half a minute each, in the gate
+            world.store.accounts.pace("key:key-1", at=Instant(world.clock.now(), MIDNIGHT))
+        began = loop_time()
+        standard = await world.request(BODY)
+        assert (standard.status, loop_time() - began < 1) == (200, True)
+        waiting = asyncio.ensure_future(world.request(BODY, headers=batch))  # noqa: TID251
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        world.store.accounts.pace("key:key-1", at=Instant(world.clock.now(), MIDNIGHT + 3_599))
+        reply = await waiting
+        assert reply.status == 200
+        assert 60 <= loop_time() - began < 61
+        assert "held back for" in world.outcomes[-1].decisions[0].said

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import TracebackType
 
 import msgspec
@@ -19,6 +20,7 @@ from policies.provider_limits import TargetRules
 from policies.rate_limit import RateRules
 from policies.retry import AttemptBudget, Retry
 from pricing.gpu import GpuMeter, GpuRate
+from proxy.caching.desk import Bounds
 from proxy.clock import Clock, SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.admission import Admission
@@ -28,7 +30,8 @@ from proxy.execution.race import Race
 from proxy.execution.steering import Steering
 from proxy.finish import Finish
 from proxy.last_word import unwritten
-from proxy.pipeline import Parts, Pipeline
+from proxy.parts import Parts
+from proxy.pipeline import Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
 from proxy.runs.registry import Runs
@@ -39,6 +42,7 @@ from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
 from tests.build import PRICE
+from tests.known import caches
 from tests.money import WIDE, WatchedBudgets
 from tests.rates import permits, rate_limits
 
@@ -184,6 +188,7 @@ class World:
         target_rates: TargetRules | None = None,
         queueing: Queueing | None = None,
         clock: Clock | None = None,
+        caches_at: Path | None = None,
     ) -> None:
         self.upstreams = [Upstream(script) for script in scripts]
         self.outcomes: list[Outcome] = []
@@ -212,6 +217,7 @@ class World:
         )
         self.agents: dict[str, AgentRules] = {}
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
+        self.caches = caches(self.clock, caches_at, Bounds())
         self._server: Server | None = None
         self._listening: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -232,6 +238,7 @@ class World:
                 rates=self.rates,
                 admission=admission,
                 runs=self.runs,
+                caches=self.caches,
                 finish=Finish(
                     self.clock, {"list": self, "admission": admission}, lambda name, error: self.defects.append(error)
                 ),
@@ -259,6 +266,7 @@ class World:
         self._listening.close()
         await self._server.shutdown(1.0)
         await self.tasks.close(grace_s=120.0)
+        await self.caches.close()
         for upstream in self.upstreams:
             await upstream.stop()
         await self.transport.close()

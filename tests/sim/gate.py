@@ -16,7 +16,8 @@ from proxy.execution.bench import Bench, CountText
 from proxy.execution.race import Race
 from proxy.execution.steering import Steering
 from proxy.finish import Finish
-from proxy.pipeline import Parts, Pipeline
+from proxy.parts import Parts
+from proxy.pipeline import Pipeline
 from proxy.providers.base import Transport, UpstreamRequest
 from proxy.providers.openai_compatible import Account
 from proxy.runs.registry import Runs
@@ -24,6 +25,7 @@ from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, Call, Identity, Outcome, Target, Traits
 from tests.build import PRICE
+from tests.known import caches
 from tests.money import WatchedBudgets
 from tests.rates import permits, rate_limits
 from tests.sim.client import Wire
@@ -106,6 +108,7 @@ class SmallGate:
                 rates=self.rates,
                 admission=Admission(self.permits, self.clock),
                 runs=self.runs,
+                caches=caches(self.clock),
                 finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: True,

@@ -21,7 +21,8 @@ from proxy.execution.bench import Bench
 from proxy.execution.race import Race
 from proxy.execution.steering import Steering
 from proxy.finish import Finish, Observer, Recorder
-from proxy.pipeline import Parts, Pipeline
+from proxy.parts import Parts
+from proxy.pipeline import Pipeline
 from proxy.providers.openai_compatible import Account
 from proxy.providers.simulated import SimulatedTransport, Simulation, Spread
 from proxy.runs.registry import Runs
@@ -30,6 +31,7 @@ from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
 from tests.build import PRICE
+from tests.known import caches
 from tests.money import WatchedBudgets
 from tests.rates import permits, rate_limits
 from tests.sim.client import Asking, Habits, Sdk
@@ -154,6 +156,7 @@ class World:
                 rates=self.rates,
                 admission=Admission(self.permits, self.clock),
                 runs=Runs(self.clock),
+                caches=caches(self.clock),
                 finish=Finish(self.clock, observers, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.ledger is None or self.ledger.accepting,

@@ -26,7 +26,8 @@ from proxy.execution.probing import Probing
 from proxy.execution.race import Race
 from proxy.execution.steering import Steering
 from proxy.finish import Finish
-from proxy.pipeline import Parts, Pipeline
+from proxy.parts import Parts
+from proxy.pipeline import Pipeline
 from proxy.providers.base import UpstreamRequest, unnoticed
 from proxy.providers.openai_compatible import Account
 from proxy.runs.registry import Runs
@@ -35,6 +36,7 @@ from proxy.tasks import Tasks
 from proxy.types import Call, Identity, KeyRecord, Outcome, Target, Traits
 from tests.build import PRICE
 from tests.flow.world import DONE, FINISH, ROLE, token
+from tests.known import caches
 from tests.money import WatchedBudgets
 from tests.rates import permits, rate_limits
 from tests.sim.client import Wire
@@ -196,6 +198,7 @@ class GateSide:
                 rates=rate_limits(clock),
                 admission=admission,
                 runs=Runs(clock),
+                caches=caches(clock),
                 finish=Finish(
                     clock, {"list": self, "admission": admission}, lambda name, error: self.defects.append(error)
                 ),

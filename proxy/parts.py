@@ -1,0 +1,49 @@
+"""What the way of a call is made of: the parts that the composition root hands to the pipeline, and what a client is to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from policies.limits import Refusal
+from proxy.caching.desk import Caches
+from proxy.clock import Clock
+from proxy.dialects.base import Dialect
+from proxy.execution.admission import Admission
+from proxy.execution.easing import unheard
+from proxy.execution.flight import Sharing
+from proxy.execution.race import Race
+from proxy.finish import Finish
+from proxy.last_word import unwritten
+from proxy.money.rate_limits import RateLimits
+from proxy.relay import Downstream
+from proxy.runs.registry import Runs
+from proxy.state.store import Store
+from proxy.tasks import Tasks
+
+
+class Parts(Struct, frozen=True):
+    """What the pipeline works with; made once, by the composition root."""
+
+    clock: Clock
+    dialect: Dialect
+    race: Race
+    store: Store
+    rates: RateLimits
+    admission: Admission
+    runs: Runs
+    finish: Finish
+    caches: Caches
+    tasks: Tasks
+    ledger_accepting: Callable[[], bool]
+    started: Callable[[str], None]  # told the route of every call that `finish` will be told of
+    on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
+    denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
+    recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
+
+
+class Shared(Downstream, Sharing, Protocol):
+    """A client whose call others may join."""
