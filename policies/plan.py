@@ -19,7 +19,7 @@ from policies.ladder import OUTPUT_TOKENS_USUAL, Ladder, reached, shortened
 from pricing.book import hold_usd_nanos
 from proxy.errors import ProxyError
 from proxy.pressure import Pressure
-from proxy.types import Balance, Call, Condition, Plan, Target
+from proxy.types import Balance, Call, Condition, Mode, Plan, Target
 
 CLOSE_ENOUGH = 3  # names to suggest
 OUTPUT_TOKENS_UNSEEN = 256
@@ -58,6 +58,8 @@ class Route(Struct, frozen=True):
     cheaper: str | None = None  # the route that the rung `cheaper` takes instead
     balance: Balance = "score"
     fallbacks: tuple[tuple[Condition, str], ...] = ()  # models, those for one kind of error before those for any
+    mode: Mode = "single"
+    members: tuple[Route, ...] = ()  # that answer together: each with fixed targets and of mode `single`
 
 
 class Routes:
@@ -78,13 +80,19 @@ class Routes:
         return (*self._exact, *(route.name for _, route in self._wild))
 
     @property
+    def all(self) -> tuple[Route, ...]:
+        return (*self._exact.values(), *(route for _, route in self._wild))
+
+    @property
     def listed(self) -> tuple[str, ...]:
         """The names a client can ask for as they stand; a wildcard has none."""
         return tuple(self._exact)
 
     @property
     def fixed_targets(self) -> tuple[Target, ...]:
-        return tuple(target for route in self._exact.values() for target in route.targets)
+        alone = (target for route in self._exact.values() for target in route.targets)
+        together = (target for route in self._exact.values() for member in route.members for target in member.targets)
+        return tuple(dict.fromkeys((*alone, *together)))
 
     def find(self, model: str) -> Route | None:
         route = self._exact.get(model)
@@ -118,6 +126,31 @@ class Planner(Struct, frozen=True):
         route = self.routes.find(call.model)
         if route is None:
             return self.routes.unknown(call.model)
+        if route.members:
+            return self._together(call, route, pressure, ladder=ladder, usual=usual)
+        return self._single(call, route, pressure, ladder=ladder, usual=usual)
+
+    def _together(
+        self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
+    ) -> Plan | ProxyError:
+        """Of several models that answer one call together: each with a plan of its own. Near the end of a budget those
+        plans are cheaper ones; what a mode makes of that is its executor's business."""
+        members: list[Plan] = []
+        for member in route.members:
+            plan = self._single(call, member, pressure, ladder=ladder, usual=usual)
+            if isinstance(plan, ProxyError):
+                return plan
+            members.append(plan)
+        names = ", ".join(member.name for member in route.members)
+        reason = f"model {route.name!r}: {route.mode} of {names}"
+        degraded = tuple(dict.fromkeys(rung for plan in members for rung in plan.degraded))
+        return Plan(
+            route.mode, members[0].steps, reason, degraded=degraded, members=tuple(members), model=route.name
+        )
+
+    def _single(
+        self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
+    ) -> Plan | ProxyError:
         targets = self._tiered(call, self.routes.targets(route, call.model))
         if not self.unpriced_allowed and any(target.price is None for target in targets):
             return _unpriced(next(target for target in targets if target.price is None))
@@ -168,7 +201,8 @@ class Planner(Struct, frozen=True):
 def _plain(call: Call, route: Route, targets: tuple[Target, ...], pressure: Pressure) -> Plan:
     if pressure.pace and len(targets) > 1:
         targets = _leaning(call, targets, pressure.pace)
-    return Plan("single", (targets,), f"model {route.name!r}: {_choice(route, targets)}", route.balance)
+    reason = f"model {route.name!r}: {_choice(route, targets)}"
+    return Plan("single", (targets,), reason, route.balance, model=route.name)
 
 
 def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Eased, usual: Usual) -> Plan:
@@ -182,7 +216,9 @@ def _degraded(call: Call, route: Route, targets: tuple[Target, ...], eased: Ease
     reason = f"model {route.name!r}: {_choice(route, targets)}"
     if changed:
         reason += f"; {' and '.join(changed)}, as {_named(pressure)} is used to {pressure.taken / 10:g} %"
-    return Plan("single", (targets,), reason, route.balance, degraded=changed, output_tokens_max=limit)
+    return Plan(
+        "single", (targets,), reason, route.balance, degraded=changed, output_tokens_max=limit, model=route.name
+    )
 
 
 def _shortened(call: Call, targets: tuple[Target, ...], usual: Usual) -> int | None:

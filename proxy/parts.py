@@ -3,26 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from policies.limits import Refusal
 from proxy.caching.desk import Caches
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.execution.admission import Admission
+from proxy.execution.bench import Rules
 from proxy.execution.easing import unheard
 from proxy.execution.flight import Sharing
-from proxy.execution.race import Race
+from proxy.execution.race import Answer, Race
+from proxy.execution.record import Record
 from proxy.finish import Finish
 from proxy.last_word import unwritten
 from proxy.money.rate_limits import RateLimits
 from proxy.relay import Downstream
 from proxy.runs.registry import Runs
+from proxy.snapshot import Snapshot
 from proxy.state.store import Store
 from proxy.tasks import Tasks
+from proxy.types import Mode, Plan
+
+
+class Executor(Protocol):
+    """One mode: from the plans of a call's members to the one answer that its client gets."""
+
+    async def run(self, record: Record, plan: Plan, rules: Rules, snapshot: Snapshot) -> Answer:
+        """Nothing of it is written to the client yet; every other attempt is ended, or read to its end by a task.
+        Raises ProxyError."""
+        ...
 
 
 class Parts(Struct, frozen=True):
@@ -42,6 +55,7 @@ class Parts(Struct, frozen=True):
     started: Callable[[str], None]  # told the route of every call that `finish` will be told of
     on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
     denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
+    executors: Mapping[Mode, Executor] = field(default_factory=dict)  # of models that several answer together
     recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
 
 

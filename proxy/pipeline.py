@@ -47,7 +47,8 @@ class Pipeline:
     def in_flight(self) -> int:
         return self.begun - self._parts.finish.ended
 
-    async def serve(self, call: Call, downstream: Shared, snapshot: Snapshot) -> None:
+    async def serve(self, call: Call, downstream: Shared, snapshot: Snapshot) -> Record:
+        """What became of it."""
         run = self._parts.runs.of(call.identity)
         record = self._begin(call, () if run is None else run.accounts)
         running = Running(record, run)
@@ -78,6 +79,7 @@ class Pipeline:
                 record.client_gone = True  # the call went on for those who had joined it
             await self._close(record, snapshot)
             running.settle()
+        return record
 
     async def drain(self, grace_s: float) -> None:
         """Calls that run may end within `grace_s`; those that do not are ended, each with an error that says why."""
@@ -148,7 +150,10 @@ class Pipeline:
         record.plan = plan = admitted
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         means = rules_of(rules, snapshot)
-        answer = await parts.race.run(record, plan, means)
+        if plan.members:
+            answer = await parts.executors[plan.mode].run(record, plan, means, snapshot)
+        else:
+            answer = await parts.race.run(record, plan, means)
         await self._delivery.answer(record, downstream, answer, rules=means, snapshot=snapshot)
 
     async def _known(

@@ -11,7 +11,8 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from proxy.observed import Begun, Decision, Gaps, Reused
+from proxy.cache_hints import CacheHints
+from proxy.observed import Begun, Decision, Gaps, LookedUp, Reused
 
 DialectName = Literal["openai"]
 Endpoint = Literal["chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions",
@@ -22,10 +23,10 @@ Role = Literal["first", "retry", "hedge", "escalation", "member", "probe", "shad
 Lesson = Literal["success", "failure", "overload", "ignore"]
 UsageSource = Literal["reported", "counted", "estimated"]
 AbortRule = Literal["stops", "continues", "unknown"]
-Mode = Literal["single"]
+Mode = Literal["single", "cascade", "quorum", "debate"]
 Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
-ServedBy = Literal["primary", "retry", "hedge", "fallback", "join", "cache", "none"]
+ServedBy = Literal["primary", "retry", "hedge", "fallback", "cascade", "quorum", "join", "cache", "none"]
 Rung = Literal["cheaper", "shorter", "cache_only", "queue", "stop"]  # of the ladder near the end of a budget
 Balance = Literal["score", "weighted", "ordered", "least_cost", "lowest_latency"]  # how targets are chosen from
 Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
@@ -183,6 +184,8 @@ class Call(Struct, frozen=True):
     hops: int = 0  # gates that it has passed before this one
     hedged: bool = True  # the client lets it be sent twice
     reuse: Reuse | None = None  # None: it says nothing of known answers
+    cause: str = ""  # the id of the call because of which the gate makes this one; "": a client's own
+    hints: CacheHints | None = None  # what an upstream is asked beside, for its prompt cache
 
     def __repr__(self) -> str:
         """Without the body: it is the prompt."""
@@ -203,6 +206,8 @@ class Plan(Struct, frozen=True):
     degraded: tuple[Rung, ...] = ()  # what a budget that is nearly spent changed about it
     output_tokens_max: int | None = None  # the gate's own word on each choice, below what the client asked for
     fallbacks: tuple[tuple[Condition, str], ...] = ()  # of the second step on: what each is for, and its model
+    members: tuple[Plan, ...] = ()  # of a cascade its rungs, the cheapest first; of a quorum those that are asked
+    model: str = ""  # the configured name that it was made for
 
 
 class Amounts(Struct, frozen=True):
@@ -305,6 +310,7 @@ class Outcome(Struct, frozen=True):
     charges: tuple[Charge, ...] = ()  # what it took from limits
     decisions: tuple[Decision, ...] = ()
     reused: Reused | None = None  # the known answer that it got; None: none
+    looked_up: tuple[LookedUp, ...] = ()  # where it was looked for
 
     @property
     def target(self) -> Target | None:

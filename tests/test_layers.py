@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions
 
 from msgspec import Struct
 
-from tests.sources import OURS, ROOT, functions, imports, is_in, modules, sources
+from tests.sources import OURS, ROOT, functions, imports, is_in, last_name, modules, nodes, sources
 
 
 class Layer(Struct, frozen=True):
@@ -52,6 +52,7 @@ LAYERS = (
         (
             *("proxy.pipeline", "proxy.relay", "proxy.survival", "proxy.finish", "proxy.headers", "proxy.last_word"),
             *("proxy.joining", "proxy.draining", "proxy.telling", "proxy.parts", "proxy.delivery", "proxy.renewal"),
+            "proxy.side_calls",
         ),
         ("nouns", "pure", "foundations", "ports", "execution"),
         ("msgspec",),
@@ -158,8 +159,7 @@ def _may(path: str, impure: str) -> bool:
 
 def _only_names_random(path: str) -> bool:
     """Whether `Random` is a type here and never made."""
-    tree = sources()[path]
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node.func for node in nodes(path) if isinstance(node, ast.Call)]
     made = any(isinstance(called, ast.Name) and called.id == "Random" for called in calls)
     impure = {name for name in imports(path) if is_in(name, IMPURE)}
     return impure <= {"random"} and not made and "from random import Random" in (ROOT / path).read_text()
@@ -208,12 +208,12 @@ def test_there_is_no_import_cycle() -> None:
 
 def test_imports_stand_at_the_top() -> None:
     wrong, by_name = [], {}
-    for path, tree in sources().items():
-        for function in functions(tree):
-            inner = [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
-            wrong += [f"{path}:{node.lineno}" for node in inner]
-        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        count = sum(ast.unparse(called).endswith(("import_module", "__import__")) for called in calls)
+    for path in sources():
+        indented = {node for node in nodes(path) if isinstance(node, ast.Import | ast.ImportFrom) and node.col_offset}
+        for function in functions(path) if indented else ():
+            wrong += [f"{path}:{node.lineno}" for node in ast.walk(function) if node in indented]
+        calls = [node.func for node in nodes(path) if isinstance(node, ast.Call)]
+        count = sum(last_name(called).endswith(("import_module", "__import__")) for called in calls)
         if count:
             by_name[path] = count
     assert not wrong
@@ -226,7 +226,7 @@ def test_only_the_clock_names_time_and_chance() -> None:
             continue
         named = {name.partition(".")[0] for name in imports(path)} & TIME_AND_CHANCE
         if path in CALENDAR and named == {"datetime"}:
-            named = {node.attr for node in ast.walk(sources()[path]) if isinstance(node, ast.Attribute)}
+            named = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
             assert not named & ASKS_THE_TIME, f"{path} asks the time"
             continue
         assert not named or (path.startswith("policies/") and _only_names_random(path)), f"{path} names {named}"

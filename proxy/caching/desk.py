@@ -66,7 +66,7 @@ class Caches:
     def replace(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._shelf.resize(bounds.memory)
-        self._cabinet.room.update(reply=bounds.disk, replay=bounds.replay)
+        self._cabinet.room["reply"], self._cabinet.room["replay"] = bounds.disk, bounds.replay
 
     # --- before the call ---------------------------------------------------------------------------------------------
 

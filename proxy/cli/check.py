@@ -12,13 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.assemble import Targets, gpu_rates, prices_of
+from proxy.assemble import gpu_rates
 from proxy.cli.options import Subparsers, add_config, config_file
 from proxy.cli.output import Output, standard
 from proxy.cli.table import dollars
 from proxy.clock import SystemClock, today
 from proxy.config.load import Config, ConfigError, effective, load, oddities
 from proxy.config.unpayable import unpayable, unpriced
+from proxy.targets import Targets, prices_of
 
 MISUSED = 2
 

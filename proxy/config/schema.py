@@ -19,10 +19,10 @@ from pydantic import Field, PrivateAttr, model_validator
 from policies.limits import Limit
 from proxy.config.books import Budgets, Ledger
 from proxy.config.caching import Cache, Caches
-from proxy.config.fallbacks import Fallbacks
 from proxy.config.file import Place
 from proxy.config.hedging import Hedging
-from proxy.config.providers import Block, Known, Paced, Provider
+from proxy.config.models import Model
+from proxy.config.providers import Block, Paced, Provider
 from proxy.config.run_rules import RunRules
 from proxy.config.survival import Surviving
 from proxy.config.tree import Path as ValuePath
@@ -45,7 +45,7 @@ from proxy.config.values import (
     usd_nanos,
 )
 from proxy.secret import Secret
-from proxy.types import Balance, KeyRecord, Per, Priority, Unit
+from proxy.types import KeyRecord, Per, Priority, Unit
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 VERSION_DIGITS = 12
@@ -120,27 +120,6 @@ class Team(Block):
     """What the keys of one team may take together."""
 
     budget: BudgetList = Field(default=(), description="Limits of the whole team.")
-
-
-class TargetChoice(Known):
-    """One model at one provider; short form `provider/model`."""
-
-    provider: Text = Field(description="A name under `providers`.")
-    model: ModelName = Field(description="The provider's name for it; a last `*` is what the model's `*` stood for.")
-    weight: int = Field(default=1, ge=1, le=1000, description="Its part of the traffic, against the others' weights.")
-    order: int | None = Field(default=None, ge=0, le=63, description="For `ordered`: its group; by default its place.")
-
-
-class Model(Block):
-    """What agents ask for; short form: its one target."""
-
-    mode: Literal["single"] = Field(default="single", description="One answer from one target.")
-    targets: Annotated[tuple[TargetChoice, ...], Field(strict=False)] = Field(
-        min_length=1, max_length=64, description="Where the answer may come from."
-    )
-    balance: Balance = Field(default="score", description="How one of the targets is chosen for a call.")
-    cheaper: ModelName | None = Field(default=None, description="The model that answers instead near a budget's end.")
-    fallbacks: Fallbacks = Field(default=Fallbacks(), description="The models that answer where this one cannot.")
 
 
 class RetryRules(Block):

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from policies.clamp import FLOOR_TOKENS
 from policies.refusal import amount
 from pricing.book import hold_usd_nanos
-from proxy.config.schema import Budget, Config, Model
+from proxy.config.models import Model
+from proxy.config.schema import Budget, Config
 from proxy.types import Price
 
 PriceOf = Callable[[str, str], Price | None]  # (provider, model)
@@ -63,6 +64,8 @@ def _why_not(budget: Budget, holds: list[int | None]) -> str | None:
 def _least(config: Config, model: Model, price: PriceOf) -> int | None:
     """None: it cannot be told."""
     holds: list[int] = []
+    if model.together:
+        return None
     for target in model.targets:
         found = None if "*" in target.model else price(target.provider, target.model)
         if found is not None:

@@ -42,7 +42,9 @@ class Exchange:
         self._ask = ask = errand.ask
         # Goes on with a stream that broke off elsewhere: then the text so far is part of what is held and paid for.
         self._continues = ask.head.begun is not None and ask.head.begun.opening != b""
-        self._call = ask if self._continues else record.call
+        self._call = ask if self._continues or ask.raw is not record.call.raw else record.call
+        if ask.hints is not None:
+            self._call = structs.replace(self._call, hints=ask.hints)  # what they cost is held and paid for
         self._expected = bench.experience.expected(self._call, target)
         self._occupancy = None if provider.gpu is None else Occupancy.of(provider.gpu, target)
         if self._occupancy is not None:

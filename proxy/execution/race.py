@@ -19,10 +19,12 @@ from policies.retry import AttemptBudget
 from proxy.errors import ProxyError
 from proxy.execution.attempt import Exchange
 from proxy.execution.bench import Bench, Broken, Errand, Rules
-from proxy.execution.course import Course
+from proxy.execution.course import Course, Leg
 from proxy.execution.duel import Duel
 from proxy.execution.holding import gather, hold
 from proxy.execution.permits import Permit, Permits
+from proxy.execution.prompt_caching import TOKENS_LEAST as CACHED_LEAST
+from proxy.execution.prompt_caching import PromptCaching
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.observed import Spared
@@ -46,20 +48,41 @@ class Race:
         self._permits = permits
         self._budget = attempt_budget
         self._tasks = tasks
+        self._caching = PromptCaching(bench.clock)
         self._rng = bench.clock.rng("race")
 
     def usual(self, call: Call, target: Target) -> int | None:
         """The output of one choice that half of such answers stay below, where that is known."""
         return self._bench.experience.expected(call, target).q50
 
-    async def run(self, record: Record, plan: Plan, rules: Rules, *, broken: Broken | None = None) -> Answer:
+    async def run(
+        self, record: Record, plan: Plan, rules: Rules, *, broken: Broken | None = None, leg: Leg | None = None
+    ) -> Answer:
         """The exchange whose first event is in hand, or more of it where that is asked for. `broken`: it goes on with
-        a stream, of which `plan` names the heirs. Raises the last attempt's ProxyError when none got that far."""
-        course = Course(record, plan, rules, self._permits.claim(record.call))
+        a stream, of which `plan` names the heirs. `leg`: it is one of several answers, whose caller says in the end
+        which of them the client gets. Raises the last attempt's ProxyError when none got that far."""
+        course = Course(record, plan, rules, self._permits.claim(record.call), leg)
         if broken is not None:
             self._resume(course, broken)
         elif plan.fallbacks:
             self._pass_over(course)
+        if broken is None and record.call.input_tokens_estimate >= CACHED_LEAST:
+            await self._look_at_prompt(course)
+        try:
+            return await self._answered(course, rules, broken)
+        finally:
+            self._caching.failed(course.lead)  # where it was not `written`
+
+    async def _look_at_prompt(self, course: Course) -> None:
+        """Before anything is chosen: whoever waits for another's prefix follows it to where that is."""
+        record, providers = course.record, course.rules.providers
+        sold = tuple([(providers[target.provider], target) for target in course.targets])
+        course.asked = self._caching.look(record, sold)
+        if course.asked is not None and course.leg is None:
+            course.lead = await self._caching.turn(record, course.asked, sold)
+
+    async def _answered(self, course: Course, rules: Rules, broken: Broken | None) -> Answer:
+        record = course.record
         while True:  # bounded by retry.attempts, and by the steps
             exchange = None
             try:
@@ -81,6 +104,7 @@ class Race:
             if limits := reading.limits:
                 exchange.permit.learn(limits)
             record.answered = exchange
+            self._caching.written(course.lead)
             if broken is None:
                 self._budget.deposit(self._clock.now())
                 record.served_by = course.served_by(exchange)
@@ -135,7 +159,11 @@ class Race:
     def _exchange(self, course: Course, target: Target, permit: Permit, role: Role) -> Exchange:
         provider = course.rules.providers[target.provider]
         course.tried = (*course.tried, target)
-        return Exchange(self._bench, course.record, Errand(provider, target, role, course.ask, permit))
+        ask = self._caching.hinted(course.record, course.ask, course.asked, provider=provider, target=target)
+        exchange = Exchange(self._bench, course.record, Errand(provider, target, role, ask, permit))
+        if course.leg is not None:
+            course.leg.made.append(exchange)
+        return exchange
 
     def _learn(self, exchange: Exchange, error: ProxyError) -> float:
         """What a failed attempt tells of the target's limits; for how long it is to be left alone."""
