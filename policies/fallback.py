@@ -67,6 +67,11 @@ def begun_at(plan: Plan, step: int) -> Plan:
     return replace(plan, steps=plan.steps[step:], fallbacks=plan.fallbacks[-left:], reason=reason)
 
 
+def model_of(plan: Plan, step: int) -> str:
+    """The configured name that a step stands for, one of the fallbacks."""
+    return plan.fallbacks[step - len(plan.steps)][1]
+
+
 def fallback_of(plan: Plan, target: Target) -> tuple[Condition, str] | None:
     """The fallback that a target answers for, or None: it is one of those that were asked for."""
     asked = len(plan.steps) - len(plan.fallbacks)  # one step; none, where the plan began at a later one

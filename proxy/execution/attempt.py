@@ -113,8 +113,9 @@ class Exchange:
         except TimeoutError:
             error = too_late(self.target.id, self.reading, timeouts.first_token_s, over=self._over)
             call = self._record.call
-            shortened = call.deadline - call.arrived_at < timeouts.deadline_s - ROUNDING_S
-            if error.code == "upstream_timeout" or not (shortened or not self._bench.steering.is_overdue(trip)):
+            hasty = call.deadline - call.arrived_at < timeouts.deadline_s - ROUNDING_S
+            late = not hasty and self._bench.steering.is_overdue(trip)
+            if late or error.code == "upstream_timeout":
                 self.permit.timed_out()  # a caller that cannot wait says nothing of the target
             await self.end("abandoned", error)
             raise error from None

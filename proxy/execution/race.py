@@ -32,7 +32,6 @@ from proxy.tasks import Tasks
 from proxy.types import Call, Plan, Role, Target
 
 RETURN_JITTER: Final = 0.05
-ALL_OUT: Final = ProxyError("upstream_unreachable", "All targets are out.", sent=False)
 TOO_LATE: Final = "The call waited for its target for so long that its deadline would pass before an answer begins."
 BUDGET_EMPTY: Final = "no further attempt: the attempt budget is used up"
 
@@ -121,13 +120,14 @@ class Race:
         """Where all targets of a step are out, its fallback is no second try: it is asked first."""
         plan, step = course.plan, 0
         while self._steering.all_out(course.ask, plan.steps[step]):
-            following = fallback.next_step(plan, step, ALL_OUT)
+            out = ProxyError("upstream_unreachable", "All targets are out.", sent=False)
+            following = fallback.next_step(plan, step, out)
             if following is None:
                 return
             step = following
         if step:
             course.fall_back(step)
-            self._say(course, f"all targets are out: falls back to {course.targets[0].model!r} at once")
+            self._say(course, f"all targets are out: falls back to {fallback.model_of(plan, step)!r} at once")
 
     # --- an attempt --------------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Race:
         if step is None or self._clock.now() >= course.record.call.deadline:
             return None
         course.fall_back(step)  # it adds no load to what has failed, so it is not taken out of the budget
-        self._say(course, f"{error.code}: falls back to {course.plan.fallbacks[step - 1][1]!r}")
+        self._say(course, f"{error.code}: falls back to {fallback.model_of(course.plan, step)!r}")
         return 0.0
 
     def _retry_s(self, course: Course, error: ProxyError, *, instead: bool) -> float | None:

@@ -72,7 +72,7 @@ async def test_where_every_target_is_out_its_fallback_is_asked_at_once_for_as_lo
         last = world.outcomes[-1]
         assert [(each.role, each.target.id) for each in last.attempts] == [("first", "up1/real")]
         assert last.served_by == "fallback"
-        assert last.decisions[0].said == "all targets are out: falls back to 'real' at once"
+        assert last.decisions[0].said == "all targets are out: falls back to 'n' at once"
 
 
 async def test_a_mistake_in_the_request_is_passed_on_whatever_is_configured() -> None:
