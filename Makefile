@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV   := .venv
+unexport PYTHONDONTWRITEBYTECODE  # a gate that is started again and again is compiled once
 BIN    := $(VENV)/bin
 
 .PHONY: help up demo test test-engine check lint format types fast bench bench-tail kills docs prices lock services clean
@@ -34,7 +35,8 @@ demo: $(VENV)/run    ## a simulated fleet, direct against through the gate; need
 test: $(VENV)/dev services   ## everything CI runs, installing what it needs
 	$(MAKE) lint types
 	$(BIN)/python tests/real/environments.py
-	$(BIN)/python -m pytest -m "not engine" --hypothesis-profile=full --durations=10
+	$(BIN)/python -m pytest -m "not real and not engine" --hypothesis-profile=full --durations=10
+	$(BIN)/python -m pytest -n0 -m "real and not engine" --durations=10
 
 check: $(VENV)/dev   ## format, lint, types and the fast tests, in under two minutes
 	$(BIN)/ruff format --check .
@@ -56,7 +58,7 @@ fast: $(VENV)/dev
 
 test-engine: $(VENV)/dev  ## the gate in front of a real engine; compiles llama.cpp first (minutes)
 	$(BIN)/python tests/real/environments.py engine
-	$(BIN)/python -m pytest -m engine
+	$(BIN)/python -m pytest -n0 -m engine
 
 bench: $(VENV)/dev   ## CPU, latency and memory against nginx and a bare hop, side by side
 	$(BIN)/python loadtests/bench.py

@@ -26,7 +26,8 @@ from proxy.config.schema import Config
 from proxy.errors import CODES
 from proxy.surfaces.llm import ENDPOINTS
 from proxy.telemetry import ladders
-from proxy.telemetry.catalog import FAMILIES, PREFIX, Family, Label
+from proxy.telemetry.catalog import FAMILIES
+from proxy.telemetry.family import PREFIX, Family, Label
 
 __all__ = ["CODES", "ENDPOINTS", "FAMILIES", "PREFIX", "Config", "load"]
 
@@ -37,9 +38,6 @@ FLAGS_OF_PARSER = (argparse._StoreTrueAction, argparse._HelpAction)
 
 Schema = dict[str, Any]
 Options = list[argparse.Action]
-
-
-# --- the configuration -------------------------------------------------------------------------------------------
 
 
 class _Shapes(GenerateJsonSchema):
@@ -141,9 +139,6 @@ def _default(field: Field, shape: Schema) -> str:
     return f"`{text}`" if text not in ("", "()", "{}") else "none"
 
 
-# --- errors, metrics, paths --------------------------------------------------------------------------------------
-
-
 def errors() -> Iterator[str]:
     yield from ("| code | side | status | the gate tries again | client may | `type` |", "|---|---|---|---|---|---|")
     for code, rule in CODES.items():
@@ -194,9 +189,6 @@ def paths() -> Iterator[str]:
     for path, endpoint in ENDPOINTS.items():
         also = f"`{path}`" + (", `/v2/rerank`" if endpoint == "rerank" else "")
         yield f"| `POST /v1{path}` | {also} | `{endpoint}` |"
-
-
-# --- commands ----------------------------------------------------------------------------------------------------
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -256,8 +248,6 @@ def _meaning(option: argparse.Action) -> str:
     stated = "default" in text or option.default in (None, False, argparse.SUPPRESS) or str(option.default) in text
     return text if stated else f"{text}{'; ' if text else ''}by default `{option.default}`"
 
-
-# --- pages -------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "configuration": configuration,

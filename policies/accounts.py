@@ -36,6 +36,7 @@ TOPUPS_MAX: Final = 4_096
 NOTHING: Final = Posting()
 CALM: Final = Pressure()
 EASED: Final = (0, 1, 5)  # indices of money, tokens and soft money
+MONEY: Final = (0, 5)
 
 
 class Hold(Struct, frozen=True):
@@ -231,8 +232,10 @@ class Accounts:
         wall, least = at.wall, None
         for meter in chart.meters:
             balance = meter.balance if wall < meter.balance.resets_wall else meter.roll(wall)
-            if balance.period.unit == "usd":
-                free = 0 if balance.blocked else max(0, balance.free)
+            if balance.index in MONEY:
+                free = balance.limit - balance.used - balance.pending
+                if free < 0 or (balance.overrun and balance.blocked):
+                    free = 0
                 least = free if least is None or free < least else least
         return chart.demands if least is None else replace(chart.demands, usd_nanos=least)
 
@@ -246,7 +249,8 @@ class Accounts:
             if balance.index in EASED:
                 if wall >= balance.resets_wall:
                     balance = meter.roll(wall)
-                pace = max(pace, balance.pace)
+                if balance.pace > pace:
+                    pace = balance.pace
                 if balance.press() > felt:
                     tightest, felt = balance, balance.felt
         if tightest is None:

@@ -1,10 +1,10 @@
 """Which of a step's targets a call goes to: the strategies that a user can name, and what a choice looked at.
 
-`score` weighs load and speed in seconds (`policies.load`); `lowest_latency` looks at the call's own first event alone;
-`least_cost` at its price; `weighted` draws by weight; `ordered` takes the first that is healthy. Whatever the strategy,
-a retry leaves the failure domain that failed if it can. Which targets may not be asked now is `breaker`'s word.
-Above 32 targets three drawn at random and the three best of the last look compete, after "Load balancing with memory"
-(Mitzenmacher, Prabhakar and Shah, 2002).
+`score` weighs load and speed in seconds (`policies.load`), and what targets have of the prompt in memory
+(`policies.warmth`); `lowest_latency` looks at the call's own first event alone; `least_cost` at its price; `weighted`
+draws by weight; `ordered` takes the first that is healthy. Whatever the strategy, a retry leaves the failure domain
+that failed if it can. Which targets may not be asked now is `breaker`'s word. Above 32 targets three drawn at random
+and the three best of the last look compete, after "Load balancing with memory" (Mitzenmacher, Prabhakar, Shah, 2002).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from policies.load import Loads
 from policies.plan import likely_usd_nanos
+from policies.stickiness import Stickiness
+from policies.warmth import Warm, Warmth
 from proxy.observed import Considered
 from proxy.types import Balance, Call, Target
 
@@ -26,6 +28,7 @@ DRAWN: Final = 3  # at random, and as many remembered
 POOLS_MAX: Final = 256
 TIE_S: Final = 0.01  # smaller differences are chance
 TIE_SHARE: Final = 0.05
+COLD: Final = 0.5  # of a prompt: a call that would find less of it may be sent anywhere to learn
 CONSIDERED_MAX: Final = 8
 
 Refused = tuple[tuple[Target, str], ...]  # each with the reason in words
@@ -64,9 +67,13 @@ class Choice(Struct, frozen=True):
 class Router:
     """One strategy over what the whole process knows of its targets."""
 
-    def __init__(self, balance: Balance, loads: Loads) -> None:
+    def __init__(
+        self, balance: Balance, loads: Loads, warmth: Warmth | None = None, *, stickiness: Stickiness | None = None
+    ) -> None:
         self._balance = balance
         self._loads = loads
+        self._warmth = warmth if balance == "score" else None
+        self._stickiness = None if balance == "ordered" else stickiness  # an order is the operator's own word
         self._best: dict[str, tuple[str, ...]] = {}  # route -> ids, where there are more targets than are scanned
 
     def __repr__(self) -> str:
@@ -86,6 +93,12 @@ class Router:
         if len(usable) == 1:
             return Choice(usable[0], "the only one left", usable, refused=refused)
         balance = self._balance
+        home = None if self._stickiness is None else self._stickiness.home(call, usable, now)
+        if home is not None:
+            return Choice(home, "the home of its run, which has its prompt in the cache", usable, refused=refused)
+        warm = None if self._warmth is None else self._warmth.of(call, usable, now)
+        if warm is not None:
+            return self._warmest(call, warm, refused, now=now, rng=rng)
         if balance == "score" or balance == "lowest_latency":
             return self._quickest(call, usable, refused, now=now, rng=rng)
         if balance == "weighted":
@@ -111,6 +124,21 @@ class Router:
             limit = best + max(TIE_S, TIE_SHARE * best, noise_s)
             target = self._tied([each for each, score in zip(usable, scores, strict=True) if score <= limit], now, rng)
         return Choice(target, reason, usable, tuple(scores), refused)
+
+    def _warmest(self, call: Call, warm: Warm, refused: Refused, *, now: float, rng: Random) -> Choice:
+        """The same where targets have prompts in memory. Nothing is learnt at the price of a prompt that is there, and
+        what two targets differ by is mostly no chance."""
+        targets, cached = warm.targets, warm.cached
+        scores = self._loads.warm_scores(call, targets, cached, now)
+        most = max([known or 0.0 for known in cached])
+        if call.priority != "critical" and most < COLD * warm.tokens and rng.random() < EXPLORED:
+            return Choice(drawn(targets, rng), "drawn to learn of it", targets, tuple(scores), refused)
+        limit = min(scores) + TIE_S
+        tied = [at for at, score in enumerate(scores) if score <= limit]
+        known = max([cached[at] or 0.0 for at in tied])
+        target = self._tied([targets[at] for at in tied if (cached[at] or 0.0) == known], now, rng)
+        reason = f"lowest in score, with {known:,.0f} of {warm.tokens:,} prompt tokens expected in its memory"
+        return Choice(target, reason, targets, tuple(scores), refused)
 
     def _tied(self, tied: list[Target], now: float, rng: Random) -> Target:
         """By weight, and by what a target that warms up is trusted with."""

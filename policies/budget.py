@@ -62,13 +62,26 @@ def allowance(
     """`output_max`: the plan's word on each choice, where it allows less than the client asked for."""
     tokens = _input_tokens(call, target, expected, left)
     may_occur = _may_occur(call, target.price)
-    fits = _clamp(call, target, expected, left=left, wish=Wish(tokens, may_occur=may_occur, allowed=output_max))
-    limit, choices = fits.limit or 0, call.head.choices
-    most = (limit + target.traits.reasoning_tokens_max) * choices if limit else 0
+    head, traits = call.head, target.traits
+    wish = Wish(
+        tokens,
+        head.output_tokens_max,
+        traits.output_tokens_max,
+        head.choices,
+        allowed=output_max,
+        apart=traits.reasoning_tokens_max,
+        q95=expected.q95,
+        otherwise=OUTPUT_TOKENS_DEFAULT,
+        told=left.strict and head.fields is not None,
+        may_occur=may_occur,
+    )
+    fits = _clamp(call, target.price, left, wish)
+    limit, choices = fits.limit or 0, head.choices
+    most = (limit + traits.reasoning_tokens_max) * choices if limit else 0
     held = most
     if expected.watched and (left.soft or left.tokens):
         held = min(most, (OUTPUT_TOKENS_USUAL if expected.q95 is None else expected.q95) * choices)
-    silent = call.head.output_tokens_max is None and target.traits.output_tokens_max is None
+    silent = head.output_tokens_max is None and traits.output_tokens_max is None
     sized = Allowance(
         Amounts(),
         tokens,
@@ -157,8 +170,10 @@ def _may_occur(call: Call, price: Price | None) -> tuple[InputClass, ...]:
     if price is None:
         return MAY_OCCUR
     classes, usual = MAY_OCCUR, max(price.input_uncached, price.input_cache_write_5m)
+    if price.input_cache_write_1h <= usual and price.input_audio <= usual and price.input_image <= usual:
+        return classes  # the body need not be looked at
     any_may = call.head.fields is None or b"\\u00" in call.raw  # an escape can hide each of these words
-    if price.input_cache_write_1h > usual and (any_may or b'"1h"' in call.raw):
+    if price.input_cache_write_1h > usual and (any_may or b'"1h"' in call.raw or _writes_long(call)):
         classes = (*classes, "input_cache_write_1h")
     if price.input_audio > usual and (any_may or b"audio" in call.raw):
         classes = (*classes, "input_audio")
@@ -167,24 +182,17 @@ def _may_occur(call: Call, price: Price | None) -> tuple[InputClass, ...]:
     return classes
 
 
-def _clamp(call: Call, target: Target, expected: Expected, *, left: Left, wish: Wish) -> Clamp:
+def _writes_long(call: Call) -> bool:
+    return call.hints is not None and call.hints.marks and call.hints.ttl == "1h"
+
+
+def _clamp(call: Call, price: Price | None, left: Left, wish: Wish) -> Clamp:
     if call.endpoint in SILENT_ENDPOINTS:
         return Clamp(None, clamped=False)
-    head, traits = call.head, target.traits
-    wish = structs.replace(
-        wish,
-        stated=head.output_tokens_max,
-        model_max=traits.output_tokens_max,
-        choices=head.choices,
-        apart=traits.reasoning_tokens_max,
-        q95=expected.q95,
-        otherwise=OUTPUT_TOKENS_DEFAULT,
-        told=left.strict and head.fields is not None,
-    )
-    left_usd_nanos = left.usd_nanos if head.fields is not None else None  # no limit can be written into a form
-    fits = clamp.output_limit(wish, target.price, left_usd_nanos=left_usd_nanos)
+    left_usd_nanos = left.usd_nanos if call.head.fields is not None else None  # no limit can be written into a form
+    fits = clamp.output_limit(wish, price, left_usd_nanos=left_usd_nanos)
     if isinstance(fits, Unpayable):
         # What cannot be paid is asked for nevertheless: the accounts know which of them refuse it, and why.
         return Clamp(fits.floor, clamped=True)
     # A strict hold is true only if the upstream is told: the client may have used a name that it does not know.
-    return structs.replace(fits, clamped=fits.clamped or (wish.told and fits.limit is not None))
+    return Clamp(fits.limit, clamped=True) if wish.told and fits.limit is not None else fits

@@ -1,9 +1,9 @@
 """What an answer that is known already may be used for: whose it is, which calls have one answer, what may be kept.
 
-A hit is right, or it is not served. So the key of a call is made of everything that is forwarded of it and of everything
-that decides who may see the answer (RFC 9111 calls the latter the secondary key); a call that leaves anything but an
-answer at its provider has no key, and a reply is kept only where it is complete, unshortened and from the model that was
-asked for. How replies are stored and how long is no business of this file.
+A hit is right, or it is not served. So the key of a call is made of everything that is forwarded of it and of all that
+decides who may see the answer (RFC 9111 calls the latter the secondary key); a call that leaves anything but an answer
+at its provider has no key, and a reply is kept only where it is complete, unshortened and from the model that was asked
+for. How replies are stored and how long is no business of this file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final, Literal
 from msgspec import DecodeError, Raw, Struct, json
 
 from policies.repeatable import STATE, why_once, why_tools_once
-from proxy.types import Call, Identity, Plan
+from policies.semantic.rules import SemanticRules
+from proxy.types import Call, Identity, Plan, Reuse
 
 Exact = Literal["off", "deterministic", "on"]
 Replay = Literal["off", "keyed", "run"]
@@ -25,11 +26,26 @@ VERSION: Final = b"headgate 1"  # of the key's form: another one finds nothing o
 KEEPING: Final = frozenset({"chat", "completions", "embeddings", "moderations", "rerank", "responses"})
 ALWAYS_THE_SAME: Final = frozenset({"embeddings", "moderations", "rerank"})
 CONTROLS: Final = frozenset({"cache"})  # members of a body that are not forwarded
+TTL_MAX_S: Final = 604_800.0  # that a caller can ask for: what expires last makes room for others last
 EARLY: Final = 0.1  # of its life, at whose end an entry may be renewed before it is stale
 
 _ZERO = re.compile(rb"-?0+(\.0+)?([eE][+-]?\d+)?").fullmatch
-_FINISHED = re.compile(rb'"finish_reason": ?"').search
-_COMPLETED = re.compile(rb'"(?:status|type)": ?"(?:response\.)?completed"').search
+_FINISHED = re.compile(rb'"finish_reason": ?"(?!error")').search
+_COMPLETED = re.compile(rb'"type": ?"response\.completed"').search
+
+
+class _Choice(Struct):
+    finish_reason: str | None = None
+
+
+class _Reply(Struct):
+    """What a reply that is no stream says of its end."""
+
+    choices: list[_Choice] = []
+    status: str | None = None
+
+
+_REPLY = json.Decoder(_Reply)
 
 
 class CacheRules(Struct, frozen=True):
@@ -40,6 +56,7 @@ class CacheRules(Struct, frozen=True):
     stale_s: float = 0.0  # so much older may an answer be that is served while a new one is fetched
     scope: Scope = "agent"
     replay: Replay = "keyed"  # `run`: any body that its run has sent before
+    semantic: SemanticRules | None = None  # None: only the same question has the same answer
 
     @property
     def asks(self) -> bool:
@@ -62,7 +79,8 @@ class Wanted(Struct, frozen=True):
 
 
 def wanted(call: Call, rules: CacheRules, revision: str) -> Wanted | None:
-    """`revision` names what the configuration makes of a model: the same question of another one is another."""
+    """`revision` names what the configuration makes of a model: the same question of another one is another. It is no
+    part of a name in the journal: a step that is taken again after a reload is the same step."""
     says, fields = call.reuse, call.head.fields
     if fields is None:
         return None
@@ -73,10 +91,11 @@ def wanted(call: Call, rules: CacheRules, revision: str) -> Wanted | None:
     by_run = not keyed and rules.replay == "run" and call.identity.run is not None and read and write
     if not (caches or keyed or by_run):
         return None
-    digest = question(call, fields, revision)
+    digest = question(call, fields)
     name = (b"key", key.encode()) if keyed and key is not None else (b"body", digest)
     replay = _digest(owner(call.identity, "run"), *name) if keyed or by_run else None
-    exact = _digest(owner(call.identity, rules.scope), digest) if caches else None
+    about = (VERSION, revision.encode(), call.route.encode("utf-8", "surrogatepass"))
+    exact = _digest(owner(call.identity, rules.scope), *about, digest) if caches else None
     return Wanted(exact, replay, digest, read=read, write=write)
 
 
@@ -105,18 +124,29 @@ def why_not_kept(call: Call, plan: Plan | None, body: bytes, *, shortened: bool,
         return "a budget had shortened it"
     if served_elsewhere:
         return "another model had answered"
-    if call.endpoint in ("chat", "completions") and not _FINISHED(body):
+    if call.endpoint in ("chat", "completions") and not _finished(body):
         return "it had no finish reason"
-    if call.endpoint == "responses" and not _COMPLETED(body):
+    if call.endpoint == "responses" and not _completed(body):
         return "it was not completed"
     return None
 
 
-def question(call: Call, fields: dict[str, Raw], revision: str) -> bytes:
+def ttl_s(rules: CacheRules, says: Reuse | None) -> float:
+    """How long an answer is fresh: as its caller says, else as its agent's rules do."""
+    asked_s = None if says is None else says.ttl_s
+    return rules.ttl_s if asked_s is None else max(0.0, min(asked_s, TTL_MAX_S))
+
+
+def why_not_shared(plan: Plan | None, *, shortened: bool) -> str | None:
+    """Why a reply that is still on its way is not for another call that asks the same; None: it is."""
+    return "a budget has shortened it" if shortened or (plan is not None and plan.degraded) else None
+
+
+def question(call: Call, fields: dict[str, Raw]) -> bytes:
     """A digest of all that is forwarded, in one canonical form: members by name, no space between values. Numbers and
     strings stay as they were written, so nothing that a model could see is taken for the same."""
     text = hashlib.sha256()
-    text.update(_framed(VERSION, revision.encode(), call.route.encode(), call.endpoint.encode()))
+    text.update(_framed(call.endpoint.encode()))
     for name in sorted(fields):
         if name not in CONTROLS:
             text.update(_framed(name.encode("utf-8", "surrogatepass"), _compact(bytes(fields[name]))))
@@ -144,8 +174,32 @@ def _compact(value: bytes) -> bytes:
     """Without the space that some serialisers put between values."""
     try:
         return json.format(value, indent=-1)
-    except DecodeError:  # a lone surrogate: as it came, so it equals nothing but itself
+    except (DecodeError, RecursionError):  # a lone surrogate: as it came, so it equals nothing but itself
         return value
+
+
+def _finished(body: bytes) -> bool:
+    """Every choice of a plain reply; of a stream at least one, as its end marker was checked when it was read."""
+    if _streamed(body):
+        return _FINISHED(body) is not None
+    choices = _read(body).choices
+    return bool(choices) and all(choice.finish_reason not in (None, "error") for choice in choices)
+
+
+def _completed(body: bytes) -> bool:
+    """The response itself: an item in it can be complete where the response is not."""
+    return _COMPLETED(body) is not None if _streamed(body) else _read(body).status == "completed"
+
+
+def _streamed(body: bytes) -> bool:
+    return body.lstrip().startswith((b"data:", b"event:", b"id:", b":"))  # fields of an event, or a comment before one
+
+
+def _read(body: bytes) -> _Reply:
+    try:
+        return _REPLY.decode(body)
+    except (DecodeError, RecursionError):
+        return _Reply()
 
 
 def _digest(*parts: bytes) -> bytes:

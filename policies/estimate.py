@@ -57,7 +57,8 @@ class Histogram:
         return f"Histogram({self.total} in {len(self._counts)} buckets)"
 
     def add(self, value: int) -> None:
-        bucket = _bucket(value)
+        octave = value.bit_length() - 5  # as `_upper_edge`: below 32 a bucket each; above, an octave has sixteen
+        bucket = value if octave <= 0 else 16 * octave + (value >> octave)
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self.total += 1
         if self.total >= SAMPLES_MAX:
@@ -72,12 +73,6 @@ class Histogram:
             if rank <= 0:
                 return _upper_edge(bucket)
         return 0
-
-
-def _bucket(value: int) -> int:
-    """Numbers below 32 have a bucket each; above, an octave has sixteen."""
-    octave = value.bit_length() - 5
-    return value if octave <= 0 else 16 * octave + (value >> octave)
 
 
 def _upper_edge(bucket: int) -> int:

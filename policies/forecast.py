@@ -2,8 +2,9 @@
 
 The rate is the faster of the last hour's and the last day's, so that neither a burst nor a quiet night hides the other.
 Pacing compares what is used with a straight line through the window: ahead of it by a tenth, the pace rises by 0.1
-every `EVERY_S`, under it it falls again. It makes dear targets rarer and refuses nothing. Figures are in the limit's
-own unit and whole; nothing here is money that anyone is charged.
+every `EVERY_S`, under it it falls again. It makes dear targets rarer, at its highest it holds back calls of priority
+`batch`, and it refuses nothing. Figures are in the limit's own unit and whole; nothing here is money that anyone is
+charged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from policies.windows import window
-from proxy.types import Per
+from proxy.types import Per, Priority
 
 HOUR_S: Final = 3_600
 EVERY_S: Final = 30.0
@@ -110,3 +111,8 @@ def pace_in(pace: int, *, used: int, limit: int, per: Per, time_zone: str, wall:
         return 0
     whole_s = opened.resets_wall - opened.starts_wall
     return paced(pace, used=used, limit=limit, passed_s=wall - opened.starts_wall, whole_s=whole_s)
+
+
+def held_back(priority: Priority, pace: int) -> bool:
+    """What has time waits until spending has fallen back to its line."""
+    return pace >= PACE_MAX and priority == "batch"

@@ -45,7 +45,7 @@ def hopeless(call: Call, wait_s: float, service_s: float, now: float) -> ProxyEr
 def allowed(call: Call, by_agent: Container[str] | None, routes: Routes) -> ProxyError | None:
     """A key and an agent may each be limited to some of the configured models. What a client names as a fallback is
     asked for like the model itself; configured ones are the operator's word."""
-    refusal = _allowed(call, call.model, call.route, by_agent)
+    refusal = _allowed(call, call.head.model, call.route, by_agent)
     for model in call.head.fallbacks:
         if refusal is not None:
             break

@@ -3,7 +3,7 @@
 A rung is entered at a share of the tightest limit on the call's path. How it is left again is not decided here: the
 pressure that comes in falls behind what is taken (`policies.meter`), begins again with a window, and ends with a
 top-up. `stop` changes nothing: at its share the limit itself refuses. What a rung makes of the targets is
-`policies.plan`'s word; where a call waits is `proxy.execution.easing`'s.
+`policies.plan`'s word; where a call waits, or is refused what is not known, is `proxy.execution.easing`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from policies.limits import Refusal, Shortfall
 from proxy.pressure import Pressure
 from proxy.types import Call, Endpoint, Rung
 
-ENTERED: Final[dict[Rung, int]] = {"cheaper": 700, "shorter": 800, "queue": 950, "stop": 1_000}  # thousandths
+# Thousandths.
+ENTERED: Final[dict[Rung, int]] = {"cheaper": 700, "shorter": 800, "cache_only": 900, "queue": 950, "stop": 1_000}
 NOTICED: Final = 800  # from here on replies say how much is used
 GENERATING: Final[frozenset[Endpoint]] = frozenset({"chat", "completions", "responses"})
 OUTPUT_TOKENS_USUAL: Final = 4_096  # of a silent client, where nobody knows the model's maximum
@@ -34,8 +35,13 @@ def waits(ladder: Ladder, felt: int) -> bool:
     return felt >= ENTERED["queue"] and "queue" in ladder
 
 
-def in_vain(pressure: Pressure, wall: float) -> Refusal:
-    """The call has waited and the budget has not eased."""
+def only_known(ladder: Ladder, felt: int) -> bool:
+    """Only an answer that is known already may be had. Nothing waits here: further down there is not more to have."""
+    return felt >= ENTERED["cache_only"] and "cache_only" in ladder
+
+
+def denied(pressure: Pressure, ladder: Ladder, wall: float) -> Refusal:
+    """There is no known answer, or the call has waited and the budget has not eased."""
     assert pressure.period is not None  # there is no pressure without a limit
     shortfall = Shortfall(
         period=pressure.period,
@@ -44,7 +50,7 @@ def in_vain(pressure: Pressure, wall: float) -> Refusal:
         held=pressure.held,
         needed=0,
         resets_wall=pressure.resets_wall,
-        reason="queue",
+        reason="cache_only" if only_known(ladder, pressure.felt) else "queue",
     )
     return Refusal((shortfall,), wall)
 

@@ -15,7 +15,7 @@ from policies.windows import zone
 from proxy.types import Charge, Left, Per, Period, Unit
 
 HoldMode = Literal["estimated", "strict"]
-Reason = Literal["spent", "held", "floor", "overrun", "lowered", "queue"]
+Reason = Literal["spent", "held", "floor", "overrun", "lowered", "cache_only", "queue"]
 
 RETRY_HELD_S: Final = 1.0  # live holds end at any moment
 

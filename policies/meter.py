@@ -93,7 +93,8 @@ class Balance:
         """What the ladder goes by, in thousandths: it rises at once with what is taken and falls only once that has
         fallen `PLAY` below it. So a rung is left that far below where it was entered, whatever the rungs are."""
         taken = (self.used + self.pending) * 1_000 // self.limit if self.limit > 0 else 1_000
-        self.felt = max(taken, min(self.felt, taken + PLAY))
+        if not taken <= self.felt <= taken + PLAY:
+            self.felt = taken if self.felt < taken else taken + PLAY
         return self.felt
 
     def post(self, held: int, used: int) -> int:

@@ -123,7 +123,7 @@ class Planner(Struct, frozen=True):
     def plan(
         self, call: Call, pressure: Pressure = CALM, *, ladder: Ladder = (), usual: Usual = never_seen
     ) -> Plan | ProxyError:
-        route = self.routes.find(call.model)
+        route = self.routes.find(call.head.model)
         if route is None:
             return self.routes.unknown(call.model)
         if route.members:
@@ -151,7 +151,7 @@ class Planner(Struct, frozen=True):
     def _single(
         self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
     ) -> Plan | ProxyError:
-        targets = self._tiered(call, self.routes.targets(route, call.model))
+        targets = self._tiered(call, self.routes.targets(route, call.head.model))
         if not self.unpriced_allowed and any(target.price is None for target in targets):
             return _unpriced(next(target for target in targets if target.price is None))
         rungs = reached(ladder, pressure.felt)

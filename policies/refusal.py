@@ -19,6 +19,7 @@ WHY: Final[dict[Reason, str]] = {
     "floor": "this call alone needs more than all of it",
     "overrun": "an earlier call cost more than was held for it, and the account is blocked",
     "lowered": "it was lowered below what was spent already",
+    "cache_only": "it is nearly spent, and for this call there is no answer that is known already",
     "queue": "it is nearly spent, and waiting for it to ease was in vain",
 }
 

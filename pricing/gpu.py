@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pricing.gpu_board import Board, GpuTime, OwnBoard
 from proxy.types import Price
 
 HOUR_S: Final = 3_600
@@ -114,81 +115,80 @@ class GpuAccount(Struct, frozen=True):
 
 
 class GpuMeter:
-    """Shares the time of one engine. `start` and `end` are O(1): one integral serves every request."""
+    """Shares the time of one engine. `book` is for the process that owns the books, the rest for those that serve."""
 
-    def __init__(self, rate: GpuRate, now: float) -> None:
+    def __init__(self, rate: GpuRate, now: float, board: Board | None = None) -> None:
+        """`board`: shared with other processes that send to this engine."""
         self.rate = rate
-        self.in_flight = 0
-        self._integral_s = 0.0  # of dt / n(t), over the time in which something ran
-        self._busy_s = 0.0
-        self._at = now
+        self._board = OwnBoard(now) if board is None else board
+        time = self._board.step(now)
         self._booked_at = now
-        self._booked_busy_s = 0.0
-        self._charged = 0
-        self._usage: list[tuple[float, float]] = [(now, 0.0)]  # (instant, busy seconds until then), a point an hour
+        self._booked_busy_s = time.busy_s
+        self._booked_charges = time.charged_usd_nanos
+        self._usage: list[tuple[float, float]] = [(now, time.busy_s)]  # (instant, busy seconds until then), one an hour
 
     def __repr__(self) -> str:
-        return f"GpuMeter({self.rate}, in_flight={self.in_flight}, busy_s={self._busy_s:.3f})"
+        return f"GpuMeter({self.rate}, in_flight={self.in_flight}, {self._board!r})"
+
+    @property
+    def in_flight(self) -> int:
+        return self._board.in_flight
 
     def start(self, now: float) -> float:
         """A request is sent. What is returned is handed to `end`."""
-        self._advance(now)
-        self.in_flight += 1
-        return self._integral_s
+        return self._board.step(now, change=1).integral_s
 
     def end(self, started: float, price: Price, now: float) -> GpuShare:
         """Its reply has ended. `price`: the one it was sent at, which may have changed meanwhile."""
-        occupancy, cost = self.occupancy_s(started, now), self.spent_usd_nanos(started, price, now)
-        self.in_flight -= 1
-        self._charged += cost
+        time = self._board.step(now, change=-1)
+        occupancy = time.integral_s - started
+        cost = cost_of(price, occupancy * self._spread(time))
+        self._board.step(now, charged=cost)
         return GpuShare(occupancy, cost, cost - cost_of(price, occupancy))
 
     def occupancy_s(self, started: float, now: float) -> float:
         """Of a request that runs."""
-        self._advance(now)
-        return self._integral_s - started
+        return self._board.step(now).integral_s - started
 
     def spent_usd_nanos(self, started: float, price: Price, now: float) -> int:
         """By a request that runs."""
-        occupancy = self.occupancy_s(started, now)
-        return cost_of(price, occupancy * self._spread(now) if self.rate.spread_idle else occupancy)
+        time = self._board.step(now)
+        return cost_of(price, (time.integral_s - started) * self._spread(time))
 
     def forecast(self, price: Price, now: float, *, left_s: float, usual_s: float | None) -> GpuForecast:
-        spreads = self.rate.spread_idle
-        self._advance(now)
+        time = self._board.step(now)
         return GpuForecast(
             price,
-            self.in_flight,
-            spread=self._spread(now) if spreads else 1.0,
-            spread_max=SPREAD_MAX if spreads else 1.0,
+            time.in_flight,
+            spread=self._spread(time),
+            spread_max=SPREAD_MAX if self.rate.spread_idle else 1.0,
             left_s=max(0.0, left_s),
             usual_s=usual_s,
         )
 
     def stretch(self, now: float) -> GpuAccount:
         """Since the last booking, or since the beginning."""
-        self._advance(now)
-        elapsed, busy = now - self._booked_at, self._busy_s - self._booked_busy_s
-        return GpuAccount(elapsed, busy, self.rate.cost_usd_nanos(elapsed), self._charged)
+        time = self._board.step(now)
+        elapsed, busy = now - self._booked_at, time.busy_s - self._booked_busy_s
+        charged = time.charged_usd_nanos - self._booked_charges
+        return GpuAccount(elapsed, busy, self.rate.cost_usd_nanos(elapsed), charged)
 
     def book(self, now: float, rate: GpuRate | None = None) -> GpuAccount:
         """Ends the stretch; once an hour, and when the engine gets another `rate` from now on."""
         account = self.stretch(now)
-        self._booked_at, self._booked_busy_s, self._charged = now, self._busy_s, 0
+        self._booked_at = now
+        self._booked_busy_s += account.busy_s
+        self._booked_charges += account.charged_usd_nanos
         self.rate = rate or self.rate
-        self._usage.append((now, self._busy_s))
+        self._usage.append((now, self._booked_busy_s))
         while len(self._usage) > 2 and self._usage[1][0] <= now - SPREAD_OVER_S:
             del self._usage[0]
+        self._board.spread_since(*self._usage[0])
         return account
 
-    def _advance(self, now: float) -> None:
-        if self.in_flight and now > self._at:
-            self._busy_s += now - self._at
-            self._integral_s += (now - self._at) / self.in_flight
-        self._at = max(now, self._at)
-
-    def _spread(self, now: float) -> float:
+    def _spread(self, time: GpuTime) -> float:
         """Elapsed over busy time, of the last day."""
-        since, busy_then = self._usage[0]
-        busy = self._busy_s - busy_then
-        return min(SPREAD_MAX, max(1.0, (now - since) / busy)) if busy > 0 else SPREAD_MAX
+        if not self.rate.spread_idle:
+            return 1.0
+        busy = time.busy_s - time.since_busy_s
+        return min(SPREAD_MAX, max(1.0, (time.at - time.since) / busy)) if busy > 0 else SPREAD_MAX

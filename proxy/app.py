@@ -24,12 +24,13 @@ from pricing.book import Bill, explain
 from proxy.assemble import gpu_rates
 from proxy.assembly import Assembly
 from proxy.budget_desk import BudgetDesk
+from proxy.cache_desk import CacheDesk
 from proxy.clock import Clock
 from proxy.config.load import Config, ConfigError, effective
 from proxy.config.unpayable import unpriced
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
-from proxy.instruments import describe, gpu_books, learn_names, metrics_of, watch_ledger
+from proxy.instruments import describe, gate_desk, gpu_books, learn_names, metrics_of, watch_ledger
 from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import Listener, bind, url
 from proxy.money.budgets import Budgets, Waiting
@@ -95,9 +96,9 @@ class Gate:
         self.gpus = gpu_books(self.assembly, self.ledger, metrics=self.metrics, log=self.log)
         self.budgets = self._new_budgets(config)
         self.runs = Runs(clock)
+        self.gates = gate_desk(self.assembly, clock, self.metrics)
         self._serving = self._new_serving(data, terminal=terminal)
-        surface = admin_surface(self._admin_services())
-        self._admin = Listener(admin, Server(surface.handle, EDGES, clock.id))
+        self._admin = Listener(admin, Server(admin_surface(self._admin_services()).handle, EDGES, clock.id))
 
     @property
     def open(self) -> bool:
@@ -164,7 +165,6 @@ class Gate:
         refused = await self._serving.prepare(config)
         if refused is not None:
             return self._reload_refused(refused)
-        snapshot = assembled.snapshot
         fixed = [name for name in NEED_RESTART if attrgetter(name)(config) != attrgetter(name)(self.config)]
         if fixed:
             self.log.event("restart needed", "warning", {"for": ", ".join(fixed)})
@@ -173,9 +173,10 @@ class Gate:
         self.gpus.use(gpu_rates(config))
         self.budgets.accounts.replace(assembled.rulebook)
         self.budgets.bounds = _waiting(config)
+        self.gates.use(assembled.pools)
         self._serving.swap(config)
         self.metrics.reload_succeeded(self._clock.wall())
-        self.log.event("reloaded", "info", {"version": snapshot.version})
+        self.log.event("reloaded", "info", {"version": assembled.snapshot.version})
         return None
 
     def _reload_refused(self, why: str) -> str:
@@ -213,6 +214,7 @@ class Gate:
             runs=self.runs,
             ledger=self.ledger,
             bank=bank,
+            gates=self.gates,
             terminal=terminal,
         )
         return Supervisor(data, house)
@@ -226,6 +228,7 @@ class Gate:
             store=self.budgets,
             runs=self.runs,
             ledger=self.books,
+            gates=self.gates,
             accepting=lambda: self.ledger.accepting,
             ready=lambda: self.ready,
             denied=self.desk.news.denied,
@@ -243,10 +246,12 @@ class Gate:
             runs=self._run_services(),
             budgets=self.desk.outlook.answer,
             ledger=LedgerDesk(self.ledger, self.budgets, runs=self.runs, assembly=self.assembly).services,
+            caches=CacheDesk(self._serving, self.metrics.caches.savings),
             keys=self.assembly.keys,
             metrics=self.metrics.exposition,
             config=lambda: {"version": self.config.version, "values": effective(self.config)},
             targets=self._targets,
+            gates=self.gates.rows,
             reload=self.reload,
             wall=self._clock.wall,
             audit=lambda audit: self.log.event("audit", "info", structs.asdict(audit)),

@@ -19,10 +19,12 @@ from pricing.gpu import GpuRate
 from proxy.clock import Clock, today
 from proxy.config.load import Config
 from proxy.config.paces import Paces, paces
+from proxy.config.pools import pools
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.config.schema import Agent, Budget, Defaults
 from proxy.config.upstreams import account, simulation
 from proxy.dialects.base import Dialect
+from proxy.execution.gate_desk import Pool
 from proxy.money.gpus import Gpus
 from proxy.providers.base import Provider
 from proxy.providers.openai_compatible import Account, OpenAICompatible
@@ -90,6 +92,7 @@ class Assembled(Struct, frozen=True):
     targets: Targets
     metered: tuple[Target, ...]
     paces: Paces
+    pools: tuple[Pool, ...]
 
 
 def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
@@ -110,7 +113,14 @@ def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
         revision=config.revision,
     )
     metered = metered_targets(config, snapshot.planner.routes)
-    return Assembled(snapshot, rulebook(config, keyring), targets, metered, paces(config, keyring))
+    return Assembled(
+        snapshot,
+        rulebook(config, keyring),
+        targets,
+        metered,
+        paces(config, keyring),
+        pools(config, snapshot.planner.routes),
+    )
 
 
 def gpu_rates(config: Config) -> dict[str, GpuRate]:

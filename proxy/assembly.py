@@ -15,18 +15,20 @@ from proxy.config.check import is_loopback
 from proxy.config.load import Config
 from proxy.dialects.openai_chat import OpenAI
 from proxy.money.gpus import Gpus
+from proxy.money.shared_board import Boards, OwnBoards, SharedBoards
 from proxy.snapshot import Snapshot
 from proxy.state.keys import Keyring, KeyStore, load_pepper
 
 
 class Assembly:
-    def __init__(self, config: Config, clock: Clock) -> None:
-        """Raises KeyStoreError, ValueError."""
+    def __init__(self, config: Config, clock: Clock, worker: int | None = None) -> None:
+        """`worker`: its number; None in the process that owns the books. Raises KeyStoreError, ValueError, OSError."""
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._loopback = is_loopback(config.server.host)
         self._pepper = load_pepper(config.data_dir, os.environ)
         self.keys = KeyStore(config.data_dir, self._pepper, clock.wall)
-        self.tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={}, gpus=Gpus(clock))
+        gpus = Gpus(clock, _boards(config, worker))
+        self.tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={}, gpus=gpus)
         self.config = config
         self.present = self.made(config)
 
@@ -52,3 +54,8 @@ class Assembly:
         configured = (key.agent for key in config.keys if key.agent != "any")
         made = (stored.record.agent for stored in self.keys.list() if stored.record.agent is not None)
         return tuple(dict.fromkeys((*config.agents, *configured, *made)))
+
+
+def _boards(config: Config, worker: int | None) -> Boards:
+    workers = config.server.workers
+    return OwnBoards() if workers == 1 else SharedBoards(config.data_dir, workers, worker)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from proxy.config.load import Config
 
 FREE = "sim-small"  # what a first try should cost
 ADMIN_PORT = 8081  # where the reports look by themselves
 
 
-def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, open_gate: bool) -> str:
-    """`urls` of the data and of the admin listener; `open_gate`: any key is accepted."""
+def command(started: str) -> str:
+    """What a shell runs for `headgate`, read off how this was started: in a clone it is not on the path."""
+    here = Path(started).name == "headgate" and shutil.which("headgate") is None
+    return started if here else "headgate"
+
+
+def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, open_gate: bool, run: str) -> str:
+    """`urls` of the data and of the admin listener; `open_gate`: any key is accepted; `run`: as `command` says."""
     data_url, admin_url = urls
     names = [name for name in config.models if not name.endswith("*")]
     named = names[0] if names else next(iter(config.models), "MODEL").replace("*", "MODEL")
@@ -28,6 +37,6 @@ def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, o
         "Try it:",
         f'  curl {data_url}/agents/me/v1/chat/completions -H "Authorization: Bearer {key}" \\',
         f"    -H 'Content-Type: application/json' -d '{body}'",
-        f"Then: headgate spend{where}",
+        f"Then: {run} spend{where}",
     ]
     return "\n".join(lines)

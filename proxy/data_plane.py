@@ -12,16 +12,23 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from policies.affinity import Affinity
 from policies.limits import Refusal
 from policies.retry import AttemptBudget
+from policies.warmth import Warmth
 from proxy.assembly import Assembly
 from proxy.caching.cabinet import Cabinet
-from proxy.caching.desk import Caches, Stock
+from proxy.caching.desk import Caches
+from proxy.caching.semantic import Semantic
+from proxy.caching.semantic_parts import Kit
+from proxy.caching.stock import Gone, Purge, Stock
 from proxy.config.load import Config
 from proxy.counting import Counting
 from proxy.execution.bench import Bench
 from proxy.execution.easing import unheard
+from proxy.execution.gating import Desk, Gating
 from proxy.execution.race import Race
+from proxy.execution.shared_homes import shared_homes
 from proxy.execution.steering import Steering
 from proxy.finish import Appendable, Finish, Observer, Recorder
 from proxy.health import Health
@@ -30,6 +37,7 @@ from proxy.pacing import Pacing
 from proxy.parts import Parts
 from proxy.pipeline import Pipeline
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
+from proxy.side_calls import SideCalls
 from proxy.standing import standings
 from proxy.state.store import Store
 from proxy.state.target_report import Standing
@@ -37,9 +45,12 @@ from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
 from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
+from proxy.telemetry.affinity_metrics import AffinityMetrics
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
 from proxy.watching import measure_lag
+
+MIB = 1024 * 1024
 
 
 class Surroundings(Struct, frozen=True):
@@ -52,6 +63,7 @@ class Surroundings(Struct, frozen=True):
     store: Store
     runs: Runs
     ledger: Appendable
+    gates: Desk
     accepting: Callable[[], bool]  # outcomes can be written
     ready: Callable[[], bool]
     denied: Callable[[Refusal], None] = unheard  # a call has waited for its budget in vain
@@ -63,15 +75,25 @@ class DataPlane:
         self._counting = Counting(self._count_failed)
         self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps)
         around.metrics.watch("runs_active", lambda: around.runs.active)
+        self.gating = Gating(around.gates, around.assembly.tools.clock, around.runs.steps)
+        self.gating.use(around.assembly.present.pools)
         self.health = Health(around.assembly, around.metrics, self._pacing.permits.rooms, around.log.event)
         self.steering = Steering(
-            around.assembly.tools.clock, around.assembly.config.hedging.rules(), self.health.turned
+            around.assembly.tools.clock,
+            around.assembly.config.hedging.rules(),
+            self.health.turned,
+            Warmth(_affinity(around.assembly.config)),
         )
         self.health.attach(self.steering.breakers)
         self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
         self._watch_races()
+        self._use_affinity()
         self.caches = self._new_caches()
+        around.metrics.caches.watch(self.caches)
+        self.semantic = self._new_semantic()
         self.pipeline = self._new_pipeline()
+        tools = around.assembly.tools
+        self.semantic.attach(SideCalls(tools.clock, tools.dialect, around.tasks, self.pipeline.serve))
         surface = Surface(
             Services(
                 clock=around.assembly.tools.clock,
@@ -110,11 +132,14 @@ class DataPlane:
     def swap(self, config: Config) -> None:
         """The process has swapped its snapshot; what does not ask that for its limits is told them."""
         self._pacing.renew()
+        self.gating.use(self._around.assembly.present.pools)
         self.health.renew()
         self.steering.hedges.replace(config.hedging.rules())
         self._attempt_budget.share = config.defaults.retry.budget
         self.caches.replace(config.caches.bounds())
+        self.semantic.library.resize(config.caches.semantic_mb * MIB)
         self._watch_races()
+        self._use_affinity()
         self._server.edges = _edges(config)
 
     def kill(self) -> None:
@@ -129,6 +154,12 @@ class DataPlane:
     async def survey(self) -> list[Standing]:
         return standings(self.health.rows(), self._pacing.permits.rooms, self.steering.loads)
 
+    async def stock(self) -> Stock:
+        return await self.caches.stock()
+
+    async def purge(self, purge: Purge) -> Gone:
+        return await self.caches.purge(purge)
+
     def _watch_races(self) -> None:
         around, now = self._around, self._around.assembly.tools.clock.now
         routes, armed_s = around.assembly.snapshot.planner.routes.names, self.steering.hedges.armed_s
@@ -138,6 +169,19 @@ class DataPlane:
         config, clock = self._around.assembly.config, self._around.assembly.tools.clock
         path = config.data_dir / "caches.db" if config.caches.persist else None
         return Caches(clock, Cabinet(path, self._cache_failed), config.caches.bounds())
+
+    def _use_affinity(self) -> None:
+        assembly, warmth = self._around.assembly, self.steering.warmth
+        warmth.on, warmth.affinity.unshared = assembly.config.affinity.enabled, assembly.config.affinity.several_gates
+        keeping = [target.id for target in assembly.present.metered if target.traits.prefix_cache]
+        AffinityMetrics(self._around.metrics.table).watch(keeping, warmth.affinity)
+
+    def _new_semantic(self) -> Semantic:
+        around, tools = self._around, self._around.assembly.tools
+        kit = Kit(tools.clock, tools.dialect, around.tasks, around.metrics.caches.semantic)
+        semantic = Semantic(kit, around.assembly.config.caches.semantic_mb * MIB)
+        around.metrics.caches.watch_semantic(semantic.library)
+        return semantic
 
     def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools
@@ -154,6 +198,7 @@ class DataPlane:
             "log": around.log,
             "budgets": around.metrics.of_budgets(),
             "admission": self._pacing.admission,
+            "gates": self.gating,
         }
         return Pipeline(
             Parts(
@@ -166,11 +211,13 @@ class DataPlane:
                 runs=around.runs,
                 finish=Finish(tools.clock, observers, self._observer_failed),
                 caches=self.caches,
+                semantic=self.semantic,
                 tasks=around.tasks,
                 ledger_accepting=around.accepting,
                 started=around.metrics.started,
                 on_defect=self._defect,
                 denied=around.denied,
+                let_in=self.gating.enter,
                 recorded=around.ledger.flush,
             )
         )
@@ -187,6 +234,12 @@ class DataPlane:
 
     def _defect(self, error: BaseException) -> None:
         logging.getLogger("proxy").error("a call met a defect of the gate", exc_info=error)
+
+
+def _affinity(config: Config) -> Affinity:
+    """Raises OSError: workers tell each other by a file where runs are at home."""
+    workers = config.server.workers
+    return Affinity(shared_homes(config.data_dir) if workers > 1 else None, processes=workers)
 
 
 def _edges(config: Config) -> Edges:

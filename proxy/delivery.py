@@ -67,7 +67,7 @@ class Delivery:
         now = self._parts.clock.now()
         record.first_event_at = record.last_event_at = now
         if record.keeps:
-            await self._parts.caches.keep(record, snapshot.rules(record.call.identity.agent).cache, answer, reading.first)
+            await self._keep(record, snapshot, answer, reading.first)
         if snapshot.strict:
             await self._record_first(record, snapshot)
         record.committed = True
@@ -113,11 +113,20 @@ class Delivery:
             await exchange.end("abandoned")
         if record.keeps and record.flight is not None and not reading.cut_short:
             text = record.flight.text
-            rules = snapshot.rules(record.call.identity.agent).cache
-            await self._parts.caches.keep(record, rules, answer, None if text is None else text + rest)
+            await self._keep(record, snapshot, answer, None if text is None else text + rest)
         if snapshot.strict:
             record.bytes_out += len(rest)
             await self._record_first(record, snapshot)
+
+    async def _keep(
+        self, record: Record, snapshot: Snapshot, answer: Answer | Joined | Remembered, body: bytes | None
+    ) -> None:
+        """All of a reply, for whoever asks the same, or what means the same."""
+        rules = snapshot.rules(record.call.identity.agent).cache
+        if record.wanted is not None:
+            await self._parts.caches.keep(record, rules, answer, body)
+        if record.lookup is not None and self._parts.semantic is not None:
+            self._parts.semantic.learn(record, rules, snapshot=snapshot, answer=answer, body=body)
 
     async def _record_first(self, record: Record, snapshot: Snapshot) -> None:
         """The call's row is on the disk when this returns; not where a provider that bills on is still being read."""

@@ -68,16 +68,17 @@ class Finish:
     def _outcome(self, record: Record, config_version: str) -> Outcome:
         call, error = record.call, record.error
         arrived = call.arrived_at
+        # The first by position: above fifteen names CPython makes a dictionary of them, at three times the cost.
         return Outcome(
-            call=call,
-            plan=record.plan,
-            attempts=tuple(record.attempts),
-            status=STATUS_CLIENT_GONE if record.client_gone and not record.committed else record.status,
-            duration_s=self._clock.now() - arrived,
-            served_by=record.served_by,
-            error_code=error.code if error else None,
-            error_source=error.source if error else None,
-            upstream_s=record.upstream_s,
+            call,
+            record.plan,
+            tuple(record.attempts),
+            STATUS_CLIENT_GONE if record.client_gone and not record.committed else record.status,
+            self._clock.now() - arrived,
+            record.served_by,
+            error.code if error else None,
+            error.source if error else None,
+            record.upstream_s,
             first_event_s=None if record.first_event_at is None else record.first_event_at - arrived,
             last_event_s=None if record.last_event_at is None else record.last_event_at - arrived,
             gaps=record.gaps.gaps() if record.gaps is not None else None,
@@ -87,4 +88,5 @@ class Finish:
             charges=record.purse.charges,
             decisions=tuple(record.decisions) if record.decisions else (),
             reused=record.reused,
+            looked_up=record.looked_up,
         )

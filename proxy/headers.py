@@ -17,6 +17,7 @@ from proxy.execution.following import Following
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.money.rate_limits import Quota
+from proxy.observed import Reused
 from proxy.pressure import Pressure
 from proxy.providers.limit_headers import PREFIXES as LIMIT_PREFIXES
 from proxy.relay import Headers
@@ -33,7 +34,7 @@ def of_reply(
     headers += _of_call(record, {name for name, _ in reading.headers})
     overhead_s = now - call.arrived_at - record.waited_s(now)
     headers += [
-        ("x-headgate-model", _latin(call.model)),
+        ("x-headgate-model", _latin(call.head.model)),
         ("x-headgate-target", _latin(exchange.target.id)),
         ("x-headgate-served-by", record.served_by),
         ("x-headgate-cache", _cache(record)),
@@ -46,9 +47,22 @@ def of_reply(
         headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
     if record.reused is not None:
         headers.append(("x-headgate-cache-age", str(int(record.reused.age_s))))
+        if record.reused.key and record.reused.similarity is None:
+            headers.append(("x-headgate-cache-key", record.reused.key))
+        if record.reused.similarity is not None:
+            headers += _similar(record.reused)
     if not record.open and (cost := _cost(record)) is not None:
         headers.append(("x-headgate-cost-usd", usd(cost)))
     return headers
+
+
+def _similar(reused: Reused) -> Headers:
+    """Of an answer to another question: which, how near, and the chance that it is wrong, at most."""
+    return [
+        ("x-headgate-cache-entry", reused.key),
+        ("x-headgate-cache-similarity", f"{reused.similarity or 0.0:.4f}"),
+        ("x-headgate-cache-bound", f"{1.0 if reused.bound is None else reused.bound:.4f}"),
+    ]
 
 
 def of_error(record: Record, error: ProxyError) -> Headers:

@@ -9,8 +9,10 @@ from proxy.assemble import Assembled, gpu_rates
 from proxy.assembly import Assembly
 from proxy.clock import Clock, day_wall
 from proxy.config.load import Config
+from proxy.execution.gate_desk import GateDesk
 from proxy.money.gpus import GpuBooks
 from proxy.state.ledger import Ledger
+from proxy.telemetry.gate_metrics import GateMetrics
 from proxy.telemetry.gpu_metrics import GpuMetrics
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
@@ -49,3 +51,8 @@ def gpu_books(assembly: Assembly, ledger: Ledger, *, metrics: Metrics, log: Requ
     books = GpuBooks(tools.gpus, tools.clock, events=ledger, counters=counters, tell=log.event)
     books.use(gpu_rates(assembly.config))
     return books
+
+
+def gate_desk(assembly: Assembly, clock: Clock, metrics: Metrics) -> GateDesk:
+    """The gates of runs before pools of one's own engines."""
+    return GateDesk(assembly.present.pools, clock, GateMetrics(metrics.table))

@@ -15,6 +15,7 @@ NoHedgeKind = Literal["attempt_budget", "class_budget", "usd_budget", "run_budge
                       "no_alternative", "not_better", "deadline", "side_effects", "unknown"]  # fmt: skip
 
 CacheName = Literal["exact", "replay", "semantic"]
+LookUp = Literal["hit", "stale", "miss", "bypass"]  # `bypass`: the call is not for that cache, or its caller wants none
 Culprit = Literal["model", "tools", "tool_order", "tool_choice", "setting", "system", "clock", "message"]
 
 
@@ -61,6 +62,16 @@ class Reused(Struct, frozen=True):
     age_s: float
     saved_usd_nanos: int | None
     saved_tokens: int  # of input and output
+    key: str = ""  # of the entry, for whoever wants it gone
+    similarity: float | None = None  # of the question that it answered to this one; None: it was this one
+    bound: float | None = None  # the chance that it is wrong is not higher
+
+
+class LookedUp(Struct, frozen=True):
+    """What became of a call's question for a known answer, at one cache."""
+
+    cache: CacheName
+    result: LookUp
 
 
 class Gaps(Struct, frozen=True):

@@ -1,5 +1,4 @@
-"""What the way of a call is made of: the parts that the composition root hands to the pipeline, and what a client is to it.
-"""
+"""What the way of a call is made of: the parts that the composition root hands to the pipeline, and its client."""
 
 from __future__ import annotations
 
@@ -10,14 +9,17 @@ from msgspec import Struct, field
 
 from policies.limits import Refusal
 from proxy.caching.desk import Caches
+from proxy.caching.semantic import Semantic
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.execution.admission import Admission
 from proxy.execution.bench import Rules
 from proxy.execution.easing import unheard
 from proxy.execution.flight import Sharing
+from proxy.execution.gating import ungated
 from proxy.execution.race import Answer, Race
 from proxy.execution.record import Record
+from proxy.execution.running import Running
 from proxy.finish import Finish
 from proxy.last_word import unwritten
 from proxy.money.rate_limits import RateLimits
@@ -56,6 +58,8 @@ class Parts(Struct, frozen=True):
     on_defect: Callable[[BaseException], None]  # an exception that is our own mistake
     denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
     executors: Mapping[Mode, Executor] = field(default_factory=dict)  # of models that several answer together
+    semantic: Semantic | None = None  # None: no agent can have one
+    let_in: Callable[[Running, Plan], Awaitable[None]] = ungated  # by the gate of its pool; raises ProxyError
     recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
 
 

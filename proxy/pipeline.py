@@ -150,9 +150,17 @@ class Pipeline:
         record.plan = plan = admitted
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         means = rules_of(rules, snapshot)
+        # Whether a question that means the same was answered, last: to ask that costs an embedding and takes a while.
+        if rules.cache.semantic is not None and parts.semantic is not None:
+            similar = await parts.semantic.recall(record, rules.cache, snapshot)
+            if similar is not None:
+                await self._delivery.known(record, downstream, similar, snapshot)
+                return
         if plan.members:
             answer = await parts.executors[plan.mode].run(record, plan, means, snapshot)
         else:
+            # The gate of its pool last of all that waits: whoever stands there holds nothing.
+            await parts.let_in(running, plan)
             answer = await parts.race.run(record, plan, means)
         await self._delivery.answer(record, downstream, answer, rules=means, snapshot=snapshot)
 

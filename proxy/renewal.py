@@ -1,6 +1,6 @@
 """A call that nobody waits for: it fetches a new answer while the old one is still being served.
 
-It is its agent's call like any other, with its budgets, its limits and its row in the ledger, but of the lowest priority.
+It is its agent's call like any other, with its budgets, its limits and its row in the ledger, but goes after others.
 """
 
 from __future__ import annotations

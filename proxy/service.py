@@ -10,13 +10,14 @@ import sys
 import uvloop
 
 from proxy.app import Gate, Load
-from proxy.banner import banner
+from proxy.banner import banner, command
 from proxy.clock import SystemClock
 from proxy.config.load import Config, ConfigError
 from proxy.errors import ProxyError
 from proxy.listeners import ListenError
 from proxy.memory import settle
 from proxy.state.keys import KeyStoreError
+from proxy.watchdog import Watchdog
 
 
 def run(load: Load, notices: tuple[str, ...]) -> int:
@@ -36,6 +37,8 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     except (ListenError, KeyStoreError, ProxyError, ValueError) as error:
         print(f"headgate: {error}", file=sys.stderr)
         return 1
+    watchdog = Watchdog(gate.log.event, gate.metrics.loop_blocked)
+    watchdog.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -43,13 +46,15 @@ async def _serve(config: Config, load: Load, notices: tuple[str, ...]) -> int:
     loop.add_signal_handler(signal.SIGHUP, lambda: gate.tasks.start("reload", gate.reload_from_file()))
     await gate.start()
     urls = (gate.data_url, gate.admin_url)
-    print(banner(gate.config, urls, (*notices, *gate.unpriced), open_gate=gate.open), flush=True)
+    notices, run = (*notices, *gate.unpriced), command(sys.argv[0])
+    print(banner(gate.config, urls, notices, open_gate=gate.open, run=run), flush=True)
     settle()
     await stopping.wait()
     print("stopping: calls that run may end first; once more to stop at once", file=sys.stderr)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, _end_now, gate, name)
     await gate.stop()
+    watchdog.close()
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from proxy.caching.stock import Gone, Purge, Stock
 from proxy.config.load import Config
 from proxy.runs.registry import Applied, RunCommand, RunState
 from proxy.state.target_report import Standing
@@ -27,6 +28,14 @@ class Serving(Protocol):
     async def look(self, runs: Sequence[str]) -> list[RunState]: ...
     async def survey(self) -> list[Standing]:
         """How each target stands that is configured by name."""
+        ...
+
+    async def stock(self) -> Stock:
+        """The known answers that are kept, of all processes."""
+        ...
+
+    async def purge(self, purge: Purge) -> Gone:
+        """Takes known answers away, in all processes."""
         ...
 
     def kill(self) -> None:

@@ -131,4 +131,6 @@ def _traits(settings: OpenAIProvider | SimulatedProvider, model: str) -> Traits:
         traits = structs.replace(traits, abort=settings.abort)
     if settings.stream_usage is not None:
         traits = structs.replace(traits, stream_usage=settings.stream_usage)
-    return traits
+    if settings.prefix_cache is not None:
+        traits = structs.replace(traits, prefix_cache=settings.prefix_cache)
+    return traits if settings.kv_tokens is None else structs.replace(traits, kv_tokens=settings.kv_tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,25 @@ settings.register_profile("full", max_examples=effort.FULL, deadline=None)
 settings.register_profile("fast", max_examples=effort.FAST, deadline=None)
 settings.load_profile("fast")
 
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False  # else each run, and each gate it starts, compiles everything anew
+
+PROCESSES_MAX = 4  # each collects all tests once more
+
 TRACES = Path(os.environ.get("HEADGATE_TRACES", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite on all processors; files that are named, in this process, where one can look at them."""
+    processors = os.cpu_count() or 1
+    return 0 if config.option.file_or_dir or processors == 1 else min(PROCESSES_MAX, processors)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def earlier_modules_are_not_looked_at() -> None:
+    """By a test's own `gc.collect()`, which would walk through all that thousands of tests have left."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from docs import generate
 from policies import service_tier
+from pricing.prompt_caches import CacheRule
 from proxy.state import ledger_queries, ledger_schema, run_report
 from proxy.state.budget_report import BudgetRow
 from proxy.state.ledger_report import AttemptRow, Corrected, Verified
@@ -83,5 +84,6 @@ def known_words() -> set[str]:
     cuts = [(ROOT / file).read_text() for file in ("proxy/survival.py", "proxy/execution/holding.py")]
     answers |= {name for text in cuts for name in re.findall(r'"([a-z_]+_tokens)":', text)}
     answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance)}
+    answers |= set(CacheRule.__struct_fields__)
     types = {rule.openai_type for rule in generate.CODES.values()}
     return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)

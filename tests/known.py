@@ -1,12 +1,25 @@
-"""Caches for a gate of a test: all of it in memory, and a disk that fails fails the test."""
+"""Caches for a gate of a test: all of it in memory, and a disk that fails fails the test. And what an operator asks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec import Struct
+
 from proxy.caching.cabinet import Cabinet
-from proxy.caching.desk import Bounds, Caches
+from proxy.caching.desk import Caches
+from proxy.caching.stock import Bounds, Purge
 from proxy.clock import Clock
+from proxy.state.cache_report import CacheReport, OnDisk, Purged, Savings
+
+REPORT = CacheReport(
+    entries=2,
+    bytes=3 * 1024 * 1024,
+    evicted=1,
+    disk_failures=0,
+    on_disk={"reply": OnDisk(5, 1024 * 1024), "replay": OnDisk(1, 512)},
+    savings={"exact": Savings({"hit": 3, "miss": 4}, 1_200, 250_000_000), "join": Savings({"hit": 2})},
+)
 
 
 def caches(clock: Clock, path: Path | None = None, bounds: Bounds | None = None) -> Caches:
@@ -15,3 +28,17 @@ def caches(clock: Clock, path: Path | None = None, bounds: Bounds | None = None)
 
 def _fail(what: str) -> None:
     raise AssertionError(what)
+
+
+class CacheDesk:
+    """Remembers what was to go."""
+
+    def __init__(self) -> None:
+        self.purges: list[Purge] = []
+
+    async def report(self) -> Struct:
+        return REPORT
+
+    async def purge(self, purge: Purge) -> Struct:
+        self.purges.append(purge)
+        return Purged(2, 3)

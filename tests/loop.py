@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-GRACE_S = 0.001  # how long loopback bytes may be under way between two of our own sockets
+GRACE_S = 0.0001  # how long loopback bytes may be under way between two of our own sockets
+THREAD_S = 0.001  # how long a thread may take that was started meanwhile and is no executor's
 OWN_SOCKETS = 1  # the pipe that wakes the loop up
 STUCK_S = 10.0  # real seconds without any event and without any timer before the loop gives up
 
@@ -27,10 +29,11 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # 
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if timeout is not None and len(self.get_map()) <= OWN_SOCKETS and threading.active_count() == 1:
+        alone = not self.loop.threads_busy() and threading.active_count() <= self.loop.threads
+        if timeout is not None and alone and len(self.get_map()) <= OWN_SOCKETS:
             self.loop.jump(timeout)  # nobody is there from whom anything could be under way
             return []
-        ready = super().select(GRACE_S)
+        ready = self._brief_select() if alone else super().select(THREAD_S)
         if ready:
             return ready
         if self.loop.threads_busy():
@@ -43,6 +46,10 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # 
         self.loop.jump(timeout)
         return []
 
+    def _brief_select(self) -> list[Any]:
+        time.sleep(GRACE_S)  # a selector itself may know whole milliseconds only
+        return super().select(0)
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`time()` starts at 1000.0 and moves only by jumping to the next timer."""
@@ -50,6 +57,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         selector = _Selector()
         selector.loop = self
+        self.threads = threading.active_count()  # those of others, who are not of this loop's world
         self._virtual = 1000.0
         self._in_executor = 0
         super().__init__(selector)

@@ -34,17 +34,24 @@ def _packages() -> Iterator[Path]:
         yield from (ROOT / top).rglob("__init__.py")
 
 
-def imports(path: str) -> set[str]:
+@cache
+def nodes(path: str) -> tuple[ast.AST, ...]:
+    """All of a file's, walked through once."""
+    return tuple(ast.walk(sources()[path]))
+
+
+@cache
+def imports(path: str) -> frozenset[str]:
     """The modules a file imports, those under `TYPE_CHECKING` included; ours by their full name."""
     found = set()
-    for node in ast.walk(sources()[path]):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = _absolute(path, node)
             inner = {f"{module}.{alias.name}" for alias in node.names}
             found |= (inner & modules().keys()) or {module}
-    return found
+    return frozenset(found)
 
 
 def _absolute(path: str, node: ast.ImportFrom) -> str:
@@ -58,7 +65,14 @@ def is_in(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(package + ".") for package in packages)
 
 
-def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree):
+def last_name(node: ast.AST) -> str:
+    """`c` of `a.b.c`."""
+    if isinstance(node, ast.Name | ast.Attribute):
+        return node.id if isinstance(node, ast.Name) else node.attr
+    return ast.unparse(node).rpartition(".")[2]
+
+
+def functions(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node

@@ -33,7 +33,7 @@ WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")  # what looks like a key, a co
 # Names that are not ours: fields of OpenAI's API, Prometheus, MetaGPT's configuration, parameters of SDKs.
 FOREIGN = frozenset(
     {"stream_options", "include_usage", "session_id", "prompt_cache_key", "model_info", "api_type", "finish_reason"}
-    | {"previous_response_id", "web_search_options"}
+    | {"previous_response_id", "web_search_options", "prompt_cache_retention", "cache_control"}
     | {"max_completion_tokens", "max_output_tokens", "service_tier", "max_tokens"}
     | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format"}
 )

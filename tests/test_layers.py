@@ -27,7 +27,11 @@ class Layer(Struct, frozen=True):
 
 
 LAYERS = (
-    Layer("nouns", ("proxy.types", "proxy.errors", "proxy.pressure", "proxy.observed"), libraries=("msgspec",)),
+    Layer(
+        "nouns",
+        ("proxy.types", "proxy.errors", "proxy.pressure", "proxy.observed", "proxy.cache_hints"),
+        libraries=("msgspec",),
+    ),
     Layer("pure", ("policies", "pricing", "proxy.dialects"), ("nouns",), ("msgspec",)),
     Layer(
         "foundations",
@@ -77,6 +81,7 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
+            "proxy.cache_desk",
             *(
                 "proxy.data_plane",
                 "proxy.serving",
@@ -101,7 +106,11 @@ PURE: dict[str, tuple[str, ...]] = {
 PORTS_KNOW_NO = ("policies",)
 # No clock, no chance, no I/O, no logging where decisions are made.
 IMPURE = ("asyncio", "aiohttp", "time", "datetime", "random", "uuid", "secrets", "os", "logging", "prometheus_client")
-LIBRARIES_OF = {"pricing.vocabulary": ("tiktoken",)}  # loaded by name, when an upstream reports nothing
+LIBRARIES_OF = {  # loaded by name: when an upstream reports nothing; when a semantic cache is configured
+    "pricing.vocabulary": ("tiktoken",),
+    "proxy.caching.vectors": ("numpy",),
+    "proxy.caching.graph": ("numpy", "usearch"),
+}
 WITHIN = {"pydantic_core": ["pydantic"]}  # pinned by it, to the digit
 TOOLS = ("pricing.generate_names", "pricing.generate_prices", "pricing.generate_rates", "pricing.generate_vocab")
 
@@ -109,7 +118,12 @@ TOOLS = ("pricing.generate_names", "pricing.generate_prices", "pricing.generate_
 CALENDAR = frozenset({"policies/windows.py"})
 ASKS_THE_TIME = frozenset({"now", "today", "utcnow", "time", "monotonic", "localtime"})
 TIME_AND_CHANCE = frozenset({"time", "datetime", "random", "uuid", "secrets"})
-LOADED_BY_NAME = {"proxy/counting.py": 1, "proxy/cli/by_name.py": 1, "pricing/generate_prices.py": 1}
+LOADED_BY_NAME = {
+    "proxy/counting.py": 1,
+    "proxy/cli/by_name.py": 1,
+    "proxy/caching/library.py": 3,
+    "pricing/generate_prices.py": 1,
+}
 
 
 def layer_of(module: str) -> Layer:
@@ -173,17 +187,19 @@ def test_ports_know_no_policies() -> None:
 
 def test_what_runs_imports_only_what_its_installation_brings() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {_distribution(re.split(r"[<>=;]", requirement)[0]) for requirement in project["dependencies"]}
+    declared = {_distribution(requirement) for requirement in project["dependencies"]}
+    extras = {_distribution(each) for extra in project["optional-dependencies"].values() for each in extra}
     brought_by = {**packages_distributions(), **WITHIN}
     for module, path in modules().items():
         if path and module not in TOOLS and not is_in(module, ("loadtests",)):
             foreign = {other.partition(".")[0] for other in imports(path)} - {*OURS, *sys.stdlib_module_names}
-            assert all(declared & {_distribution(name) for name in brought_by[top]} for top in foreign), (path, foreign)
+            allowed = declared | extras if module in LIBRARIES_OF else declared
+            assert all(allowed & {_distribution(name) for name in brought_by[top]} for top in foreign), (path, foreign)
 
 
-def _distribution(name: str) -> str:
+def _distribution(requirement: str) -> str:
     """One spelling of its name."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=;]", requirement)[0]).lower()
 
 
 def test_nobody_imports_the_composition_root_but_what_runs_it() -> None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("proxy", "policies", "pricing", "tests", "loadtests", "pyproject.toml")
 SECONDS_MAX = 300
 AT_ONCE = min(4, os.cpu_count() or 1)
-OPTIONS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider", "--assert=plain", "--hypothesis-profile=full")
+OPTIONS = ("-x", "-n0", "-q", "--no-header", "-p", "no:cacheprovider", "--assert=plain", "--hypothesis-profile=full")
 
 Done = subprocess.CompletedProcess[str]
 
@@ -389,6 +389,20 @@ PLANTED = (
         "        line = self._line_ahead(path)\n",
         "        line = None\n",
         ("tests/proxy/money/test_budgets.py",),
+    ),
+    Mutation(
+        "the rung for known answers lets every call through",
+        "policies/ladder.py",
+        'felt >= ENTERED["cache_only"] and "cache_only" in ladder',
+        "False",
+        ("tests/policies/test_ladder.py", "tests/proxy/execution/test_easing.py"),
+    ),
+    Mutation(
+        "batch work spends ahead of the calendar like any other",
+        "policies/forecast.py",
+        'pace >= PACE_MAX and priority == "batch"',
+        "False",
+        ("tests/proxy/execution/test_easing.py",),
     ),
     Mutation(
         "a ladder that flutters at its rungs",
@@ -943,10 +957,24 @@ PLANTED = (
     ),
     Mutation(
         "every call pays for an engine as if it were alone there",
-        "pricing/gpu.py",
-        "(now - self._at) / self.in_flight",
-        "now - self._at",
+        "pricing/gpu_board.py",
+        "(now - self.at) / self.in_flight",
+        "now - self.at",
         ("tests/pricing/test_gpu.py", "tests/flow/test_gpus.py"),
+    ),
+    Mutation(
+        "each worker shares out the time of an engine as if it were alone",
+        "proxy/money/shared_board.py",
+        "time.in_flight = self.in_flight",
+        "time.in_flight = int(self.in_flight > 0)",
+        ("tests/proxy/money/test_shared_board.py",),
+    ),
+    Mutation(
+        "the requests of a dead worker run on at an engine",
+        "proxy/money/shared_board.py",
+        "        COUNT.pack_into(self._map, SUMS.size + worker * COUNT.size, 0)\n",
+        "",
+        ("tests/proxy/money/test_shared_board.py",),
     ),
     Mutation(
         "the time of an engine is free when the call fails",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import OURS, ROOT, functions, sources
+from tests.sources import OURS, ROOT, functions, last_name, nodes, sources
 
 FILE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
@@ -40,6 +40,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/types.py": (FLOW, DECLARATIONS),
     "proxy/snapshot.py": (FLOW, DECLARATIONS),
     "proxy/observed.py": (FLOW, DECLARATIONS),
+    "proxy/cache_hints.py": ("tests/policies/test_prompt_cache.py", DECLARATIONS),
     "proxy/dialects/base.py": ("tests/proxy/dialects", DECLARATIONS),
     "proxy/providers/base.py": ("tests/proxy/providers", DECLARATIONS),
     "proxy/pipeline.py": (FLOW, "only makes sense around the whole way of a call"),
@@ -76,9 +77,14 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/workers/worker.py": ("tests/workers", "a process that serves"),
     "proxy/workers/process.py": ("tests/workers", "a process from its birth on"),
     "proxy/service.py": ("tests/proxy/test_app.py", "the gate as a process"),
-    "proxy/banner.py": ("tests/proxy/test_app.py", "what a gate says at its start"),
     "proxy/serving.py": ("tests/proxy/test_app.py", DECLARATIONS),
     "proxy/watching.py": ("tests/proxy/test_app.py", "reloads of a gate that runs"),
+    "policies/semantic/lookup.py": ("tests/flow/test_semantic_cache.py", DECLARATIONS),
+    "policies/semantic/rules.py": ("tests/policies/semantic/test_eligible.py", DECLARATIONS),
+    "proxy/caching/embedding.py": ("tests/flow/test_semantic_cache.py", "one side call, and all that it may answer"),
+    "proxy/caching/lessons.py": ("tests/flow/test_semantic_cache.py", "what calls that were made all the same teach"),
+    "proxy/caching/semantic.py": ("tests/flow/test_semantic_cache.py", "from a question to an answer, over sockets"),
+    "proxy/caching/semantic_parts.py": ("tests/flow/test_semantic_cache.py", DECLARATIONS),
     "loadtests/upstream/bill.py": ("tests/loadtests/upstream/test_script.py", "what each verb costs"),
     "loadtests/upstream/canned.py": ("tests/loadtests/test_upstream.py", "what goes over the wire"),
     "loadtests/upstream/connection.py": ("tests/loadtests/test_upstream.py", "what goes over the wire"),
@@ -119,18 +125,18 @@ def test_tasks_start_in_one_place() -> None:
     words = ("create_task", "ensure_future")
     starters = {
         path
-        for path, tree in sources().items()
+        for path in sources()
         if not path.startswith("loadtests/")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node).rpartition(".")[2] in words
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute | ast.Name) and last_name(node) in words
     }
     assert starters == {"proxy/tasks.py"}
 
 
 def test_everything_is_caught_in_a_few_known_places_only() -> None:
     caught: dict[str, int] = {}
-    for path, tree in sources().items():
-        for node in ast.walk(tree):
+    for path in sources():
+        for node in nodes(path):
             if isinstance(node, ast.ExceptHandler):
                 named = "BaseException" if node.type is None else ast.unparse(node.type)
                 if re.search(r"\b(?:Base)?Exception\b", named) and not path.startswith("loadtests/"):
@@ -149,9 +155,9 @@ def test_no_module_keeps_state() -> None:
                     constants.add(name)
                     if not re.fullmatch(r"_?[A-Z][A-Z0-9_]*", name) and name != "__all__":
                         wrong.append(f"{path}: {name}")
-    for path, tree in sources().items():
-        wrong += [f"{path}:{line} changes {name}" for line, name in _changes(tree) if name in constants]
-        wrong += [f"{path}:{node.lineno}: global" for node in ast.walk(tree) if isinstance(node, ast.Global)]
+    for path in sources():
+        wrong += [f"{path}:{line} changes {name}" for line, name in _changes(path) if name in constants]
+        wrong += [f"{path}:{node.lineno}: global" for node in nodes(path) if isinstance(node, ast.Global)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -161,9 +167,9 @@ def _mutable(value: ast.expr) -> bool:
     return isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] in MAKES_MUTABLE
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def _changes(path: str) -> Iterator[tuple[int, str]]:
     """(line, last part of the name) of everything that is changed in place."""
-    for node in ast.walk(tree):
+    for node in nodes(path):
         changed: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
             changed = [node.func.value]
@@ -172,7 +178,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.AugAssign):
             changed = [node.target.value if isinstance(node.target, ast.Subscript) else node.target]
         for target in changed:
-            yield node.lineno, ast.unparse(target).rpartition(".")[2]
+            yield node.lineno, last_name(target)
 
 
 def test_files_and_functions_are_short() -> None:
@@ -180,8 +186,8 @@ def test_files_and_functions_are_short() -> None:
     long_files = {path: lines for path, lines in files.items() if lines > FILE_LINES_MAX}
     sizes = {
         f"{path} {function.name}": (function.end_lineno or 0) - function.lineno + 1
-        for path, tree in sources().items()
-        for function in functions(tree)
+        for path in sources()
+        for function in functions(path)
     }
     long_functions = {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES_MAX}
     for found, allowed in ((long_files, LONG_FILES), (long_functions, LONG_FUNCTIONS)):

@@ -1,10 +1,11 @@
-"""The replies that are kept on the disk: one SQLite file for all processes of a gate, read and written by one thread each.
+"""The replies that are kept on the disk: one SQLite file for all processes of a gate, and in each one thread for it.
 
-Two tables. `reply` is the second level of the exact cache; `replay` is the journal of calls that must not be billed twice,
-in which a call stands from before it is sent (`pending`) until its reply is whole (`done`). A reply is on the disk before
-the last of it goes out; WAL with `synchronous=NORMAL`, so a killed process loses nothing, and a power cut the last second
-at most: then a replay is a new call. Who died while a call was pending leaves a row that counts for nothing once its
-process is gone or its deadline has passed. Prompts are not in here. Without a path all of it is in memory.
+Two tables. `reply` is the second level of the exact cache; `replay` is the journal of calls that must not be billed
+twice, in which a call stands from before it is sent (`pending`) until its reply is whole (`done`). A reply is on the
+disk before the last of it goes out; WAL with `synchronous=NORMAL`, so a killed process loses nothing, and a power cut
+what came since the last checkpoint: then a replay is a new call. A row that is pending counts for nothing once its
+process is gone or its deadline has passed. Nobody waits long for a disk that hangs, and no heap of replies grows before
+it. Prompts are not in here. Without a path all of it is in memory.
 """
 
 from __future__ import annotations
@@ -16,22 +17,30 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from proxy.alarm import Alarm
 from proxy.caching.kept import Kept, packed, unpacked
+from proxy.caching.process import lives, process
 
 T = TypeVar("T")
 Table = Literal["reply", "replay"]
 TABLES: tuple[Table, ...] = ("reply", "replay")
 WAIT_S = 2.0  # for another process's transaction
+PATIENCE_S = 5.0  # of a call, with the disk
+WAITING_MAX = 64 * 1024 * 1024  # bytes of replies that are to be written
 TRIMMED_SHARE = 0.9  # of the room, after a file that was too large was trimmed
 LOOK_SHARE = 1 / 32  # of the room: after so much was written, it is looked at
+EXPIRED = "DELETE FROM {} WHERE until < ?"
+SIZE = "SELECT coalesce(sum(size), 0) FROM {}"
+NEXT = "SELECT key, size FROM {} WHERE size > 0 ORDER BY until"
+TAKE = "DELETE FROM {} WHERE key = ?"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reply (key BLOB PRIMARY KEY, agent TEXT, route TEXT, until REAL, size INTEGER, kept BLOB);
 CREATE TABLE IF NOT EXISTS replay (key BLOB PRIMARY KEY, agent TEXT, route TEXT, until REAL, size INTEGER, kept BLOB,
-  digest BLOB, state TEXT, owner INTEGER);
+  digest BLOB, state TEXT, owner TEXT);
 CREATE INDEX IF NOT EXISTS reply_until ON reply (until);
 CREATE INDEX IF NOT EXISTS replay_until ON replay (until);
 """
@@ -44,6 +53,12 @@ class Entered(Struct, frozen=True):
     kept: Kept | None = None  # if it is done
 
 
+class Begun(NamedTuple):
+    digest: bytes
+    until_wall: float
+    owner: str
+
+
 class Standing(Struct, frozen=True):
     """One table."""
 
@@ -52,7 +67,7 @@ class Standing(Struct, frozen=True):
 
 
 class Cabinet:
-    """Every method returns at once or is awaited; the work is done by its thread, in the order in which it was asked."""
+    """Every method returns at once or is awaited; its thread does the work, in the order in which it was asked."""
 
     def __init__(self, path: Path | None, report: Callable[[str], None]) -> None:
         """`report` is told when the file failed: then nothing is found and nothing kept, and calls go on."""
@@ -60,6 +75,11 @@ class Cabinet:
         self._report = report
         self._thread = ThreadPoolExecutor(1, "caches")
         self._connection: sqlite3.Connection | None = None
+        self._asked = False
+        self._failing = False
+        self._stuck = False  # the disk was asked something, and has not answered since
+        self._waiting = 0  # bytes that are to be written
+        self._self = process(os.getpid())
         self._written: dict[Table, int] = dict.fromkeys(TABLES, 0)
         self.room: dict[Table, int] = dict.fromkeys(TABLES, 0)  # bytes
         self.failed = 0
@@ -74,26 +94,36 @@ class Cabinet:
 
     def put(self, key: bytes, kept: Kept, until_wall: float) -> None:
         """Does not wait."""
-        self._tell(lambda connection: self._put(connection, key, kept, until_wall))
+        if self._room_for(kept):
+            told = self._tell(lambda connection: self._put(connection, key, kept, until_wall))
+            told.add_done_callback(lambda _: self._written_down(kept))
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
     async def enter(self, key: bytes, digest: bytes, wall: float, *, until_wall: float) -> Entered:
         """A call begins. Until `until_wall` nobody else begins it."""
-        return await self._ask(lambda connection: _enter(connection, key, digest, wall, until_wall), Entered("begun"))
+        begun = Begun(digest, until_wall, self._self)
+        return await self._ask(lambda connection: _enter(connection, key, begun, wall), Entered("begun"))
 
     def streaming(self, key: bytes) -> None:
         """Its client has the first of its reply."""
         self._tell(lambda connection: connection.execute("UPDATE replay SET state = 'streaming' WHERE key = ?", (key,)))
 
     async def done(self, key: bytes, digest: bytes, kept: Kept, until_wall: float) -> bool:
-        """Returns once its reply is on the disk; False: it is not, and the call is as if it had never been."""
-        return await self._ask(lambda connection: self._done(connection, key, digest, kept, until_wall), False)
+        """Returns once its reply is on the disk, which happens whoever leaves meanwhile; False: it is not, and the call
+        is as if it had never been."""
+        if not self._room_for(kept):
+            return False
+        told = self._tell(lambda connection: self._done(connection, key, digest, kept, until_wall))
+        told.add_done_callback(lambda _: self._written_down(kept))
+        with suppress(TimeoutError), Alarm(asyncio.get_running_loop().time() + PATIENCE_S):
+            await asyncio.wait([told])
+        return told.done() and not told.cancelled() and told.exception() is None
 
     def withdraw(self, key: bytes) -> None:
         """It ended without a reply that could be given again."""
-        sql = "DELETE FROM replay WHERE key = ? AND state != 'done'"
-        self._tell(lambda connection: connection.execute(sql, (key,)))
+        sql = "DELETE FROM replay WHERE key = ? AND state != 'done' AND owner = ?"
+        self._tell(lambda connection: connection.execute(sql, (key, self._self)))
 
     # --- both --------------------------------------------------------------------------------------------------------
 
@@ -105,45 +135,80 @@ class Cabinet:
 
     async def close(self) -> None:
         """Writes what waits. Whoever asks later finds it open again."""
-        if self._connection is not None:
+        if self._asked:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """The file and its write-ahead log; may be asked for on any thread."""
+        if self._path is None:
+            return 0
+        return sum(_size(self._path.with_name(self._path.name + suffix)) for suffix in ("", "-wal"))
+
     async def _ask(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        if self._stuck:  # one call has waited for all of them
+            return otherwise
+        self._asked, loop = True, asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._within, work)
+            with Alarm(loop.time() + PATIENCE_S):
+                found = await loop.run_in_executor(self._thread, self._within, work)
         except (sqlite3.Error, OSError) as error:
+            self._stuck = isinstance(error, TimeoutError)
             self._fail(error)
             return otherwise
+        self._failing = False
+        return found
 
-    def _tell(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def _tell(self, work: Callable[[sqlite3.Connection], object]) -> asyncio.Future[object]:
+        self._asked = True
         told = asyncio.get_running_loop().run_in_executor(self._thread, self._within, work)
         told.add_done_callback(self._told)
+        return told
 
     def _told(self, told: asyncio.Future[object]) -> None:
-        if not told.cancelled() and (error := told.exception()) is not None:
+        if told.cancelled():
+            return
+        error = told.exception()
+        if error is None:
+            self._failing = False
+        else:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        """Told once until it works again: each call would say the same."""
         self.failed += 1
-        self._report(f"{type(error).__name__}: {error}")
+        if not self._failing:
+            self._failing = True
+            self._report(f"{type(error).__name__}: {error}")
+
+    def _room_for(self, kept: Kept) -> bool:
+        if self._waiting + kept.size > WAITING_MAX:
+            self._fail(OSError("the disk is too slow for the replies that are to be kept"))
+            return False
+        self._waiting += kept.size
+        return True
+
+    def _written_down(self, kept: Kept) -> None:
+        self._waiting -= kept.size
 
     # --- in its thread -----------------------------------------------------------------------------------------------
 
     def _within(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = _opened(self._path)
-        with self._connection:
-            return work(self._connection)
+        try:
+            if self._connection is None:
+                self._connection = _opened(self._path)
+            with self._connection:
+                return work(self._connection)
+        finally:
+            self._stuck = False
 
     def _put(self, connection: sqlite3.Connection, key: bytes, kept: Kept, until_wall: float) -> None:
         row = (key, kept.agent, kept.route, until_wall, kept.size, packed(kept))
         connection.execute("INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?, ?)", row)
         self._bound(connection, "reply", kept)
 
-    def _done(
-        self, connection: sqlite3.Connection, key: bytes, digest: bytes, kept: Kept, until_wall: float
-    ) -> bool:
-        row = (key, kept.agent, kept.route, until_wall, kept.size, packed(kept), digest, "done", os.getpid())
+    def _done(self, connection: sqlite3.Connection, key: bytes, digest: bytes, kept: Kept, until_wall: float) -> bool:
+        row = (key, kept.agent, kept.route, until_wall, kept.size, packed(kept), digest, "done", self._self)
         connection.execute("INSERT OR REPLACE INTO replay VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         self._bound(connection, "replay", kept)
         return True
@@ -176,36 +241,34 @@ def _found(connection: sqlite3.Connection, key: bytes) -> Kept | None:
     return None if row is None else unpacked(row[0])
 
 
-def _enter(connection: sqlite3.Connection, key: bytes, digest: bytes, wall: float, until_wall: float) -> Entered:
+def _enter(connection: sqlite3.Connection, key: bytes, begun: Begun, wall: float) -> Entered:
+    digest, until_wall, us = begun
     connection.execute("BEGIN IMMEDIATE")
     row = connection.execute("SELECT digest, state, owner, until, kept FROM replay WHERE key = ?", (key,)).fetchone()
     if row is not None and row[3] > wall:
         known, state, owner, _, kept = row
         if state == "done" and (found := unpacked(kept)) is not None:
             return Entered("done", found) if known == digest else Entered("other")
-        if state != "done" and owner != os.getpid() and _lives(owner):
+        if state != "done" and owner != us and lives(owner):
             return Entered("elsewhere") if known == digest else Entered("other")
-    fresh = (key, "", "", until_wall, 0, b"", digest, "pending", os.getpid())
+    fresh = (key, "", "", until_wall, 0, b"", digest, "pending", us)
     connection.execute("INSERT OR REPLACE INTO replay VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", fresh)
     return Entered("begun")
 
 
-def _lives(process: int) -> bool:
+def _size(path: Path) -> int:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _purge(connection: sqlite3.Connection, agent: str | None, route: str | None, key: bytes | None) -> int:
     asked = {"agent": agent, "route": route, "key": key}
     given = {name: value for name, value in asked.items() if value is not None}
     where = " AND ".join(f"{name} = :{name}" for name in given) or "1"
-    counts = [connection.execute(f"DELETE FROM {table} WHERE size > 0 AND {where}", given).rowcount for table in TABLES]
-    return sum(counts)
+    sql = f"DELETE FROM {{}} WHERE size > 0 AND {where}"  # noqa: S608  # our own names only
+    return sum([connection.execute(sql.format(table), given).rowcount for table in TABLES])
 
 
 def _standing(connection: sqlite3.Connection) -> dict[Table, Standing]:
@@ -215,12 +278,12 @@ def _standing(connection: sqlite3.Connection) -> dict[Table, Standing]:
 
 def _trim(connection: sqlite3.Connection, table: Table, room: int, wall: float) -> None:
     """First what has expired, then what would expire first."""
-    connection.execute(f"DELETE FROM {table} WHERE until < ?", (wall,))
-    (size,) = connection.execute(f"SELECT coalesce(sum(size), 0) FROM {table}").fetchone()
+    connection.execute(EXPIRED.format(table), (wall,))
+    (size,) = connection.execute(SIZE.format(table)).fetchone()
     if size <= room:
         return
-    for key, part in connection.execute(f"SELECT key, size FROM {table} WHERE size > 0 ORDER BY until").fetchall():
-        connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
+    for key, part in connection.execute(NEXT.format(table)).fetchall():
+        connection.execute(TAKE.format(table), (key,))
         size -= part
         if size <= room * TRIMMED_SHARE:
             return

@@ -1,52 +1,32 @@
-"""Where a call asks whether its answer is known, and leaves its own for others: the exact cache and the journal of replays.
+"""Where a call asks whether its answer is known, and leaves its own for others: the exact cache and the journal.
 
-Which answers may be used for what is `policies.cache_rules`'s word. Here they are looked for, first in memory and then on
-the disk, and kept; whoever looks on the disk has begun its flight already, so that others who want the same wait for it.
-A disk that fails costs a miss, never a call.
+Which answers may be used for what is `policies.cache_rules`'s word. Here they are looked for, first in memory and then
+on the disk, and kept; whoever looks on the disk has begun its flight already, so that others who want the same wait for
+it. A disk that fails costs a miss, never a call.
 """
 
 from __future__ import annotations
 
-from random import Random
+from msgspec import structs
 
-from msgspec import Struct, structs
-
-from policies.cache_rules import CacheRules, Wanted, renew_early, wanted, why_not, why_not_kept
-from proxy.caching.cabinet import Cabinet, Standing, Table
+from policies.cache_rules import CacheRules, Wanted, renew_early, ttl_s, wanted, why_not, why_not_kept
+from proxy.caching.cabinet import Cabinet
 from proxy.caching.kept import Kept, kept_of
 from proxy.caching.recalled import Recalled
 from proxy.caching.shelf import Shelf
+from proxy.caching.stock import Bounds, Gone, Purge, Stock
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.flight import Answered, Replied, conflict
 from proxy.execution.record import Record
-from proxy.observed import CacheName, Reused
+from proxy.observed import CacheName, LookedUp, LookUp, Reused
 from proxy.types import Reuse
 
 PENDING_S = 60.0  # beyond its deadline a call that was begun may still be about to be written down
+REPLAY_MAX = 16 * 1024 * 1024  # bytes of one reply in the journal; streams are kept to `flight.KEPT_MAX`
 AGAIN_S = 1.0  # when to ask again for a call that another process has begun
 RENEWING_MAX = 64
 ALL = Reuse()
-
-
-class Bounds(Struct, frozen=True):
-    """Bytes and seconds."""
-
-    memory: int = 256 * 1024 * 1024
-    entry: int = 1024 * 1024  # of one reply, in the exact cache
-    disk: int = 1024 * 1024 * 1024  # for the exact cache
-    replay: int = 1024 * 1024 * 1024
-    replay_s: float = 86_400.0
-
-
-class Stock(Struct, frozen=True):
-    """What one process keeps, and what is on the disk they share."""
-
-    entries: int
-    bytes: int
-    evicted: int
-    failed: int  # times that the disk did not do what it was asked
-    on_disk: dict[Table, Standing]
 
 
 class Caches:
@@ -55,7 +35,7 @@ class Caches:
         self._cabinet = cabinet
         self._bounds = bounds or Bounds()
         self._shelf = Shelf(self._bounds.memory)
-        self._rng: Random = clock.rng("caches")
+        self._rng = clock.rng("caches")
         self._running: set[bytes] = set()  # of the journal, those that this process has begun
         self._renewing: set[bytes] = set()
         self.replace(self._bounds)
@@ -74,16 +54,25 @@ class Caches:
         """Writes down which known answers would do."""
         call = record.call
         record.wanted = wanted(call, rules, revision)
-        if rules.exact != "off" and (record.wanted is None or record.wanted.exact is None):
-            why = why_not(call, rules) or "the caller wants no known answer, and none of its own kept"
+        want = record.wanted
+        if want is None or want.exact is None or not want.read:
+            why = why_not(call, rules) or "its caller wants no known answer"
             record.decided(self._clock.now(), f"not looked for in the exact cache: {why}")
+            if rules.exact != "off":
+                _looked(record, "exact", "bypass")
+        if rules.replay == "run" and (want is None or want.replay is None):
+            why = "it is of no run" if call.identity.run is None else "its caller wants no known answer"
+            record.decided(self._clock.now(), f"not looked for in the journal: {why}")
 
     def recall(self, record: Record, rules: CacheRules) -> Recalled | None:
         """From memory."""
         want = record.wanted
-        if want is None or want.exact is None or not want.read:
+        if want is None or want.replay is not None:  # whose name has to be asked for first
             return None
-        kept = self._shelf.get(want.exact)
+        return self._in_memory(record, want, rules)
+
+    def _in_memory(self, record: Record, want: Wanted, rules: CacheRules) -> Recalled | None:
+        kept = self._shelf.get(want.exact) if want.exact is not None and want.read else None
         return None if kept is None else self._usable(record, kept, rules)
 
     async def look(self, record: Record, rules: CacheRules) -> Recalled | None:
@@ -95,6 +84,12 @@ class Caches:
             replayed = await self._enter(record, want)
             if replayed is not None:
                 return replayed
+        found = self._in_memory(record, want, rules) or await self._on_disk(record, want, rules)
+        if found is not None and want.replay is not None and record.entered:
+            await self._done(record, want, found.kept)
+        return found
+
+    async def _on_disk(self, record: Record, want: Wanted, rules: CacheRules) -> Recalled | None:
         if want.exact is None or not want.read:
             return None
         kept = await self._cabinet.find(want.exact)
@@ -102,6 +97,7 @@ class Caches:
         if found is not None:
             self._shelf.put(want.exact, found.kept)
         else:
+            _looked(record, "exact", "miss")
             record.decided(self._clock.now(), "its answer is not in the exact cache")
         return found
 
@@ -115,13 +111,16 @@ class Caches:
         until = wall + (call.deadline - self._clock.now()) + PENDING_S
         entered = await self._cabinet.enter(name, want.digest, wall, until_wall=until)
         if entered.state == "begun":
+            _looked(record, "replay", "miss")
+            record.decided(self._clock.now(), f"entered in the journal as {name.hex()}, so that it is not sent twice")
             return None
         self._leave(record, name)
         if entered.state == "other":
             raise conflict()
         if entered.kept is None:
             raise _pending()
-        return self._reused(record, entered.kept, "replay", wall)
+        _looked(record, "replay", "hit")
+        return self._reused(record, entered.kept, "replay", wall, name)
 
     def _usable(self, record: Record, kept: Kept, rules: CacheRules) -> Recalled | None:
         wall, says = self._clock.wall(), record.call.reuse or ALL
@@ -131,21 +130,23 @@ class Caches:
         stale = wall >= kept.until_wall
         if stale and wall >= kept.until_wall + rules.stale_s:
             return None
-        recalled = self._reused(record, kept, "exact", wall)
         want = record.wanted
-        assert want is not None and want.exact is not None
+        assert want is not None
+        assert want.exact is not None
+        _looked(record, "exact", "stale" if stale else "hit")
+        recalled = self._reused(record, kept, "exact", wall, want.exact)
         early = rules.stale_s > 0 and renew_early(age_s, kept.until_wall - kept.stored_wall, self._rng.random())
         if (stale or early) and want.exact not in self._renewing and len(self._renewing) < RENEWING_MAX:
             recalled.renew = want.exact
             self._renewing.add(want.exact)
         return recalled
 
-    def _reused(self, record: Record, kept: Kept, cache: CacheName, wall: float) -> Recalled:
-        age_s = kept.age_s(wall)
-        record.reused = Reused(cache, age_s, kept.cost_usd_nanos, kept.tokens)
+    def _reused(self, record: Record, kept: Kept, cache: CacheName, wall: float, name: bytes) -> Recalled:
+        age_s, key = kept.age_s(wall), name.hex()
+        record.reused = Reused(cache, age_s, kept.cost_usd_nanos, kept.tokens, key)
         record.served_by = "cache"
         what = "the journal: the call had been answered" if cache == "replay" else "the exact cache: it was stored"
-        record.decided(self._clock.now(), f"answered from {what} {age_s:.0f} s ago, by {kept.target}")
+        record.decided(self._clock.now(), f"answered from {what} {age_s:.0f} s ago, by {kept.target} (entry {key})")
         return Recalled(kept)
 
     def renewed(self, key: bytes) -> None:
@@ -163,12 +164,16 @@ class Caches:
     ) -> None:
         """All of a reply, every attempt for it settled. Returns once a replay would find it. None: too long."""
         want, call, wall = record.wanted, record.call, self._clock.wall()
-        if want is None or not want.write or body is None:
+        if want is None or not want.write:
+            why = "its caller wants that"
+            record.decided(self._clock.now(), f"not kept: {why}")
+            return
+        if body is None:
+            record.decided(self._clock.now(), "neither kept nor to be replayed: its reply is too long")
             return
         answered, reply = answer
-        says = call.reuse or ALL
-        ttl_s = rules.ttl_s if says.ttl_s is None else says.ttl_s
-        kept = kept_of(call, body, reply.content_type, target=answered.target.id, wall=wall, ttl_s=ttl_s)
+        fresh_s = ttl_s(rules, call.reuse)
+        kept = kept_of(call, body, reply.content_type, target=answered.target.id, wall=wall, ttl_s=fresh_s)
         usages = [attempt.usage for attempt in record.attempts if attempt.usage is not None]
         kept = structs.replace(
             kept,
@@ -178,9 +183,17 @@ class Caches:
         if want.exact is not None:
             self._store(record, want.exact, kept, answered.clamped_to is not None, rules.stale_s)
         if want.replay is not None and record.entered:
-            record.entered = not await self._cabinet.done(want.replay, want.digest, kept, wall + self._bounds.replay_s)
-            if not record.entered:
-                self._running.discard(want.replay)
+            if kept.size > min(REPLAY_MAX, self._bounds.replay):
+                record.decided(self._clock.now(), "not to be replayed: its reply is too long")
+                return
+            await self._done(record, want, kept)
+
+    async def _done(self, record: Record, want: Wanted, kept: Kept) -> None:
+        name = want.replay
+        assert name is not None
+        until = self._clock.wall() + self._bounds.replay_s
+        if await self._cabinet.done(name, want.digest, kept, until):
+            self._leave(record, name)
 
     def _store(self, record: Record, key: bytes, kept: Kept, shortened: bool, stale_s: float) -> None:
         plan = record.plan
@@ -210,19 +223,32 @@ class Caches:
         shelf = self._shelf
         return Stock(len(shelf), shelf.size, shelf.evicted, self._cabinet.failed, await self._cabinet.standing())
 
-    async def purge(self, agent: str | None, route: str | None, key: bytes | None) -> int:
-        """How many replies are gone, from memory or from the disk. All three None: all of them."""
-        if key is not None:
-            self._shelf.forget(key)
-        in_memory = 0 if key is not None else self._shelf.purge(agent, route)
-        return max(in_memory, await self._cabinet.purge(agent, route, key))
+    async def purge(self, purge: Purge) -> Gone:
+        """Raises ValueError: the key is none. A call that runs may still put its reply here afterwards."""
+        key = None if purge.key is None else bytes.fromhex(purge.key)
+        in_memory = self._shelf.purge(purge.agent, purge.model, key)
+        return Gone(in_memory, await self._cabinet.purge(purge.agent, purge.model, key))
+
+    @property
+    def in_memory(self) -> tuple[int, int, int]:
+        """Entries, bytes, and how many had to make room. Here and below: for a scrape, on its thread."""
+        return len(self._shelf), self._shelf.size, self._shelf.evicted
+
+    @property
+    def disk(self) -> tuple[int, int]:
+        """Bytes, and how often it failed."""
+        return self._cabinet.bytes_on_disk, self._cabinet.failed
 
     async def close(self) -> None:
         await self._cabinet.close()
 
 
+def _looked(record: Record, cache: CacheName, result: LookUp) -> None:
+    record.looked_up += (LookedUp(cache, result),)
+
+
 def _pending() -> ProxyError:
-    message = "The call of this idempotency key is still running; ask again, or wait for its reply where it was asked for."
+    message = "The call of this idempotency key is still running; ask again, or wait where it was asked for."
     return ProxyError("idempotency_pending", message, param="Idempotency-Key", retry_after_s=AGAIN_S)
 
 

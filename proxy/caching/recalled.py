@@ -1,6 +1,6 @@
 """A reply from memory: to the rest of the gate both an attempt without an upstream and a reply that is whole.
 
-It costs nothing, holds nothing, and ending it settles nothing. A stream is handed out as the events it was, in one piece.
+It costs nothing, holds nothing, and ending it settles nothing. A stream is handed out as the events it was, at once.
 """
 
 from __future__ import annotations

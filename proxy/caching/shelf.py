@@ -31,10 +31,9 @@ class Shelf:
         """What does not fit any more goes, the least used first."""
         if bytes_max == self._kept.maxsize:
             return
-        kept = self._kept
-        self._kept = LRUCache(max(1, bytes_max), getsizeof=lambda kept: kept.size)
-        for key in list(kept):  # the least used first
-            self.put(key, kept.pop(key))
+        before, self._kept = self._kept, LRUCache(max(1, bytes_max), getsizeof=lambda kept: kept.size)
+        while before:  # ends: each turn takes one, the least used first
+            self.put(*before.popitem())
 
     def get(self, key: Key) -> Kept | None:
         return self._kept.get(key)
@@ -49,11 +48,9 @@ class Shelf:
         self.evicted += before - len(self._kept)
         return True
 
-    def forget(self, key: Key) -> None:
-        self._kept.pop(key, None)
-
-    def purge(self, agent: str | None, route: str | None) -> int:
-        gone = [key for key, kept in self._kept.items() if belongs(kept, agent, route)]
-        for key in gone:
-            del self._kept[key]
+    def purge(self, agent: str | None, route: str | None, key: Key | None) -> int:
+        """How many went: those that are all of it. None: any."""
+        gone = [each for each, kept in self._kept.items() if key in (None, each) and belongs(kept, agent, route)]
+        for each in gone:
+            del self._kept[each]
         return len(gone)

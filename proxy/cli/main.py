@@ -57,6 +57,7 @@ COMMANDS = (
     Command("budgets", "every budget: spent, held, left, and when it will be empty", "proxy.cli.budgets", "budgets"),
     Command("runs", "the runs of agents, their cost and time; kill, pause, resume, topup", "proxy.cli.runs", "runs"),
     Command("targets", "every target: whether it may be asked, how fast it is", "proxy.cli.targets", "targets"),
+    Command("caches", "known answers: how many, what they have saved; purge", "proxy.cli.caches", "caches"),
     Command("ledger", "verify the ledger, export it, hold a bill against it", "proxy.cli.ledger", "ledger"),
     Command("quote", "what a request would do and cost, without sending it", "proxy.cli.quote", "quote"),
     Command("explain", "one request: attempts, decisions, price", "proxy.cli.reports", "explain"),

@@ -42,6 +42,8 @@ def _spend_lines(answer: Spend, page: Page) -> Iterator[str]:
             str(row.calls),
             str(row.attempts),
             str(row.tokens.input_total),
+            str(row.tokens.input_cached or ""),
+            str(row.tokens.input_written or ""),
             str(row.tokens.output_total),
             dollars(row.cost_usd_nanos),
             str(row.unpriced_calls or ""),
@@ -49,7 +51,7 @@ def _spend_lines(answer: Spend, page: Page) -> Iterator[str]:
         )
         for row in (*answer.rows, structs.replace(answer.total, key="total"))
     ]
-    head = (answer.by, "calls", "attempts", "input", "output", "cost", "unpriced", "estimated")
+    head = (answer.by, "calls", "attempts", "input", "cached", "written", "output", "cost", "unpriced", "estimated")
     yield from page.table(head, rows)
     if answer.truncated:
         yield f"only the dearest {len(answer.rows)} are shown; the total holds all"

@@ -1,6 +1,7 @@
-"""`headgate targets`: every target, whether it may be asked, what runs there, and how fast it has been.
+"""`headgate targets`: every target, whether it may be asked, what runs there, and how fast it has been; and the runs
+that were let in to pools of one's own engines, where a gate stands before them.
 
-The figures are the running gate's (`GET /targets`); this only lays them out.
+The figures are the running gate's (`GET /targets` and `GET /gates`); this only lays them out.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Iterator
 from proxy.cli.asking import add_connection, report
 from proxy.cli.options import Subparsers
 from proxy.cli.table import Page, seconds
+from proxy.state.gate_report import GateRow
 from proxy.state.target_report import Standing, TargetRow
 
 HEAD = ("target", "state", "calls", "bad", "running", "at most", "first token", "reply", "prompt tokens/s")
+
+GATE_HEAD = ("pool", "active runs", "waiting", "parked", "calls held", "in use", "limit", "of memory", "from cache")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -27,7 +31,10 @@ def register(subparsers: Subparsers) -> None:
 
 
 def targets(arguments: argparse.Namespace) -> int:
-    return report(arguments, "/targets", list[TargetRow], lines=_lines)
+    code = report(arguments, "/targets", list[TargetRow], lines=_lines)
+    if code or arguments.json:
+        return code
+    return report(arguments, "/gates", list[GateRow], lines=_gates)
 
 
 def _lines(answer: list[TargetRow], page: Page) -> Iterator[str]:
@@ -35,6 +42,26 @@ def _lines(answer: list[TargetRow], page: Page) -> Iterator[str]:
     for row in answer:
         if row.health is not None and row.health.why:
             yield _why(row.health)
+
+
+def _gates(answer: list[GateRow], page: Page) -> Iterator[str]:
+    if answer:
+        yield ""
+        yield from page.table(GATE_HEAD, [_gate(row) for row in answer])
+
+
+def _gate(row: GateRow) -> tuple[str, ...]:
+    return (
+        row.pool,
+        str(row.active),
+        str(row.waiting),
+        str(row.parked),
+        str(row.calls),
+        f"{row.in_use:.0f} {row.unit}",
+        f"{row.limit:.0f}",
+        "-" if row.share is None else f"{row.share:.2f}",
+        "-" if row.cached_share is None else f"{row.cached_share:.0%}",
+    )
 
 
 def _cells(row: TargetRow) -> tuple[str, ...]:

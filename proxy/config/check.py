@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
+from proxy.caching.library import EXTRA, missing
 from proxy.config.fields import below, nearest
 from proxy.config.file import Place
 from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
-_KNOBS = frozenset("breaker cache output_tokens_max".split())  # noqa: SIM905
-_MODES = frozenset("accept answer ask gate max_cost_ratio max_loss members rounds shadow steps".split())  # noqa: SIM905
+_KNOBS = frozenset("breaker output_tokens_max".split())  # noqa: SIM905
+_MODES = frozenset("accept answer ask max_cost_ratio max_loss rounds shadow".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
 NOT_YET: Mapping[Path, frozenset[str]] = {
@@ -23,15 +24,12 @@ NOT_YET: Mapping[Path, frozenset[str]] = {
     ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
     ("defaults",): _KNOBS,
     ("models", "*"): _MODES,
-    ("providers", "*"): frozenset({"kv_tokens"}),
     ("telemetry",): frozenset({"otlp"}),
 }
 # Values that are the whole block's nature: without them nothing else in the block can be judged.
 NATURES_NOT_YET: Mapping[Path, frozenset[str]] = {
-    ("models", "*", "mode"): frozenset({"cascade", "quorum", "debate"}),
     ("providers", "*", "kind"): frozenset({"anthropic", "gemini", "bedrock"}),
 }
-RUNGS_NOT_YET = frozenset({"cache_only"})
 LATER = "not available in this version"
 
 
@@ -63,13 +61,6 @@ def take_out_what_is_later(values: dict[str, Value]) -> Iterator[Problem]:
             if isinstance(nature, str) and nature in natures:
                 yield Problem((*path, pattern[-1]), f"{pattern[-1]} {nature!r} is {LATER}")
                 _remove(values, path)
-    for pattern in (("defaults",), ("agents", "*")):
-        for path, block in _blocks(values, pattern):
-            rungs = _list(block.get("on_budget"))
-            for at, rung in enumerate(rungs):
-                if isinstance(rung, str) and rung in RUNGS_NOT_YET:
-                    yield Problem((*path, "on_budget", at), f"the rung {rung} is {LATER}")
-            rungs[:] = [rung for rung in rungs if not (isinstance(rung, str) and rung in RUNGS_NOT_YET)]
     for pattern, names in NOT_YET.items():
         for path, block in _blocks(values, pattern):
             for name in [name for name in block if name in names]:
@@ -90,6 +81,7 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
             hint = nearest(cheaper, models - {name})
             yield Problem(("models", name, "cheaper"), f"it must name another model, without `*`{hint}")
         yield from _fallbacks(name, below(model, ("fallbacks",)), models)
+        yield from _members(values, name, model)
     for pattern in (("agents", "*"), ("keys", "*")):
         for path, block in _blocks(values, pattern):
             for at, wanted in enumerate(_list(block.get("models"))):
@@ -97,6 +89,8 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
                     yield Problem((*path, "models", at), f"there is no model {wanted!r}{nearest(wanted, models)}")
     yield from _price_names(values)
     yield from _gpus(values)
+    yield from _semantic(values, models)
+    yield from _gates(values)
 
 
 def _target(values: Value, path: Path, target: Value) -> Iterator[Problem]:
@@ -124,6 +118,34 @@ def _fallbacks(name: str, fallbacks: Value, models: frozenset[str]) -> Iterator[
             yield Problem(("models", name, "fallbacks", *path), f"it must name another model, without `*`{hint}")
 
 
+def _members(values: Value, name: str, model: Value) -> Iterator[Problem]:
+    """Each names another model that answers alone, or a target."""
+    models, providers = _names(values, "models"), _names(values, "providers")
+    wild = tuple(each[:-1] for each in models if each.endswith("*"))
+    for field in ("steps", "members"):
+        for at, named in enumerate(_list(below(model, (field,)))):
+            if not isinstance(named, str):
+                continue
+            path = ("models", name, field, at)
+            if named in models:
+                if named == name or below(values, ("models", named, "mode")) not in (None, "single"):
+                    yield Problem(path, "it must name a model that answers alone")
+            elif not (named.startswith(wild) or named.partition("/")[0] in providers):
+                yield Problem(path, f"there is no model {named!r}{nearest(named, models - {name})}")
+
+
+def _semantic(values: dict[str, Value], models: frozenset[str]) -> Iterator[Problem]:
+    """A semantic cache asks models that are configured, and needs a package that the gate itself does not."""
+    for pattern in (("defaults",), ("agents", "*")):
+        for path, block in _blocks(values, (*pattern, "cache", "semantic")):
+            if missing():
+                yield Problem(path, f"it needs the extra: pip install '{EXTRA}'")
+            for field in ("model", "judge"):
+                named = block.get(field)
+                if isinstance(named, str) and named not in models:
+                    yield Problem((*path, field), f"there is no model {named!r}{nearest(named, models)}")
+
+
 def _price_names(values: dict[str, Value]) -> Iterator[Problem]:
     providers = _names(values, "providers")
     for key, _ in _items(values.get("pricing"), "overrides"):
@@ -135,15 +157,27 @@ def _price_names(values: dict[str, Value]) -> Iterator[Problem]:
             yield Problem(("pricing", "overrides", key), f"there is no provider {provider!r}{hint}")
 
 
+def _gates(values: dict[str, Value]) -> Iterator[Problem]:
+    """A gate looks after targets that are known by name, each after its own."""
+    before: dict[tuple[str, str], str] = {}
+    for name, model in _items(values, "models"):
+        if below(model, ("gate",)) is None:
+            continue
+        targets = _list(below(model, ("targets",)))
+        if not targets or name.endswith("*"):
+            yield Problem(("models", name, "gate"), "a gate stands before targets that are named, without `*`")
+        for target in targets:
+            known = str(below(target, ("provider",))), str(below(target, ("model",)))
+            if before.setdefault(known, name) != name:
+                message = f"the gate of {before[known]!r} looks after {'/'.join(known)} already"
+                yield Problem(("models", name, "gate"), message)
+
+
 def _gpus(values: dict[str, Value]) -> Iterator[Problem]:
-    """An engine's time is shared among all requests that run there, and a process can only count its own."""
-    workers = below(values, ("server", "workers"))
+    """An engine is paid by the hour, and not by the token as well."""
     for name in _names(values, "providers"):
         if below(values, ("providers", name, "gpu")) is None:
             continue
-        if isinstance(workers, int) and workers > 1:
-            message = "the time of an engine is shared out by one process alone: it needs server.workers: 1"
-            yield Problem(("providers", name, "gpu"), message)
         for key, _ in _items(values.get("pricing"), "overrides"):
             if key.partition("/")[0] == name:
                 message = f"{name} is paid by the hour (providers.{name}.gpu): its tokens have no price of their own"

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from proxy.config.cascades import Cascading
 from proxy.config.fallbacks import Fallbacks
+from proxy.config.gating import Gating
 from proxy.config.providers import Known
 from proxy.config.quorums import Voting
 from proxy.config.values import ModelName, Text
@@ -35,6 +36,7 @@ class Model(Cascading, Voting):
     balance: Balance = Field(default="score", description="How one of the targets is chosen for a call.")
     cheaper: ModelName | None = Field(default=None, description="The model that answers instead near a budget's end.")
     fallbacks: Fallbacks = Field(default=Fallbacks(), description="The models that answer where this one cannot.")
+    gate: Gating | None = Field(default=None, description="New runs wait while its engines' memory is taken.")
 
     @model_validator(mode="after")
     def _fits_its_mode(self) -> Self:

@@ -103,6 +103,16 @@ class OpenAIProvider(Paced):
         default="auto", description="A path beside `/v1` that is free and says whether it is well, or `off`; by engine."
     )
     health_checks: Switch = Field(default=False, description="Its health is asked for also while all is well.")
+    prompt_cache: Literal["off", "on", "retain"] = Field(
+        default="on",
+        description="Hints for its prompt cache, where it is known to take them; `retain`: kept for as long as it can.",
+    )
+    prefix_cache: Switch | None = Field(
+        default=None, description="It keeps the prompts it has read, so a run's calls had better stay there; by engine."
+    )
+    kv_tokens: int | None = Field(
+        default=None, ge=1_024, le=10**9, description="Tokens of prompts that its memory holds (the KV cache)."
+    )
     connect_timeout_s: float = Field(default=2.0, gt=0, le=10, description="Longest wait for a connection.")
     failure_domain: Name | None = Field(
         default=None, description="What fails together with it; by default only itself."

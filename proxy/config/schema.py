@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, PrivateAttr, model_validator
 
 from policies.limits import Limit
+from proxy.config.affinity import PrefixAffinity
 from proxy.config.books import Budgets, Ledger
 from proxy.config.caching import Cache, Caches
 from proxy.config.file import Place
@@ -226,6 +227,7 @@ class Config(Block):
     budgets: Budgets = Budgets()
     ledger: Ledger = Ledger()
     hedging: Hedging = Hedging()
+    affinity: PrefixAffinity = PrefixAffinity()
     caches: Caches = Caches()
     agents: Mapping[Name, Agent] = Field(default={}, description="Rules of single agents.")
     pricing: Pricing = Pricing()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from msgspec import structs
+
+from pricing.prompt_caches import CacheRule, load
 from proxy.config import providers
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.providers.openai_compatible import Account
@@ -18,8 +23,19 @@ def account(settings: OpenAIProvider) -> Account:
         deadline_header=settings.deadline_header,
         health=settings.health,
         checked=settings.health_checks,
+        prompt_caches=_prompt_caches(settings),
         headers=tuple((header, value.reveal()) for header, value in settings.headers.items()),
     )
+
+
+def _prompt_caches(settings: OpenAIProvider) -> tuple[CacheRule, ...]:
+    """Azure's versions with a date are not sure to know the fields."""
+    if settings.prompt_cache == "off" or settings.api_version is not None:
+        return ()
+    rules = load().of(urlsplit(settings.base_url).hostname or "")
+    if settings.prompt_cache == "retain":
+        return rules
+    return tuple([structs.replace(rule, retention="") for rule in rules])
 
 
 def simulation(settings: SimulatedProvider) -> Simulation:

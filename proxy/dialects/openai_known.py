@@ -1,5 +1,5 @@
-"""What a body says of known answers: `cache`, as LiteLLM's clients send it. The gate heeds it and takes it out of the body:
-no upstream knows it.
+"""What a body says of known answers: `cache`, as LiteLLM's clients send it. The gate heeds it and takes it out of the
+body, as no upstream knows it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def reuse_of(fields: dict[str, Raw]) -> Reuse | None:
     if control is None:
         return None
     return Reuse(
-        read=not control.no_cache, write=not control.no_store, age_s=_seconds(control.s_maxage), ttl_s=_seconds(control.ttl)
+        read=not control.no_cache,
+        write=not control.no_store,
+        age_s=_seconds(control.s_maxage),
+        ttl_s=_seconds(control.ttl),
     )
 
 

@@ -15,6 +15,7 @@ from msgspec import Raw
 from proxy.dialects.json_body import loads, patch, top_level
 from proxy.dialects.multipart import find_fields
 from proxy.dialects.openai_fallbacks import named, taken_out
+from proxy.dialects.openai_hints import additions
 from proxy.dialects.openai_known import reuse_of
 from proxy.errors import ProxyError
 from proxy.types import Call, Endpoint, Head, Target, Traits
@@ -81,6 +82,8 @@ def write(call: Call, target: Target, output_limit: int | None = None) -> bytes:
         changes["stream_options"] = _asking_for_usage(fields)
     if output_limit is not None:
         changes.update(_limiting(call.endpoint, fields, target.traits, output_limit))
+    if call.hints is not None:
+        changes.update(additions(fields, call.hints))
     return patch(raw, fields, changes)
 
 

@@ -30,7 +30,7 @@ class Admission:
 
     def admit(self, call: Call, plan: Plan) -> Plan | ProxyError:
         """The plan, begun at a fallback where there is no room before; or why the call is not let in."""
-        if not self._permits.waiting and call.deadline - self._clock.now() > self._times.longest_s:
+        if not self._permits.queues.calls and call.deadline - self._clock.now() > self._times.longest_s:
             return plan  # as with most calls: nobody waits, and there is time for the longest of answers
         at, first = 0, None
         while True:  # ends: each time at a later step

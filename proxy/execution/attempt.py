@@ -98,14 +98,11 @@ class Exchange:
 
     async def open(self, timeouts: Timeouts) -> Reading:
         """The reply, begun: its first content event, or all of a plain one. Raises ProxyError, already settled."""
-        try:
+        if self._record.purse.limited:  # else nothing stands over this call, so there is nobody to ask
             await self._reserve()
-        except ProxyError:
-            self._withdraw()
-            raise
         trip = self.trip = self._bench.steering.begin(self._ask, self.target, self.role)
         try:
-            with Alarm(self._patience(timeouts)):
+            with Alarm(self._patience(timeouts), self._bench.alarms):
                 request = self._provider.request(self._ask, self.target, self.told_limit)
                 response = await self._provider.transport.send(request, self._mark_sent)
                 self.reading = Reading(self._record.call, self._ask, self.target, self._provider, response)
@@ -169,7 +166,8 @@ class Exchange:
         """Closes the connection, settles the hold, and writes the attempt into the record. The second time: nothing."""
         if self._occupancy is not None:
             self._occupancy.end(self._bench.clock.now())  # before the tokens are counted, which is none of its time
-        counted = await self._counted() if ending == "complete" else None
+        known = self.target.traits.vocabulary
+        counted = await self._counted(known) if known is not None and ending == "complete" else None
         if self._ended:
             return
         self._ended = True  # nothing below gives way to a cancellation
@@ -213,17 +211,19 @@ class Exchange:
         self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
-        if not self._record.purse.limited:
-            return  # nothing stands over this call, so there is nobody to ask
         sized: list[Allowance] = []  # as often as the accounts asked
 
         def ask(left: Left) -> Amounts:
             sized.append(self._sized(left))
             return sized[-1].amounts
 
-        taken = await self._record.purse.take(ask)
-        if isinstance(taken, ProxyError):
-            raise taken
+        try:
+            taken = await self._record.purse.take(ask)
+            if isinstance(taken, ProxyError):
+                raise taken
+        except ProxyError:
+            self._withdraw()
+            raise
         self._allowance = sized[-1]
 
     def _sized(self, left: Left) -> Allowance:
@@ -257,11 +257,10 @@ class Exchange:
                 sample = structs.replace(sample, whole=False)  # its length is not that of an answer
             self._bench.experience.ended(self._call, self.target, sample)
 
-    async def _counted(self) -> int | None:
-        """Output by the model's own tokenizer, where the upstream said nothing and the vocabulary is known."""
-        vocabulary = self.target.traits.vocabulary
+    async def _counted(self, vocabulary: str) -> int | None:
+        """Output by the model's own tokenizer, where the upstream said nothing."""
         passage = self.reading.passage if self.reading is not None else None
-        if vocabulary is None or passage is None or passage.usage is not None:
+        if passage is None or passage.usage is not None:
             return None
         text = passage.text()
         return None if text is None else await self._bench.count_text(text, vocabulary)
@@ -279,5 +278,5 @@ class Exchange:
             first_event_s=None if first is None else first - self._started_at,
             status=reading.status if reading is not None else None,
             error_code=error.code if error else None,
-            upstream_request_id=next((value for name, value in headers if name == "x-request-id"), None),
+            upstream_request_id=dict(headers).get("x-request-id"),
         )

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from policies.estimate import Experience
 from policies.retry import Retry
 from policies.survival import Survival
+from proxy.alarm import Alarms
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.permits import Permit
@@ -54,6 +55,7 @@ class Bench(Struct, frozen=True):
     ended: Callable[[Target], None]
     steering: Steering
     experience: Experience = field(default_factory=Experience)
+    alarms: Alarms = field(default_factory=Alarms)
 
 
 class Errand(Struct, frozen=True):

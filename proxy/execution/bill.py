@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from policies import budget, service_tier
+from policies import budget, prompt_cache, service_tier
 from policies.budget import Allowance
 from policies.estimate import Expected, Sample
 from policies.settle import Ending, Evidence, usage
@@ -80,9 +80,9 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
         # Nobody saw what a plain answer had become: it was made for as long as it took, at the target's speed.
         lengths = 1 if passage is not None or facts.streamed else ceil(facts.age_s / GUARD_S)
         guard = min(facts.expected.guard_tokens * lengths, max(0, held.output_max - facts.output_seen))
-    return Evidence(
-        ending=ending,
-        reported=facts.reported,
+    return Evidence(  # no more than fourteen by name: see `Outcome` in `finish`
+        ending,
+        facts.reported,
         running=ending != "complete" and passage is not None and not passage.finished,
         input_estimate=facts.expected.input_tokens,
         input_held=held.input_tokens if held is not None else 0,
@@ -103,6 +103,8 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
 def to_bill(facts: Facts, ending: Ending, counted: int | None) -> Usage | None:
     """The tokens to bill, or None when nothing was billed."""
     found = usage(evidence(facts, ending, counted))
+    if found is not None and found.input_cache_write_5m:
+        found = prompt_cache.billed(found, facts.call)
     if found is None or not facts.target.tiers or not service_tier.unknown(facts.target, facts.tier):
         return found
     return replace(found, flags=(*found.flags, service_tier.UNKNOWN))

@@ -1,10 +1,11 @@
 """A call that runs, as others see it who ask for the same thing and join it (a "single flight").
 
 `Flights` finds the call that a client's retry repeats: the same tenant, agent, run and endpoint, and every byte of the
-body; and the one that will fill the entry of a cache or of the journal that another call looks for. A `Flight` keeps what was written of a stream, from its first byte, for those who come later; references only, and
-not for ever: when a reply is too long, or all of them together are, nobody joins it any more. Who has joined never
-holds the upstream up, but loses its place when the part that it has not read yet is given away. Which calls may join,
-and what they are told, is not decided here.
+body; and the one that will fill the entry of a cache or of the journal that another call looks for. A `Flight` keeps
+what was written of a stream, from its first byte, for those who come later; references only, and not for ever: when a
+reply is too long, or all of them together are, nobody joins it any more. Who has joined never holds the upstream up,
+but loses its place when the part that it has not read yet is given away. Which calls may join, and what they are told,
+is not decided here.
 """
 
 from __future__ import annotations

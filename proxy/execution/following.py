@@ -6,6 +6,7 @@ costs nothing, and ending it settles nothing: it lets go of the call that it fol
 
 from __future__ import annotations
 
+from policies.cache_rules import why_not_shared
 from policies.settle import Ending
 from proxy.alarm import Alarm
 from proxy.clock import Clock
@@ -47,15 +48,18 @@ class Following:
         error with which it failed."""
         flight = self._flight
         while not (flight.whole or flight.pieces):
-            if flight.error is not None and (self._retries or flight.error.source == "upstream"):
-                if flight.error.code != "deadline_exceeded":
-                    raise flight.error.with_traceback(None)  # many raise it, and each would lengthen it
+            if flight.error is not None and self._shares(flight.error):
+                raise flight.error.with_traceback(None)  # many raise it, and each would lengthen it
             if flight.closed:
                 return False
             await flight.news()
         self._record.plan, self._record.served_by = flight.plan, "join"
         self.first = self._taken() if flight.streams else self._reply.first
         return True
+
+    def _shares(self, error: ProxyError) -> bool:
+        """What it was refused with, and its deadline, are its own."""
+        return (self._retries or error.source == "upstream") and error.code != "deadline_exceeded"
 
     async def end(self, ending: Ending, error: ProxyError | None = None) -> None:
         """Lets go of the call. The second time: nothing."""
@@ -164,10 +168,24 @@ async def join(flights: Flights, record: Record, clock: Clock) -> Following | No
                 raise
             failed = True
             continue
-        if begun:
+        if begun and (why := _why_not_ours(flight, record)) is None:
             return following
         await following.end("abandoned")
+        if begun:
+            record.served_by = "none"
+            record.plan = None
+            record.decided(clock.now(), f"went its own way: {why}")
+            return None
     return None
+
+
+def _why_not_ours(flight: Flight, record: Record) -> str | None:
+    """A call of the same name, or the same call, gets what there is; who only asked the same may have more money."""
+    wanted, theirs = record.wanted, flight.wanted
+    if wanted is None or theirs is None or (wanted.replay is not None and wanted.replay == theirs.replay):
+        return None
+    assert flight.answer is not None  # it has begun
+    return why_not_shared(flight.plan, shortened=flight.answer[0].clamped_to is not None)
 
 
 def _same(flights: Flights, record: Record) -> Flight | None:

@@ -73,7 +73,7 @@ class Permit:
                 room.correct(used - claim.tokens, self._taken_at, now)
             if billed is not None:
                 permits.usual.learn(claim.call, billed)
-        if permits.waiting:
+        if permits.queues.calls:
             permits.released(self._target.provider)
 
     def learn(self, headers: Mapping[str, str]) -> None:
@@ -135,7 +135,7 @@ class Permits:
         self._quiet = not rules.any  # nothing is known to limit any target
         self.rooms = Rooms(rules, share=share)
         self.queueing = queueing or Queueing()
-        self._queues: Queues[Waiter] = Queues()
+        self.queues: Queues[Waiter] = Queues()
 
     def __repr__(self) -> str:
         return f"Permits({self.rooms}, {self.waiting} waiting)"
@@ -147,7 +147,7 @@ class Permits:
     @property
     def waiting(self) -> int:
         """Calls."""
-        return len(self._queues)
+        return self.queues.calls
 
     def claim(self, call: Call) -> Claim:
         return Claim(call) if self._quiet else Claim(call, self.usual.tokens(call))
@@ -175,7 +175,7 @@ class Permits:
         room = self.rooms.of(target, now := self.clock.now())
         if self._quiet:
             return Permit(self, room, target, claim=claim, share=None)
-        if self._queues.has(target) or not room.fits(claim.tokens, now):
+        if self.queues.has(target) or not room.fits(claim.tokens, now):
             return None
         return Permit(self, room, target, claim=claim, share=self.lines.of(target).pass_by(claim))
 
@@ -186,7 +186,7 @@ class Permits:
 
     def crowded(self, target: Target) -> tuple[Line[Waiter], TargetLimits] | None:
         """The line before a target where somebody waits, and its limits; None: there is none, or nobody does."""
-        there = self._queues.has(target)
+        there = self.queues.has(target)
         return (self.lines.of(target), self.rooms.of(target, self.clock.now())) if there else None
 
     def ratio(self, target: str, kind: ToldKind) -> float:
@@ -198,13 +198,13 @@ class Permits:
         self.queueing = queueing
         self._quiet = self._quiet and not rules.any
         self.rooms.replace(rules, self.clock.now())
-        for provider in self._queues.providers:
+        for provider in self.queues.providers:
             self.released(provider)
 
     # --- what permits tell ---------------------------------------------------------------------------------------
 
     def released(self, provider: str) -> None:
-        for queue in self._queues.in_turn(provider):
+        for queue in self.queues.in_turn(provider):
             self._serve(queue)
 
     def learned(self, room: TargetLimits, provider: str) -> None:
@@ -215,7 +215,7 @@ class Permits:
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def _has_room(self, target: Target, claim: Claim, now: float) -> bool:
-        return not self._queues.has(target) and self.rooms.of(target, now).fits(claim.tokens, now)
+        return not self.queues.has(target) and self.rooms.of(target, now).fits(claim.tokens, now)
 
     async def _in_line(self, target: Target, claim: Claim) -> Permit | ProxyError:
         now = self.clock.now()
@@ -245,12 +245,12 @@ class Permits:
         waiter = Waiter(claim, self.progress(claim.call.identity))
         while self.waiting >= self.queueing.calls_max:  # ends: each time one leaves, or this one may not stay
             self.turned_away += 1
-            last = self._queues.gives_way(waiter)
+            last = self.queues.gives_way(waiter)
             if last is None:
                 return self.overloaded(self.lines.of(target), room)
             self._turn_away(last)
-        queue = waiter.queue = self._queues.open(target, room, self.lines.of(target))
-        self._queues.add(waiter, queue)
+        queue = waiter.queue = self.queues.open(target, room, self.lines.of(target))
+        self.queues.add(waiter, queue)
         self._serve(queue)
         return waiter
 
@@ -264,7 +264,7 @@ class Permits:
         """The second time, or after it went: nothing."""
         if (queue := waiter.queue) is not None:
             waiter.queue = None
-            self._queues.remove(waiter, queue)
+            self.queues.remove(waiter, queue)
             self._serve(queue)
 
     def _serve(self, queue: Queue[Waiter]) -> None:
@@ -282,9 +282,9 @@ class Permits:
                 queue.timer = asyncio.get_running_loop().call_later(max(wait, GLANCE_S), self._serve, queue)
                 return
             waiter.queue = None
-            self._queues.gone(waiter)
+            self.queues.gone(waiter)
             waiter.turn.set_result(Permit(self, room, queue.target, claim=waiter.claim, share=line.take(now)))
-        self._queues.close(queue)
+        self.queues.close(queue)
 
     def _refusal(self, room: TargetLimits, claim: Claim) -> ProxyError:
         found = room.shortages(claim.tokens, self.clock.now())

@@ -36,13 +36,10 @@ class Queues(Generic[T]):
     def __init__(self) -> None:
         self._crowd: Crowd[T] = Crowd(2 * len(TIERS))  # in each tier, new runs stand below those that go on
         self._of: dict[str, dict[str, Queue[T]]] = {}  # by provider and target
+        self.calls = 0  # that wait
 
     def __repr__(self) -> str:
-        return f"Queues({len(self)} calls, {self._of})"
-
-    def __len__(self) -> int:
-        """Calls."""
-        return len(self._crowd)
+        return f"Queues({self.calls} calls, {self._of})"
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -59,6 +56,7 @@ class Queues(Generic[T]):
         return queue
 
     def add(self, ticket: T, queue: Queue[T]) -> None:
+        self.calls += 1
         self._crowd.add(ticket, ticket.agent, tier=ticket.rank)
         queue.line.add(ticket)
 
@@ -69,6 +67,7 @@ class Queues(Generic[T]):
 
     def gone(self, ticket: T) -> None:
         """Its line let it go."""
+        self.calls -= 1
         self._crowd.remove(ticket, ticket.agent, tier=ticket.rank)
 
     def close(self, queue: Queue[T]) -> None:

@@ -68,7 +68,32 @@ class Race:
         if broken is None and record.call.input_tokens_estimate >= CACHED_LEAST:
             await self._look_at_prompt(course)
         try:
-            return await self._answered(course, rules, broken)
+            while True:  # bounded by retry.attempts, and by the steps
+                exchange = None
+                try:
+                    exchange = self._at_once(course) or await self._in_line(course)
+                    delay = self._hedge_after(course, exchange)
+                    if delay is None:
+                        await exchange.open(rules.timeouts)
+                    else:
+                        exchange = await self._duel(course, exchange, delay)
+                    reading = exchange.reading
+                    assert reading is not None  # it has begun
+                    if reading.gathers:
+                        await gather(exchange, rules.timeouts, deadline=record.call.deadline, clock=self._clock)
+                    elif rules.survival.hold_tokens and broken is None:
+                        await hold(exchange, rules, deadline=record.call.deadline, clock=self._clock)
+                except ProxyError as error:
+                    await self._after(course, exchange, error)
+                    continue
+                if limits := reading.limits:
+                    exchange.permit.learn(limits)
+                record.answered = exchange
+                self._caching.written(course.lead)
+                if broken is None:
+                    self._budget.deposit(self._clock.now())
+                    record.served_by = course.served_by(exchange)
+                return exchange, reading
         finally:
             self._caching.failed(course.lead)  # where it was not `written`
 
@@ -79,35 +104,6 @@ class Race:
         course.asked = self._caching.look(record, sold)
         if course.asked is not None and course.leg is None:
             course.lead = await self._caching.turn(record, course.asked, sold)
-
-    async def _answered(self, course: Course, rules: Rules, broken: Broken | None) -> Answer:
-        record = course.record
-        while True:  # bounded by retry.attempts, and by the steps
-            exchange = None
-            try:
-                exchange = self._at_once(course) or await self._in_line(course)
-                delay = self._hedge_after(course, exchange)
-                if delay is None:
-                    await exchange.open(rules.timeouts)
-                else:
-                    exchange = await self._duel(course, exchange, delay)
-                reading = exchange.reading
-                assert reading is not None  # it has begun
-                if reading.gathers:
-                    await gather(exchange, rules.timeouts, deadline=record.call.deadline, clock=self._clock)
-                elif rules.survival.hold_tokens and broken is None:
-                    await hold(exchange, rules, deadline=record.call.deadline, clock=self._clock)
-            except ProxyError as error:
-                await self._after(course, exchange, error)
-                continue
-            if limits := reading.limits:
-                exchange.permit.learn(limits)
-            record.answered = exchange
-            self._caching.written(course.lead)
-            if broken is None:
-                self._budget.deposit(self._clock.now())
-                record.served_by = course.served_by(exchange)
-            return exchange, reading
 
     def _resume(self, course: Course, broken: Broken) -> None:
         """Raises the error that broke the stream where there is no leave for another attempt."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -33,8 +34,7 @@ class Reading:
     def __init__(self, call: Call, ask: Call, target: Target, provider: Provider, response: UpstreamResponse) -> None:
         """`ask`: the call as the upstream was asked it."""
         self.status = response.status
-        self.headers = _passed_headers(response.headers, provider)
-        self.content_type = _clean(provider, response.headers.get("Content-Type", ""))
+        self.content_type, self.headers = _passed_headers(response.headers, provider)
         self.passage: Passage | None = None  # a reply in events
         self.reply: Reply | None = None  # a whole reply
         self.first = b""
@@ -254,18 +254,26 @@ class Reading:
         return ProxyError("upstream_too_large", f"The reply of {self.target_id} is larger than {bytes_max} bytes.")
 
 
-def _passed_headers(headers: Mapping[str, str], provider: Provider) -> tuple[tuple[str, str], ...]:
-    """The hints and ids that clients know; cookies, hop-by-hop and internal headers stay behind."""
+def _passed_headers(headers: Mapping[str, str], provider: Provider) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The content type, and the hints and ids that clients know; cookies, hop-by-hop and internal headers stay
+    behind."""
+    content_type = headers.get("Content-Type", "")
     passed = []
     for name, value in headers.items():
-        lower = name.lower()
-        if (lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES)) and len(value) <= PASSED_CHARS_MAX:
+        lower = _passed_as(name)
+        if lower is not None and len(value) <= PASSED_CHARS_MAX:
             passed.append((lower, value))
     del passed[PASSED_MAX:]
-    told = "\n".join([value for _, value in passed])
+    told = "\n".join([content_type, *[value for _, value in passed]])
     if _clean(provider, told) is told:  # as with most replies: one look at all of them
-        return tuple(passed)
-    return tuple([(name, _clean(provider, value)) for name, value in passed])
+        return content_type, tuple(passed)
+    return _clean(provider, content_type), tuple([(name, _clean(provider, value)) for name, value in passed])
+
+
+@lru_cache(maxsize=512)  # upstreams send the same few names
+def _passed_as(name: str) -> str | None:
+    lower = name.lower()
+    return lower if lower in PASSED_NAMES or lower.startswith(PASSED_PREFIXES) else None
 
 
 def _clean(provider: Provider, text: str) -> str:

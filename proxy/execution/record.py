@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from policies.cache_rules import Wanted
+from policies.semantic.lookup import Lookup
 from policies.settle import Ending
 from proxy.dialects.base import Transcript
 from proxy.errors import ProxyError
@@ -16,7 +17,7 @@ from proxy.execution.flight import Answered, Flight
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
-from proxy.observed import Decision, NoHedgeKind, Reused, Spared, Weighed
+from proxy.observed import Culprit, Decision, LookedUp, NoHedgeKind, Reused, Spared, Weighed
 from proxy.pressure import Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
@@ -60,6 +61,8 @@ class Record:
         "status",
         "transcript",
         "entered",
+        "looked_up",
+        "lookup",
         "reused",
         "upstream_s",
         "wanted",
@@ -92,6 +95,8 @@ class Record:
         self.wanted: Wanted | None = None  # the known answers that would do
         self.entered = False  # in the journal, and not done there
         self.reused: Reused | None = None  # the known answer that it got
+        self.lookup: Lookup | None = None  # its question, where its own answer is to be compared
+        self.looked_up: tuple[LookedUp, ...] = ()  # where one was looked for
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
 
@@ -116,7 +121,8 @@ class Record:
     @property
     def keeps(self) -> bool:
         """Whether its reply may answer others."""
-        return self.wanted is not None and self.flight is not None and self.reused is None
+        wanted = self.wanted is not None or self.lookup is not None
+        return wanted and self.flight is not None and self.reused is None
 
     def close(self) -> None:
         """Nothing is held any more, neither money nor a place among the running calls. The second time: nothing."""
@@ -124,10 +130,18 @@ class Record:
         if self.quota is not None:
             self.quota.end(self.attempts)
 
-    def decided(self, at: float, said: str, weighed: Weighed | None = None, *, spared: Spared | None = None) -> None:
+    def decided(
+        self,
+        at: float,
+        said: str,
+        weighed: Weighed | None = None,
+        *,
+        spared: Spared | None = None,
+        broke: Culprit | None = None,
+    ) -> None:
         if self.decisions is None:
             self.decisions = []
-        self.decisions.append(Decision(at, said, weighed, spared))
+        self.decisions.append(Decision(at, said, weighed, spared, broke))
 
     def late(self, at: float, said: str, kind: NoHedgeKind | None) -> None:
         """A call that is late is looked at again and again: the last word on its hedge counts. `kind` None: it got

@@ -1,8 +1,8 @@
 """Where attempts go and what each of them teaches: the policies that every attempt of a process asks and tells.
 
 Decides nothing itself. It exists so that an attempt has one thing to begin and to end, however many policies listen:
-the load of targets, their breakers, and how long their first content takes. Of a target that is nobody's alternative
-only the breaker hears: there is nothing to choose, and nowhere to hedge to.
+the load of targets, what they have in memory, their breakers, and how long their first content takes. Of a target that
+is nobody's alternative only the breaker hears: there is nothing to choose, and nowhere to hedge to.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from msgspec import structs
 
+from policies.affinity import Affinity, Promise
 from policies.balance import Choice, Router
 from policies.breaker import Breakers, unheard
 from policies.breaker_state import Transition
@@ -19,9 +20,12 @@ from policies.breaker_watch import Watch
 from policies.concurrency import Explained
 from policies.first_token import KNOWN_LEAST, FirstTokens
 from policies.hedge import Candidate, Hedge, HedgeRules, Hedges, NoHedge, Overdue
-from policies.load import Loads, Ticket
+from policies.load import Loads
 from policies.plan import Usual, likely_usd_nanos, never_seen, usual_usd_nanos
+from policies.speed import Ticket
 from policies.stall import Stalls
+from policies.stickiness import Stickiness
+from policies.warmth import Warmth
 from proxy.clock import Clock
 from proxy.telemetry.ladders import CHUNK
 from proxy.types import Attempt, Balance, Call, Role, Target
@@ -38,9 +42,15 @@ class Steering:
     """One a process. `turned` is told of every transition of a breaker."""
 
     def __init__(
-        self, clock: Clock, hedging: HedgeRules | None = None, turned: Callable[[Transition], None] = unheard
+        self,
+        clock: Clock,
+        hedging: HedgeRules | None = None,
+        turned: Callable[[Transition], None] = unheard,
+        warmth: Warmth | None = None,
     ) -> None:
         self.loads = Loads()
+        self.warmth = warmth or Warmth(Affinity())
+        self.stickiness = Stickiness(self.loads)
         self.breakers = Breakers(self._turned)
         self.first_tokens = FirstTokens()
         self.stalls = Stalls(CHUNK)
@@ -49,7 +59,10 @@ class Steering:
         self._clock = clock
         self._heard = turned
         self._rng = clock.rng("steering")
-        self._routers = {balance: Router(balance, self.loads) for balance in get_args(Balance)}
+        self._routers = {
+            balance: Router(balance, self.loads, self.warmth, stickiness=self.stickiness)
+            for balance in get_args(Balance)
+        }
 
     def __repr__(self) -> str:
         return f"Steering({self.loads}, {self.breakers}, {self.hedges})"
@@ -87,7 +100,9 @@ class Steering:
         now = self._clock.now()
         trip = Trip(ask, target, role, began_at=now, watch=self.breakers.begin(target, now))
         if target.id in self.contested:
-            trip.ticket = self.loads.started(ask, target, now)
+            trip.promise = self.warmth.started(ask, target, now)
+            cached = None if trip.promise is None else trip.promise.cached
+            trip.ticket = self.loads.started(ask, target, now, cached)
         return trip
 
     def hedge(
@@ -99,7 +114,7 @@ class Steering:
         usable = tuple([other for other in others if self.breakers.why_not(ask, other, now) is None])
         if not usable:
             return NoHedge("no hedge: the other targets are out", "breaker")
-        expected = self.loads.first_events_s(ask, usable, now)
+        expected = self.loads.first_events_s(ask, usable, now, self.warmth.cached(ask, usable, now))
         candidates = tuple(
             Candidate(
                 other,
@@ -118,6 +133,7 @@ class Steering:
         if trip.ticket is not None:
             age_s = now - trip.began_at
             self.loads.first_event(trip.ticket, now)
+            self.stickiness.answered(trip.ask, trip.target, now)
             self.first_tokens.learn(trip.ask, trip.target, age_s, now)
             if trip.role == "first":
                 self.hedges.primary_ended(trip.ask, trip.target, age_s, now)
@@ -153,6 +169,10 @@ class Steering:
         usage = attempt.usage
         cached = usage.input_cached if usage is not None and usage.source == "reported" else None
         self.loads.ended(ticket, now, cached)
+        if trip.promise is not None and usage is not None and cached is not None:
+            self.warmth.affinity.ended(trip.promise, cached, usage.input_total)
+        if attempt.error_code == "upstream_unreachable":
+            self.warmth.affinity.lost(trip.target.id)
         if trip.content_at is None:
             age_s = now - trip.began_at
             if attempt.error_code is None and trip.asked:
@@ -171,15 +191,19 @@ class Steering:
         contested.update([target.id for target in targets])
 
     def _turned(self, transition: Transition) -> None:
-        if transition.to == "closed" and "/" in transition.name:  # a target, not a provider's key
-            self.loads.warming(transition.name, self._clock.now(), BACK_S)
+        if "/" in transition.name:  # a target, not a provider's key
+            if transition.to == "closed":
+                self.loads.warming(transition.name, self._clock.now(), BACK_S)
+                self.warmth.affinity.back(transition.name)
+            elif transition.to == "open":
+                self.warmth.affinity.out(transition.name, self._clock.now())
         self._heard(transition)
 
 
 class Trip:
     """One attempt, as the policies see it. `ticket` None: its target is nobody's alternative."""
 
-    __slots__ = ("ask", "asked", "began_at", "content_at", "role", "target", "ticket", "watch")
+    __slots__ = ("ask", "asked", "began_at", "content_at", "promise", "role", "target", "ticket", "watch")
 
     def __init__(self, ask: Call, target: Target, role: Role, *, began_at: float, watch: Watch) -> None:
         self.ask = ask
@@ -190,6 +214,7 @@ class Trip:
         self.asked = False  # it has been sent
         self.content_at: float | None = None
         self.ticket: Ticket | None = None
+        self.promise: Promise | None = None  # where its target keeps prompts
 
     def __repr__(self) -> str:
         return f"Trip({self.target.id}, {self.role}, content_at={self.content_at})"

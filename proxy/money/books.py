@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct, msgpack
 
@@ -104,12 +104,9 @@ class Books:
     def append_event(self, kind: str, subject: str, body: object) -> None:
         self.ledger.append_event(kind, subject, body)
 
-    def expired(
-        self, hold: Hold, charges: tuple[Charge, ...], *, why: Literal["crash", "time"], held_wall: float | None = None
-    ) -> None:
-        """A hold was ended for its call, with these charges."""
-        changes = events.charged(charges)
-        self.append_event("expire", hold.id, Expired(why, hold.path, held_wall, changes))
+    def expired(self, hold: Hold, charges: tuple[Charge, ...]) -> None:
+        """The time of a hold was over, and it was ended for its call with these charges."""
+        self.append_event("expire", hold.id, Expired("time", hold.path, None, events.charged(charges)))
         self._end(hold.id)
 
     async def flush(self) -> None:

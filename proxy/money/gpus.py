@@ -1,9 +1,10 @@
 """Engines of one's own: one meter for each, whatever is configured above it, and its time in the books.
 
 A meter belongs to a provider and outlives configurations, so that a reload loses neither the requests that run nor the
-time in which none did. Once an hour, when its price changes and at a clean stop its stretch becomes an event of the
-ledger: what the time cost, what calls were charged of it, and the idle rest, which the account `ops` pays. How the time
-is shared is decided by `pricing.gpu`. While the gate does not run nothing is written: nobody saw the engine then.
+time in which none did. Workers have meters, too, all over one count; the process that owns the books alone books. Once
+an hour, when its price changes and at a clean stop its stretch becomes an event of the ledger: what the time cost, what
+calls were charged of it, and the idle rest, which the account `ops` pays. How the time is shared is decided by
+`pricing.gpu`. While the gate does not run nothing is written: nobody saw the engine then.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from pricing.gpu import HOUR_S, GpuAccount, GpuMeter, GpuRate
 from proxy.clock import Clock
+from proxy.money.shared_board import Boards, OwnBoards
 
 KIND: Final = "gpu"
 OPS: Final = "ops"
@@ -51,19 +53,35 @@ class GpuBooked(Struct, frozen=True):
 class Gpus:
     """The meters by provider."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, boards: Boards | None = None) -> None:
+        """`boards`: shared with other processes."""
         self._clock = clock
+        self._boards = OwnBoards() if boards is None else boards
         self._meters: dict[str, GpuMeter] = {}
 
     def __repr__(self) -> str:
         return f"Gpus({self._meters})"
 
     def meter(self, provider: str, rate: GpuRate) -> GpuMeter:
-        """The one there is, or a new one. A new rate holds from `GpuBooks.use` on."""
+        """The one there is, or a new one. A new rate holds from `GpuBooks.use` on, in a worker from `use` on. Raises
+        OSError where it is shared and cannot be."""
         meter = self._meters.get(provider)
         if meter is None:
-            meter = self._meters[provider] = GpuMeter(rate, self._clock.now())
+            now = self._clock.now()
+            meter = self._meters[provider] = GpuMeter(rate, now, self._boards.board(provider, now))
         return meter
+
+    def use(self, rates: Mapping[str, GpuRate]) -> None:
+        """In a worker, which books nothing: the engines of the configuration that is in force from now on."""
+        for provider, meter in tuple(self._meters.items()):
+            if provider in rates:
+                meter.rate = rates[provider]
+            else:
+                self.forget(provider)
+
+    def strike(self, worker: int) -> None:
+        """It is dead: nothing of what it had sent runs any more."""
+        self._boards.strike(worker, self._clock.now())
 
     def forget(self, provider: str) -> None:
         """Requests that still run there end at the meter they began at."""

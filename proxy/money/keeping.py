@@ -69,7 +69,7 @@ class Keeper:
     def sweep(self) -> None:
         books = self._books
         for hold, charges in self._budgets.expire():
-            books.expired(hold, charges, why="time")
+            books.expired(hold, charges)
             self._tell("hold expired", "error", {"id": hold.id, "account": hold.path[-1]})
         books.tidy()
         if books.journal.unsynced:

@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from pricing.gpu import GpuMeter
+from pricing.prompt_caches import CacheRule
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.types import Call, Target
@@ -73,6 +74,10 @@ class Provider(Protocol):
 
     def request(self, call: Call, target: Target, output_limit: int | None = None) -> UpstreamRequest:
         """`output_limit`: tokens of one choice, where the gate allows less than the client asked for."""
+        ...
+
+    def prompt_cache(self, model: str) -> CacheRule | None:
+        """How its prompt cache is asked for; None: it is not to be asked."""
         ...
 
     def health(self) -> UpstreamRequest | None:

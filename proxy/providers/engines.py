@@ -45,6 +45,7 @@ class Engine(Struct, frozen=True):
     health: str | None = None  # a path beside `/v1` that says whether it is well; None: its list of models says so
     adaptive: bool = False  # how much it can do at a time is learned from how soon it answers
     continues_messages: bool = False  # it knows `continue_final_message`
+    prefix_cache: bool = False  # it is one's own and keeps the prompts that it has read
 
     def traits(self, model: str) -> Traits:
         """What is known of any model there; a configuration may know more."""
@@ -54,12 +55,22 @@ class Engine(Struct, frozen=True):
             output_limit_field=self.output_limit_field,
             abort=self.abort,
             continues_messages=self.continues_messages,
+            prefix_cache=self.prefix_cache,
         )
 
 
 def _own(*further: Endpoint, health: str | None = None, continues: bool = False) -> Engine:
     serves = frozenset({"chat", "completions", *further})
-    return Engine(None, None, serves, abort="stops", health=health, adaptive=True, continues_messages=continues)
+    return Engine(
+        None,
+        None,
+        serves,
+        abort="stops",
+        health=health,
+        adaptive=True,
+        continues_messages=continues,
+        prefix_cache=True,
+    )
 
 
 ENGINES: Mapping[str, Engine] = {

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from pricing.gpu import GpuMeter
+from pricing.prompt_caches import CacheRule, rule_of
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
@@ -35,6 +36,7 @@ RESERVED = frozenset(
     | {"expect", "host", "te", "traceparent", "trailer", "transfer-encoding", "upgrade"}
 )
 DEPLOYED = frozenset(PATHS) - {"responses"}  # endpoints whose deployment Azure wants in the path
+RULES_FOUND_MAX = 256  # names of models may come from clients
 NOT_JSON: frozenset[Endpoint] = frozenset({"speech", "transcriptions"})
 
 
@@ -50,6 +52,7 @@ class Account(Struct, frozen=True):
     deadline_header: bool | None = None  # whether it is told how much time is left; None: by engine
     health: str = "auto"  # a path beside `/v1`, or `off`; `auto`: by engine
     checked: bool = False  # its health is asked for also while all is well
+    prompt_caches: tuple[CacheRule, ...] = ()  # by model, the first that fits; empty: it is told nothing of caching
 
     def __repr__(self) -> str:
         return f"Account({self.engine}, {self.base_url})"
@@ -65,6 +68,8 @@ class OpenAICompatible:
         self.checked = account.checked
         self._clock = clock
         self._engine = ENGINES[account.engine]
+        self._prompt_caches = account.prompt_caches
+        self._rules_found: dict[str, CacheRule | None] = {}
         self._traceparent = account.traceparent
         told = account.deadline_header
         self._tells_deadline = self._engine.deadline_header if told is None else told
@@ -102,6 +107,16 @@ class OpenAICompatible:
         else:
             headers, lines = self._headers_of(call, accept), b""
         return UpstreamRequest("POST", self._url(endpoint, target), headers, body, lines)
+
+    def prompt_cache(self, model: str) -> CacheRule | None:
+        if not self._prompt_caches:
+            return None
+        found = self._rules_found
+        if model not in found:
+            if len(found) >= RULES_FOUND_MAX:
+                found.clear()
+            found[model] = rule_of(self._prompt_caches, model)
+        return found[model]
 
     def health(self) -> UpstreamRequest | None:
         return self._health

@@ -172,11 +172,8 @@ class KeyStore:
             self.reload_if_changed()
         return next((stored.budget for stored in self._keys if stored.id == id), ())
 
-    def lookup(self, presented: str) -> KeyRecord | None:
-        return self.find(presented, self._pepper.digest(presented.encode("utf-8", "surrogatepass")))
-
     def find(self, presented: str, digest: bytes) -> KeyRecord | None:
-        """As `lookup`, for who has the digest already."""
+        """`digest`: of what is presented, under the pepper."""
         known, record = self._live.get(presented[ID], (_NO_DIGEST, OPEN))
         if not hmac.compare_digest(known, digest):
             return None

@@ -28,8 +28,8 @@ from proxy.state import events
 from proxy.state.chain import GENESIS
 from proxy.state.events import Event
 from proxy.state.ledger_answer import answer, nothing
-from proxy.state.ledger_insert import Item, insert
-from proxy.state.ledger_rows import Entry
+from proxy.state.ledger_insert import insert
+from proxy.state.ledger_rows import Entry, entry
 from proxy.state.ledger_schema import prepare, refusal
 from proxy.types import Outcome
 
@@ -40,6 +40,7 @@ READS_WAITING_MAX = 64
 READ_STEPS = 50_000  # of SQLite's machine, a millisecond or two, between two looks at what waits behind a read
 
 T = TypeVar("T")
+Item = Entry | Event
 
 
 class Head(Struct, frozen=True):
@@ -139,13 +140,12 @@ class Ledger:
             oldest = (self._group or self._queue)[0]
         except IndexError:  # the writer took it in between
             return 0.0
-        if isinstance(oldest, Outcome):
-            return max(0.0, now - oldest.call.arrived_at - oldest.duration_s)
         return max(0.0, now - oldest.ended_at) if isinstance(oldest, Entry) else 0.0
 
     def append(self, outcome: Outcome) -> None:
-        """A call of this process."""
-        self._append(outcome, 1 + len(outcome.attempts))
+        """A call of this process. Its rows are made here, while all of it is at hand, and the rest of it is let go: the
+        writer would have to fetch it from far, some hundred calls later."""
+        self.append_entry(entry(outcome))
 
     def append_entry(self, entry: Entry) -> None:
         """A call of another process."""
@@ -273,8 +273,6 @@ class Ledger:
 
 
 def _cost(item: Item) -> int:
-    if isinstance(item, Outcome):
-        return sum([attempt.cost_usd_nanos or 0 for attempt in item.attempts])
     return item.cost_usd_nanos if isinstance(item, Entry) else 0
 
 

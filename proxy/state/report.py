@@ -17,6 +17,9 @@ from pricing.gpu import rate_of
 
 Value = str | int | float | None
 Fields = dict[str, Value]  # a row by the names of its columns
+NOT_KNOWN = "no known answer was looked for: its agent has no cache, and the call had no Idempotency-Key"
+ABOUT_KNOWN = ("exact cache", "semantic cache", "journal", "joined the call")  # decisions that say of them
+
 Decided = tuple[float, str, list[tuple[str, float | None, str]]]  # as in the column `decisions`
 
 
@@ -35,8 +38,12 @@ class Tokens(Struct, frozen=True):
 
     @property
     def input_total(self) -> int:
-        writes = self.input_cache_write_5m + self.input_cache_write_1h
-        return self.input_uncached + self.input_cached + writes + self.input_audio + self.input_image
+        return self.input_uncached + self.input_cached + self.input_written + self.input_audio + self.input_image
+
+    @property
+    def input_written(self) -> int:
+        """To the caches of providers."""
+        return self.input_cache_write_5m + self.input_cache_write_1h
 
     @property
     def output_total(self) -> int:
@@ -159,6 +166,8 @@ def decision(call: Fields, attempts: Sequence[Fields], decisions: Sequence[Decid
     words.append(_end_in_words(call))
     if call["client_gone"]:
         words.append("the client left before the reply was complete")
+    if attempts and not any(about in said for _, said, _ in decisions for about in ABOUT_KNOWN):
+        words.append(NOT_KNOWN)
     return words
 
 

@@ -18,6 +18,8 @@ from proxy.errors import ProxyError
 from proxy.money.outlook import Query
 from proxy.secret import Secret
 from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
+from proxy.surfaces.admin_caches import CacheRoutes
+from proxy.surfaces.admin_caches import Desk as CacheDesk
 from proxy.surfaces.admin_guard import Audit, Guard, Rules
 from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
@@ -26,7 +28,10 @@ from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import KeyRecord
 
 PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-LINKS = ("/spend", "/agents", "/budgets", "/runs", "/requests", "/keys", "/targets", "/config", "/metrics")
+LINKS = (
+    *("/spend", "/agents", "/budgets", "/runs", "/requests", "/keys", "/targets", "/gates", "/caches"),
+    *("/config", "/metrics"),
+)
 WINDOW = ("since", "limit", "before")
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -73,6 +78,7 @@ class AdminServices(Struct, frozen=True):
     runs: RunServices
     budgets: Callable[[Query], Struct]
     ledger: LedgerServices
+    caches: CacheDesk
     keys: KeyStore
     metrics: Callable[
         [str], tuple[bytes, str]
@@ -87,6 +93,7 @@ class AdminServices(Struct, frozen=True):
     token: Secret | None = None
     hosts: frozenset[str] = frozenset()  # names beside the loopback ones, without port
     key_errors: tuple[type[Exception], ...] = ()  # what `keys` raises when its file cannot be used
+    gates: Callable[[], object] = list  # of runs; by default there are none
 
 
 class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +122,7 @@ def admin_routes(services: AdminServices) -> list[Route]:
         *RunRoutes(services.runs).routes(),
         *BudgetRoutes(services.budgets).routes(),
         *LedgerRoutes(services.ledger).routes(),
+        *CacheRoutes(services.caches).routes(),
         Route("GET", "/requests", admin.requests),
         Route("GET", "/requests/{id}", admin.request),
         Route("GET", "/keys", admin.keys),
@@ -122,6 +130,7 @@ def admin_routes(services: AdminServices) -> list[Route]:
         Route("DELETE", "/keys/{id}", admin.revoke_key),
         Route("GET", "/config", admin.config),
         Route("GET", "/targets", admin.targets),
+        Route("GET", "/gates", admin.gates),
         Route("POST", "/reload", admin.reload),
     ]
 
@@ -193,6 +202,10 @@ class _Admin:
     async def targets(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
         return json_reply(await self._services.targets())
+
+    async def gates(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        return json_reply(self._services.gates())
 
     async def reload(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)

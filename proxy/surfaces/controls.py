@@ -1,7 +1,7 @@
 """What a request's headers say of known answers: whether it takes one, whether its own may be kept, and its own name.
 
-`Cache-Control` as in RFC 9111, 5.2.1, `X-Headgate-Cache` with the same words, the names that Cloudflare's AI Gateway gave
-them, and `Idempotency-Key`. Words nobody knows are passed over, as that RFC asks.
+`Cache-Control` as in RFC 9111, 5.2.1, `X-Headgate-Cache` with the same words, the names that Cloudflare's AI Gateway
+gave them, and `Idempotency-Key`. Words nobody knows are passed over, as that RFC asks.
 """
 
 from __future__ import annotations

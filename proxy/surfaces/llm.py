@@ -127,14 +127,14 @@ class Surface:
         who = identity(key, asked.where, headers, head.fields)
         route = snapshot.planner.routes.find(head.model)
         id, rules = clock.id(), snapshot.rules(who.agent)
-        return Call(
-            id=id,
-            endpoint=asked.endpoint,
-            dialect="openai",
-            route=route.name if route is not None else "",
-            head=head,
-            raw=raw,
-            identity=who,
+        return Call(  # the first by position: see `Outcome` in `finish`
+            id,
+            asked.endpoint,
+            "openai",
+            route.name if route is not None else "",
+            head,
+            raw,
+            who,
             arrived_at=asked.arrived_at,
             arrived_wall=clock.wall(),
             deadline=asked.arrived_at + min(stated_s, rules.deadline_s),

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
-from proxy.telemetry.catalog import OTHER, STATE
+from proxy.telemetry.catalog import STATE
+from proxy.telemetry.family import OTHER
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.series import Table
 

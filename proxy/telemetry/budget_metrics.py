@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from proxy.telemetry.catalog import OTHER, SHORT, WINDOWS
+from proxy.telemetry.catalog import SHORT, WINDOWS
+from proxy.telemetry.family import OTHER
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.series import Number, Series
 from proxy.types import Outcome, Per, Period
@@ -102,9 +103,10 @@ class BudgetMetrics:
 
     def observe(self, outcome: Outcome) -> None:
         """What one call cost above its hold and all room is one sum of money, however many accounts it overran."""
-        if not outcome.charges:
-            return
-        overrun = max((charge.overrun for charge in outcome.charges if charge.period.unit == "usd"), default=0)
+        overrun = 0
+        for charge in outcome.charges:
+            if charge.overrun > overrun and charge.period.unit == "usd":
+                overrun = charge.overrun
         if overrun and outcome.target is not None:
             self._overruns[outcome.target.provider,].value += overrun
 

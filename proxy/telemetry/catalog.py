@@ -8,48 +8,30 @@ conventions: base units, `_total` on counters.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-from msgspec import Struct
+from typing import get_args
 
 from proxy import errors, types
 from proxy.errors import CODES
 from proxy.observed import NoHedgeKind
 from proxy.telemetry import ladders
-from proxy.telemetry.ladders import Ladder
+from proxy.telemetry.catalog_known import KNOWN
+from proxy.telemetry.family import (
+    AGENT,
+    MODEL,
+    NANOS,
+    OTHER,
+    PROVIDER,
+    ROUTE,
+    TARGET,
+    Family,
+    Label,
+    counter,
+    dollar_gauge,
+    dollars,
+    gauge,
+    histogram,
+)
 
-PREFIX = "headgate_"
-OTHER = "other"
-UNATTRIBUTED = "unattributed"
-NANOS = 1_000_000_000
-
-Kind = Literal["counter", "gauge", "histogram"]
-Merge = Literal["sum", "max", "min", "owner"]
-
-
-class Label(Struct, frozen=True):
-    """`values` is the closed list; None: names of the configuration."""
-
-    name: str
-    values: tuple[str, ...] | None = None
-
-
-class Family(Struct, frozen=True):
-    """One metric. `per_unit` recorder units make one exposed unit: money is recorded in integer nano-dollars."""
-
-    name: str  # without the prefix
-    kind: Kind
-    help: str
-    labels: tuple[Label, ...] = ()
-    ladder: Ladder = ()
-    traced: bool = False  # its buckets carry exemplars
-    per_unit: int = 1
-    foreseen: tuple[tuple[str, ...], ...] = ()  # label values that can occur, where not every combination can
-    together: tuple[tuple[str, ...], ...] = ()  # the same of its last labels, beside those of the configuration
-    merge: Merge = "sum"  # of several processes; `owner`: only the one that owns the books has it
-
-
-ROUTE, TARGET, PROVIDER, MODEL, AGENT = map(Label, ("route", "target", "provider", "model", "agent"))
 TO = Label("to")
 OUTCOME = Label("outcome", get_args(errors.Family))
 RESULT = Label("result", ("ok", "error"))
@@ -75,6 +57,7 @@ TOKEN_KINDS = (
 )
 KIND = Label("kind", TOKEN_KINDS)
 BASIS = Label("basis", ("counted", "estimated"))
+CACHED = Label("basis", ("expected", "reported"))
 ANY_BASIS = Label("basis", get_args(types.UsageSource))
 RUN_SOURCE = Label("source", get_args(types.RunSource))
 WRITE = Label("result", ("ok", "retried", "failed"))
@@ -87,6 +70,7 @@ BOUND = Label(
 )
 RATE_LIMIT = Label("limit", ("requests", "tokens", "concurrency"))
 STATE = Label("state", ("closed", "open", "half_open"))
+RUN_STATE = Label("state", ("active", "waiting", "parked"))
 TURNS = (
     *(("open", reason) for reason in ("consecutive", "error_rate", "auth", "trial_failed", "probe_failed")),
     *(("half_open", reason) for reason in ("waited", "probe_ok", "manual")),
@@ -98,33 +82,13 @@ UPSTREAM_LIMIT = Label("limit", ("requests", "tokens"))
 BUDGET = Label("budget")
 WINDOWS = ("minute", "hour", "day", "week", "month", "total")
 WINDOW = Label("window", WINDOWS)
-SHORT = Label("reason", ("spent", "held", "floor", "overrun", "lowered", "queue"))
+SHORT = Label("reason", ("spent", "held", "floor", "overrun", "lowered", "cache_only", "queue"))
 OBSERVER = Label("observer", ("ledger", "metrics", "log", "budgets"))
 
 
-def _counter(name: str, help: str, *labels: Label) -> Family:
-    return Family(name=name, kind="counter", help=help, labels=labels)
-
-
-def _gauge(name: str, help: str, *labels: Label, merge: Merge = "owner") -> Family:
-    return Family(name=name, kind="gauge", help=help, labels=labels, merge=merge)
-
-
-def _histogram(name: str, ladder: Ladder, help: str, *labels: Label) -> Family:
-    return Family(name=name, kind="histogram", help=help, labels=labels, ladder=ladder)
-
-
-def _dollars(name: str, help: str, *labels: Label) -> Family:
-    return Family(name=name, kind="counter", help=help, labels=labels, per_unit=NANOS)
-
-
-def _dollar_gauge(name: str, help: str, *labels: Label) -> Family:
-    return Family(name=name, kind="gauge", help=help, labels=labels, per_unit=NANOS, merge="owner")
-
-
 REQUESTS = (
-    _counter("calls_started_total", "Calls begun: those ended and those in flight."),
-    _counter("requests_total", "Calls by how they ended.", ROUTE, AGENT, OUTCOME),
+    counter("calls_started_total", "Calls begun: those ended and those in flight."),
+    counter("requests_total", "Calls by how they ended.", ROUTE, AGENT, OUTCOME),
     Family(
         name="errors_total",
         kind="counter",
@@ -132,17 +96,26 @@ REQUESTS = (
         labels=(SOURCE, CODE),
         foreseen=tuple((rule.source, code) for code, rule in CODES.items()),
     ),
-    _counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
-    _gauge("in_flight_requests", "Calls begun and not ended.", ROUTE, merge="sum"),
-    _gauge("queue_depth", "Calls that wait for others of their key or agent, or for a target.", ROUTE, merge="sum"),
-    _counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
-    _counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
-    _counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
-    _gauge("runs_active", "Runs with calls in flight.", merge="sum"),
+    counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
+    gauge("in_flight_requests", "Calls begun and not ended.", ROUTE, merge="sum"),
+    gauge("queue_depth", "Calls that wait for others of their key or agent, or for a target.", ROUTE, merge="sum"),
+    counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
+    counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
+    counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
+    gauge("runs_active", "Runs with calls in flight.", merge="sum"),
+)
+
+GATES = (
+    gauge("run_gate_runs", "Runs at a model's run admission gate, by where they stand.", ROUTE, RUN_STATE),
+    gauge("run_gate_in_use", "Tokens of prompts that active runs are charged with; runs, if memory is unknown.", ROUTE),
+    gauge("run_gate_limit", "What may be in use before new runs wait, in the same unit.", ROUTE),
+    histogram(
+        "run_gate_wait_seconds", ladders.E2E, "Waits of calls at a run admission gate, however they ended.", ROUTE
+    ),
 )
 
 LATENCY = (
-    _histogram("request_duration_seconds", ladders.E2E, "From receipt to the last byte.", ROUTE, STREAM, RESULT),
+    histogram("request_duration_seconds", ladders.E2E, "From receipt to the last byte.", ROUTE, STREAM, RESULT),
     Family(
         name="time_to_first_token_seconds",
         kind="histogram",
@@ -151,27 +124,27 @@ LATENCY = (
         ladder=ladders.TTFT,
         traced=True,
     ),
-    _histogram("inter_chunk_seconds", ladders.CHUNK, "Every gap between chunks, added at a stream's end.", ROUTE),
-    _histogram("time_per_output_token_seconds", ladders.TPOT, "Mean gap between a stream's tokens.", ROUTE),
-    _histogram("queue_seconds", ladders.WAIT, "Waits of the calls that had to wait, however they ended.", ROUTE),
-    _histogram("overhead_seconds", ladders.OVERHEAD, "Duration less the time spent waiting for upstreams.", ROUTE),
+    histogram("inter_chunk_seconds", ladders.CHUNK, "Every gap between chunks, added at a stream's end.", ROUTE),
+    histogram("time_per_output_token_seconds", ladders.TPOT, "Mean gap between a stream's tokens.", ROUTE),
+    histogram("queue_seconds", ladders.WAIT, "Waits of the calls that had to wait, however they ended.", ROUTE),
+    histogram("overhead_seconds", ladders.OVERHEAD, "Duration less the time spent waiting for upstreams.", ROUTE),
 )
 
 UPSTREAM = (
-    _counter("upstream_attempts_total", "Attempts by how they ended.", TARGET, ROLE, ATTEMPT_RESULT),
-    _histogram("upstream_duration_seconds", ladders.E2E, "Attempts, cancelled ones left out.", TARGET, RESULT),
-    _histogram("upstream_first_token_seconds", ladders.TTFT, "Streams: from sending to first content.", TARGET),
-    _gauge("upstream_in_flight", "Attempts begun and not ended.", TARGET, merge="sum"),
-    _gauge(
+    counter("upstream_attempts_total", "Attempts by how they ended.", TARGET, ROLE, ATTEMPT_RESULT),
+    histogram("upstream_duration_seconds", ladders.E2E, "Attempts, cancelled ones left out.", TARGET, RESULT),
+    histogram("upstream_first_token_seconds", ladders.TTFT, "Streams: from sending to first content.", TARGET),
+    gauge("upstream_in_flight", "Attempts begun and not ended.", TARGET, merge="sum"),
+    gauge(
         "upstream_ratelimit_remaining_ratio",
         "What is left of an upstream's tightest known limit; 1: no limit is known.",
         TARGET,
         UPSTREAM_LIMIT,
         merge="min",
     ),
-    _gauge("upstream_healthy", "1: its breaker is closed, in every process.", TARGET, merge="min"),
-    _gauge("route_healthy_targets", "Targets of a model whose breakers are not open.", ROUTE, merge="min"),
-    _gauge("breaker_state", "1 for the state of a target's breaker, in any process.", TARGET, STATE, merge="max"),
+    gauge("upstream_healthy", "1: its breaker is closed, in every process.", TARGET, merge="min"),
+    gauge("route_healthy_targets", "Targets of a model whose breakers are not open.", ROUTE, merge="min"),
+    gauge("breaker_state", "1 for the state of a target's breaker, in any process.", TARGET, STATE, merge="max"),
     Family(
         name="breaker_transitions_total",
         kind="counter",
@@ -179,26 +152,28 @@ UPSTREAM = (
         labels=(TARGET, TURNED_TO, TURN),
         together=TURNS,
     ),
-    _counter("breaker_rejected_total", "Times a target was left out of the choice by its breaker.", TARGET),
-    _gauge("target_info", "1 for each configured target, to join on.", TARGET, PROVIDER, MODEL),
+    counter("breaker_rejected_total", "Times a target was left out of the choice by its breaker.", TARGET),
+    gauge("target_info", "1 for each configured target, to join on.", TARGET, PROVIDER, MODEL),
+    counter("prefix_tokens_total", "Tokens thought to be in a target's memory, and what it said.", TARGET, CACHED),
+    gauge("prefix_index_tokens", "Tokens of prompts that a target is thought to have.", TARGET, merge="sum"),
 )
 
 RACE = (
-    _counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
-    _counter("fallbacks_total", "Attempts elsewhere than where one failed, or had no room.", ROUTE, TO, ELSEWHERE),
-    _counter("hedges_fired_total", "Second copies of late calls, counted when the call has ended.", ROUTE),
-    _counter("hedges_finished_total", "The same, by whose content came first.", ROUTE, WINNER),
-    _counter("hedges_suppressed_total", "Late calls without a second copy, by the last reason.", ROUTE, NO_HEDGE),
-    _counter("hedge_wasted_tokens_total", "Tokens billed for the copy that lost.", ROUTE, ANY_BASIS),
-    _dollars("hedge_wasted_usd_total", "Cost of the copy that lost, in US dollars.", ROUTE, ANY_BASIS),
-    _gauge("hedge_delay_seconds", "When the last call would have been thought late; 0: none was.", ROUTE, merge="max"),
-    _gauge("attempt_budget_remaining_ratio", "What is left for retries and hedges, of its burst.", merge="min"),
-    _counter("attempt_budget_refused_total", "Retries and hedges that it had nothing left for.", AGAIN),
+    counter("retries_total", "Attempts after a failed one, by the failure.", ROUTE, REASON),
+    counter("fallbacks_total", "Attempts elsewhere than where one failed, or had no room.", ROUTE, TO, ELSEWHERE),
+    counter("hedges_fired_total", "Second copies of late calls, counted when the call has ended.", ROUTE),
+    counter("hedges_finished_total", "The same, by whose content came first.", ROUTE, WINNER),
+    counter("hedges_suppressed_total", "Late calls without a second copy, by the last reason.", ROUTE, NO_HEDGE),
+    counter("hedge_wasted_tokens_total", "Tokens billed for the copy that lost.", ROUTE, ANY_BASIS),
+    dollars("hedge_wasted_usd_total", "Cost of the copy that lost, in US dollars.", ROUTE, ANY_BASIS),
+    gauge("hedge_delay_seconds", "When the last call would have been thought late; 0: none was.", ROUTE, merge="max"),
+    gauge("attempt_budget_remaining_ratio", "What is left for retries and hedges, of its burst.", merge="min"),
+    counter("attempt_budget_refused_total", "Retries and hedges that it had nothing left for.", AGAIN),
 )
 
 MONEY = (
-    _counter("tokens_total", "Tokens billed, in disjoint kinds.", AGENT, PROVIDER, MODEL, KIND),
-    _dollars("spend_usd_total", "Cost of all attempts in US dollars.", AGENT, ROUTE, PROVIDER, MODEL),
+    counter("tokens_total", "Tokens billed, in disjoint kinds.", AGENT, PROVIDER, MODEL, KIND),
+    dollars("spend_usd_total", "Cost of all attempts in US dollars.", AGENT, ROUTE, PROVIDER, MODEL),
     Family(
         name="request_cost_usd",
         kind="histogram",
@@ -208,58 +183,59 @@ MONEY = (
         traced=True,
         per_unit=NANOS,
     ),
-    _dollars("spend_estimated_usd_total", "The part of spend that no upstream reported.", PROVIDER, BASIS),
-    _counter("usage_unknown_fields_total", "Attempts whose usage held a field without a price.", PROVIDER),
-    _counter("usage_clamped_total", "Attempts whose reported usage was beyond belief and was cut.", PROVIDER),
-    _counter("unpriced_requests_total", "Attempts billed by the upstream that no price is known for.", PROVIDER),
-    _dollars("gpu_charged_usd_total", "What calls were charged for the time of engines of one's own.", PROVIDER),
-    _dollars("gpu_elapsed_usd_total", "What the time of engines of one's own has cost, busy or idle.", PROVIDER),
-    _counter("rate_limited_total", "Calls refused by a rate limit of the gate or of a target.", AGENT, RATE_LIMIT),
-    _gauge("ledger_lag_seconds", "Age of the oldest row not yet written."),
-    _gauge("ledger_queue_entries", "Rows not yet written."),
-    _gauge("ledger_drift_usd", "Spend by these metrics less spend by the ledger, since the start."),
-    _counter("ledger_writes_total", "Group commits of the ledger.", WRITE),
+    dollars("spend_estimated_usd_total", "The part of spend that no upstream reported.", PROVIDER, BASIS),
+    counter("usage_unknown_fields_total", "Attempts whose usage held a field without a price.", PROVIDER),
+    counter("usage_clamped_total", "Attempts whose reported usage was beyond belief and was cut.", PROVIDER),
+    counter("unpriced_requests_total", "Attempts billed by the upstream that no price is known for.", PROVIDER),
+    dollars("gpu_charged_usd_total", "What calls were charged for the time of engines of one's own.", PROVIDER),
+    dollars("gpu_elapsed_usd_total", "What the time of engines of one's own has cost, busy or idle.", PROVIDER),
+    counter("rate_limited_total", "Calls refused by a rate limit of the gate or of a target.", AGENT, RATE_LIMIT),
+    gauge("ledger_lag_seconds", "Age of the oldest row not yet written."),
+    gauge("ledger_queue_entries", "Rows not yet written."),
+    gauge("ledger_drift_usd", "Spend by these metrics less spend by the ledger, since the start."),
+    counter("ledger_writes_total", "Group commits of the ledger.", WRITE),
 )
 
 BUDGETS = (
-    _dollar_gauge("budget_limit_usd", "Limits in money, top-ups included.", BUDGET, WINDOW),
-    _dollar_gauge("budget_spent_usd", "What was spent of them in the open window, overruns included.", BUDGET, WINDOW),
-    _dollar_gauge("budget_held_usd", "What running calls hold of them.", BUDGET, WINDOW),
-    _dollar_gauge("budget_unresolved_usd", "What a crash left unknown; it counts as spent.", BUDGET, WINDOW),
-    _gauge("budget_resets_timestamp_seconds", "When the open window ends; 0: never.", BUDGET, WINDOW),
-    _dollars("budget_overrun_usd_total", "Cost above the hold and all that was left.", PROVIDER),
-    _counter("budget_denied_total", "Limits that refused a call.", BUDGET, SHORT),
+    dollar_gauge("budget_limit_usd", "Limits in money, top-ups included.", BUDGET, WINDOW),
+    dollar_gauge("budget_spent_usd", "What was spent of them in the open window, overruns included.", BUDGET, WINDOW),
+    dollar_gauge("budget_held_usd", "What running calls hold of them.", BUDGET, WINDOW),
+    dollar_gauge("budget_unresolved_usd", "What a crash left unknown; it counts as spent.", BUDGET, WINDOW),
+    gauge("budget_resets_timestamp_seconds", "When the open window ends; 0: never.", BUDGET, WINDOW),
+    dollars("budget_overrun_usd_total", "Cost above the hold and all that was left.", PROVIDER),
+    counter("budget_denied_total", "Limits that refused a call.", BUDGET, SHORT),
 )
 
 SELF = (
-    _histogram("event_loop_lag_seconds", ladders.WAIT, "How late the event loop ran a timer."),
-    _counter("bound_hits_total", "Times that a queue, map or size limit was full.", BOUND),
-    _counter("observer_errors_total", "Records of a call's end that failed.", OBSERVER),
-    _counter("log_records_dropped_total", "Log lines lost because the log could not keep up or write."),
-    _counter("config_reloads_total", "Reloads of the configuration.", RESULT),
-    _gauge("config_last_success_timestamp_seconds", "When the configuration in force was loaded."),
-    _gauge("prices_timestamp_seconds", "Date of the price book."),
-    _gauge("workers", "Processes that serve."),
-    _counter("worker_restarts_total", "Workers that died and were started again."),
-    _gauge("metrics_series", "Series exposed by the families above and below."),
-    _gauge("build_info", "1 for what runs.", Label("version"), Label("python"), Label("demo", ("true", "false"))),
+    histogram("event_loop_lag_seconds", ladders.WAIT, "How late the event loop ran a timer."),
+    counter("event_loop_blocked_total", "Times that an event loop stood still for two seconds."),
+    counter("bound_hits_total", "Times that a queue, map or size limit was full.", BOUND),
+    counter("observer_errors_total", "Records of a call's end that failed.", OBSERVER),
+    counter("log_records_dropped_total", "Log lines lost because the log could not keep up or write."),
+    counter("config_reloads_total", "Reloads of the configuration.", RESULT),
+    gauge("config_last_success_timestamp_seconds", "When the configuration in force was loaded."),
+    gauge("prices_timestamp_seconds", "Date of the price book."),
+    gauge("workers", "Processes that serve."),
+    counter("worker_restarts_total", "Workers that died and were started again."),
+    gauge("metrics_series", "Series exposed by the families above and below."),
+    gauge("build_info", "1 for what runs.", Label("version"), Label("python"), Label("demo", ("true", "false"))),
 )
 
 CAPPED = tuple(
     family.name
-    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *MONEY, *BUDGETS)
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *MONEY, *BUDGETS)
     if any(label.values is None for label in family.labels)
 )
 
 FAMILIES: tuple[Family, ...] = (
     *REQUESTS,
+    *GATES,
     *LATENCY,
     *UPSTREAM,
     *RACE,
+    *KNOWN,
     *MONEY,
     *BUDGETS,
     *SELF,
-    _counter(
-        "metrics_overflow_total", "Series folded into `other` because a family was full.", Label("metric", CAPPED)
-    ),
+    counter("metrics_overflow_total", "Series folded into `other` because a family was full.", Label("metric", CAPPED)),
 )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, product
 from math import prod
 
-from proxy.telemetry.catalog import AGENT, OTHER, ROUTE, UNATTRIBUTED, Family, Label
+from proxy.telemetry.family import AGENT, OTHER, ROUTE, UNATTRIBUTED, Family, Label
 from proxy.telemetry.labels import Labels
 from proxy.types import Target
 

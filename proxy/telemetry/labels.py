@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from proxy.telemetry.catalog import OTHER, UNATTRIBUTED, Label
+from proxy.telemetry.family import OTHER, UNATTRIBUTED, Label
 from proxy.types import Target
 
 

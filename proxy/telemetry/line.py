@@ -14,7 +14,8 @@ from typing import Literal
 from msgspec import Struct
 
 from proxy.errors import family
-from proxy.telemetry.catalog import NANOS, TOKEN_KINDS
+from proxy.telemetry.catalog import TOKEN_KINDS
+from proxy.telemetry.family import NANOS
 from proxy.telemetry.reading import attempt_result
 from proxy.types import Attempt, Outcome
 
@@ -40,6 +41,20 @@ class Try(Struct, frozen=True, omit_defaults=True):
     upstream_request_id: str | None = None
 
 
+class Tokens(Struct, frozen=True, omit_defaults=True):
+    """By kind, in the order of TOKEN_KINDS."""
+
+    input_uncached: int = 0
+    input_cached: int = 0
+    input_cache_write_5m: int = 0
+    input_cache_write_1h: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    output: int = 0
+    reasoning: int = 0
+    output_audio: int = 0
+
+
 class Line(Struct, frozen=True, omit_defaults=True):
     time: str
     level: str
@@ -63,7 +78,7 @@ class Line(Struct, frozen=True, omit_defaults=True):
     bytes_in: int
     bytes_out: int
     attempts: tuple[Try, ...]
-    tokens: dict[str, int]
+    tokens: Tokens
     team: str | None = None
     run: str | None = None
     parent_run: str | None = None
@@ -89,44 +104,44 @@ def line_of(outcome: Outcome) -> Line:
     identity = call.identity
     end = family(outcome.error_code, outcome.error_source, outcome.client_gone)
     target, cost = outcome.target, outcome.cost_usd_nanos
-    return Line(
-        time=utc_text(call.arrived_wall),
-        level=LEVELS.get(end, "info"),
-        event="call",
-        id=call.id,
-        trace_id=call.trace_id,
-        endpoint=call.endpoint,
-        model=printable(call.model),
-        route=call.route,
-        stream=call.head.stream,
-        key_id=identity.key_id,
-        agent=printable(identity.agent),
-        agent_source=identity.agent_source,
-        run_source=identity.run_source,
-        status=outcome.status,
-        outcome=end,
-        served_by=outcome.served_by,
-        duration_s=_micros(outcome.duration_s),
-        overhead_s=_micros(max(0.0, outcome.duration_s - outcome.upstream_s)),
-        cost_basis=_basis(outcome, cost),
-        bytes_in=len(call.raw),
-        bytes_out=outcome.bytes_out,
-        attempts=tuple(map(_try, outcome.attempts)),
-        tokens=_token_sums(outcome),
-        team=identity.team,
-        run=_maybe(identity.run),
-        parent_run=_maybe(identity.parent_run),
-        step=identity.step,
-        depth=identity.depth,
-        tags={printable(name): printable(value) for name, value in identity.tags} if identity.tags else None,
-        client_retry=call.client_retry,
-        plan=printable(outcome.plan.reason, 2 * NAME_MAX) if outcome.plan else None,
-        target=printable(target.id) if target else None,
-        error_code=outcome.error_code,
-        error_source=outcome.error_source,
-        first_event_s=_seconds(outcome.first_event_s),
-        cost_usd=None if cost is None else cost / NANOS,
-        config_version=outcome.config_version or None,
+    return Line(  # by position, in the order above: by name it takes three times as long, as in `finish`
+        utc_text(call.arrived_wall),
+        LEVELS.get(end, "info"),
+        "call",
+        call.id,
+        call.trace_id,
+        call.endpoint,
+        printable(call.model),
+        call.route,
+        call.head.stream,
+        identity.key_id,
+        printable(identity.agent),
+        identity.agent_source,
+        identity.run_source,
+        outcome.status,
+        end,
+        outcome.served_by,
+        _micros(outcome.duration_s),
+        _micros(max(0.0, outcome.duration_s - outcome.upstream_s)),
+        _basis(outcome, cost),
+        len(call.raw),
+        outcome.bytes_out,
+        tuple(map(_try, outcome.attempts)),
+        _token_sums(outcome),
+        identity.team,
+        _maybe(identity.run),
+        _maybe(identity.parent_run),
+        identity.step,
+        identity.depth,
+        {printable(name): printable(value) for name, value in identity.tags} if identity.tags else None,
+        call.client_retry,
+        printable(outcome.plan.reason, 2 * NAME_MAX) if outcome.plan else None,
+        printable(target.id) if target else None,
+        outcome.error_code,
+        outcome.error_source,
+        _seconds(outcome.first_event_s),
+        None if cost is None else cost / NANOS,
+        outcome.config_version or None,
     )
 
 
@@ -186,12 +201,9 @@ def _basis(outcome: Outcome, cost: int | None) -> Basis:
     return weakest
 
 
-def _token_sums(outcome: Outcome) -> dict[str, int]:
+def _token_sums(outcome: Outcome) -> Tokens:
     usages = [_tokens(attempt.usage) for attempt in outcome.attempts if attempt.usage is not None]
-    if not usages:
-        return {}
-    counts = usages[0] if len(usages) == 1 else map(sum, zip(*usages, strict=True))
-    return {kind: count for kind, count in zip(TOKEN_KINDS, counts, strict=True) if count}
+    return Tokens(*usages[0]) if len(usages) == 1 else Tokens(*map(sum, zip(*usages, strict=True)))
 
 
 def _seconds(value: float | None) -> float | None:
@@ -209,7 +221,8 @@ def _maybe(text: str | None) -> str | None:
 
 def printable(text: str, length_max: int = NAME_MAX) -> str:
     """`text` on one line: whatever a terminal or a line reader could act on becomes its code point in digits."""
-    text = text[:length_max]
+    if len(text) > length_max:
+        text = text[:length_max]
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
@@ -217,7 +230,7 @@ def printable(text: str, length_max: int = NAME_MAX) -> str:
 
 def utc_text(wall: float) -> str:
     """RFC 3339 with milliseconds."""
-    second, millisecond = divmod(round(wall * 1000), 1000)
+    second, millisecond = divmod(int(wall * 1000 + 0.5), 1000)
     return f"{_second_text(second)}.{millisecond:03d}Z"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from proxy.telemetry.catalog import OTHER, Family
+from proxy.telemetry.family import OTHER, Family
 from proxy.telemetry.series import Histogram, Table, Values
 
 Traced = tuple[int, str, float, float]  # bucket, trace id, value, wall

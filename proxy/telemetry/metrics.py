@@ -18,7 +18,9 @@ from prometheus_client.exposition import choose_encoder
 from proxy.errors import CODES, family
 from proxy.telemetry.breaker_metrics import BreakerMetrics
 from proxy.telemetry.budget_metrics import BudgetMetrics
-from proxy.telemetry.catalog import CAPPED, FAMILIES, NANOS, OTHER, TOKEN_KINDS
+from proxy.telemetry.cache_metrics import CacheMetrics
+from proxy.telemetry.catalog import CAPPED, FAMILIES, TOKEN_KINDS
+from proxy.telemetry.family import NANOS, OTHER
 from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.queue_metrics import QueueMetrics
@@ -54,6 +56,7 @@ class Metrics:
         self.queues = QueueMetrics(table, labels)
         self.breakers = BreakerMetrics(table, labels)
         self.races = RaceMetrics(table, labels)
+        self.caches = CacheMetrics(table.numbers, labels)
         self._bind()
         self._registry = CollectorRegistry()
         self._registry.register(table)
@@ -161,6 +164,9 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         self._loop_lag[()].observe(seconds)
 
+    def loop_blocked(self) -> None:
+        self.table.numbers["event_loop_blocked_total"][()].value += 1
+
     # --- the life of a call --------------------------------------------------------------------------------------
 
     def started(self, route: str) -> None:
@@ -177,6 +183,8 @@ class Metrics:
     def observe(self, outcome: Outcome) -> None:
         if outcome.decisions or len(outcome.attempts) > 1:
             self.races.observe(outcome)
+        if outcome.looked_up or outcome.served_by in ("cache", "join"):
+            self.caches.observe(outcome)
         attempt = usual_attempt(outcome)
         if attempt is None:
             self._observe_any(outcome)
@@ -234,10 +242,9 @@ class Metrics:
     def _time(self, outcome: Outcome, route: str, result: str) -> None:
         call, duration = outcome.call, outcome.duration_s
         self._overhead[route,].observe(max(0.0, duration - outcome.upstream_s))
+        self._duration[route, "yes" if call.head.stream else "no", result].observe(duration)
         if not call.head.stream:
-            self._duration[route, "no", result].observe(duration)
             return
-        self._duration[route, "yes", result].observe(duration)
         if outcome.first_event_s is not None:
             wall = call.arrived_wall + outcome.first_event_s
             self._first_token[route, outcome.served_by].observe_traced(outcome.first_event_s, call.trace_id, wall)

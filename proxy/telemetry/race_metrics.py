@@ -32,6 +32,7 @@ class RaceMetrics:
         self._delay = numbers["hedge_delay_seconds"]
         self._left = numbers["attempt_budget_remaining_ratio"]
         self._refused = numbers["attempt_budget_refused_total"]
+        self._broke = numbers["prompt_prefix_breaks_total"]
 
     def watch(self, routes: Iterable[str], armed_s: Mapping[str, float], left: Callable[[], float]) -> None:
         """`armed_s`: the last delay of each route that had one; `left`: the attempt budget's share of its burst."""
@@ -43,6 +44,8 @@ class RaceMetrics:
         """Of a call with decisions, or with more than one attempt: nothing here happens to any other."""
         route = self._labels.route(outcome.call.route)
         for decision in outcome.decisions:
+            if decision.broke is not None:
+                self._broke[self._labels.agent(outcome.call.identity.agent), decision.broke].value += 1
             if (spared := decision.spared) is not None:
                 if spared.role == "hedge":
                     self._suppressed[route, spared.kind].value += 1

@@ -21,7 +21,7 @@ from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 from proxy.observed import Gaps
-from proxy.telemetry.catalog import OTHER, PREFIX, Family
+from proxy.telemetry.family import OTHER, PREFIX, Family
 from proxy.telemetry.labels import Labels
 
 FAMILY_SERIES_MAX = 6_000

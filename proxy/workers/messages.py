@@ -10,11 +10,13 @@ from msgspec import Struct
 
 from policies.leases import Returned, Terms, Used, Wanted
 from policies.runs import Mark
+from proxy.caching.stock import Gone, Purge, Stock
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.runs.registry import Applied, RunCommand, RunState, Seen
 from proxy.state.ledger_rows import Entry
 from proxy.state.target_report import Standing
 from proxy.telemetry.merging import Change
+from proxy.workers.gate_messages import Entering, KeptOut, LetIn, Over, Unwanted
 
 # --- from a worker
 
@@ -82,15 +84,19 @@ class Surveyed(Struct, frozen=True, array_like=True, tag="surveyed"):
     standings: tuple[Standing, ...]
 
 
+class Stocked(Struct, frozen=True, array_like=True, tag="stocked"):
+    """Known answers that are kept here, and how many a purge has taken away."""
+
+    number: int
+    stock: Stock
+    gone: Gone
+
+
 class Linked(Struct, frozen=True, array_like=True, tag="linked"):
     """A run has named its parent; the supervisor passes it on to the others."""
 
     run: str
     parent: str
-
-
-class Drained(Struct, frozen=True, array_like=True, tag="drained"):
-    """No call runs any more, and all that ended was sent."""
 
 
 # --- from the supervisor
@@ -99,6 +105,7 @@ class Drained(Struct, frozen=True, array_like=True, tag="drained"):
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     """The first word."""
 
+    number: int
     config: bytes  # as `config.carried` made it
     journal: str  # path
     terminal: bool  # the form of the log
@@ -152,11 +159,47 @@ class Survey(Struct, frozen=True, array_like=True, tag="survey"):
     number: int
 
 
+class TakeStock(Struct, frozen=True, array_like=True, tag="stock"):
+    """Of the known answers, after a purge if there is one."""
+
+    number: int
+    purge: Purge | None
+
+
 class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     """Accept nothing more, let what runs end, and exit."""
 
 
 FromLeases = Asking | Feeling | Withdrawn | GaveBack | Renewing
-Upward = FromLeases | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Surveyed | Linked | Drained
+FromGates = Entering | Unwanted | Over
+Upward = (
+    FromLeases
+    | FromGates
+    | Ready
+    | Failed
+    | Settled
+    | Beat
+    | Prepared
+    | Done
+    | Looked
+    | Surveyed
+    | Stocked
+    | Linked
+)
 ToLeases = Granted | Felt | Refused | Renewed | Recalled
-Downward = ToLeases | Welcome | Acknowledged | Heard | Prepare | Swap | Command | Look | Survey | Linked | Stop
+Downward = (
+    ToLeases
+    | LetIn
+    | KeptOut
+    | Welcome
+    | Acknowledged
+    | Heard
+    | Prepare
+    | Swap
+    | Command
+    | Look
+    | Survey
+    | TakeStock
+    | Linked
+    | Stop
+)

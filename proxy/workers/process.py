@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 from msgspec import msgpack
 
+from proxy.watchdog import Watchdog
 from proxy.workers.channel import Channel
 from proxy.workers.messages import Downward, Failed, Welcome
 from proxy.workers.worker import BROKEN, Worker
@@ -46,7 +47,10 @@ class Process:
             return
         for message in self._early:
             self._worker.hear(message)
+        watchdog = Watchdog(self._worker.log.event, self._worker.metrics.loop_blocked)
+        watchdog.start()
         await self._worker.serve()
+        watchdog.close()
 
     def _hear(self, message: Downward) -> None:
         if self._worker is not None:

@@ -18,22 +18,25 @@ from typing import TypeVar
 
 from msgspec import Raw, Struct, msgpack
 
+from proxy.execution.gate_desk import GateDesk
 from proxy.money.holds import HoldRecord, expired, holds
 from proxy.money.lease_messages import Asking, Feeling, Withdrawn
 from proxy.state import fold
 from proxy.state.events import change, charged
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
+from proxy.tasks import Tasks
 from proxy.telemetry.merging import Merger
 from proxy.telemetry.metrics import Metrics
 from proxy.types import Charge
 from proxy.workers.channel import Channel
+from proxy.workers.gate_messages import Entering, Over, Unwanted
+from proxy.workers.gates import Clerk
 from proxy.workers.lender import Bank, Lender
 from proxy.workers.messages import (
     Acknowledged,
     Beat,
     Done,
-    Drained,
     Failed,
     GaveBack,
     Heard,
@@ -43,6 +46,7 @@ from proxy.workers.messages import (
     Ready,
     Renewing,
     Settled,
+    Stocked,
     Surveyed,
     Upward,
 )
@@ -51,7 +55,7 @@ from proxy.workers.settlements import SETTLED
 BOOT = "import sys; sys.path[:] = {path!r}; from proxy.workers.process import main; main({channel}, {listening})"
 
 R = TypeVar("R")
-Reply = Done | Looked | Surveyed
+Reply = Done | Looked | Surveyed | Stocked
 
 
 class Shared(Struct, frozen=True):
@@ -64,13 +68,14 @@ class Shared(Struct, frozen=True):
     listening: socket.socket
     failed: Callable[[int, str], None]  # a worker that cannot serve, and why
     linked: Callable[[int, Linked], None]
+    gates: GateDesk
+    tasks: Tasks
 
 
 class Slot:
     def __init__(self, number: int, journal: Path, shared: Shared) -> None:
         self.number = number
         self.ready = asyncio.Event()
-        self.drained = False
         self.in_flight = 0
         self.silent = 0  # seconds, by the supervisor's own count
         self._drift_usd_nanos = 0
@@ -79,6 +84,7 @@ class Slot:
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel[Upward] | None = None
         self._lender = Lender(shared.bank, self.send)
+        self._clerk = Clerk(shared.gates, shared.tasks, self.send)
         self._settled = 0  # the last of this worker's settlements that was booked
         self._unconfirmed: deque[tuple[int, int]] = deque()  # a row of the ledger, and the settlement it is of
         self._prepared: dict[str, asyncio.Future[str | None]] = {}
@@ -100,7 +106,7 @@ class Slot:
     async def live(self, welcome: Callable[[], Struct]) -> None:
         """One worker from its birth to the end of what it left."""
         self._lender = Lender(self._shared.bank, self.send)
-        self._lost, self._settled, self.silent, self.drained = asyncio.Event(), 0, 0, False
+        self._lost, self._settled, self.silent = asyncio.Event(), 0, 0
         ours, theirs = socket.socketpair()
         try:
             self._process = await _spawn(self.number, theirs, self._shared.listening)
@@ -172,6 +178,8 @@ class Slot:
 
     def _note(self, message: Upward) -> None:
         match message:
+            case Entering() | Unwanted() | Over():
+                self._clerk.hear(message)
             case Feeling():
                 self._lender.feel(message)
             case Withdrawn():
@@ -183,12 +191,10 @@ class Slot:
             case Prepared():
                 self._has = message.version if message.why is None else None
                 _answer(self._prepared.pop(message.version, None), message.why)
-            case Done() | Looked() | Surveyed():
+            case Done() | Looked() | Surveyed() | Stocked():
                 _answer(self._replies.pop(message.number, None), message)
             case Linked():
                 self._shared.linked(self.number, message)
-            case Drained():
-                self.drained = True
 
     def _book(self, settled: Settled) -> None:
         """In the accounts and in the ledger in one step, so that the two never differ."""
@@ -240,6 +246,7 @@ class Slot:
             if id not in ended:
                 self._expire(record)
         self._lender.close()
+        self._clerk.close()
         self._shared.merger.forget(self.number)
         self.in_flight = self._drift_usd_nanos = 0
         self._unconfirmed.clear()

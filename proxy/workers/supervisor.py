@@ -17,9 +17,11 @@ from typing import Final
 from msgspec import Struct
 
 from proxy.assembly import Assembly
+from proxy.caching.stock import Gone, Purge, Stock
 from proxy.clock import Clock
 from proxy.config.carried import carry
 from proxy.config.load import Config
+from proxy.execution.gate_desk import GateDesk
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
 from proxy.state.target_report import Standing
@@ -37,10 +39,12 @@ from proxy.workers.messages import (
     Looked,
     Prepare,
     Recalled,
+    Stocked,
     Stop,
     Survey,
     Surveyed,
     Swap,
+    TakeStock,
     Welcome,
 )
 from proxy.workers.orphans import supervisor_lock
@@ -68,6 +72,7 @@ class Household(Struct, frozen=True):
     runs: Runs
     ledger: Ledger
     bank: Bank
+    gates: GateDesk
     terminal: bool  # the form of the log
 
 
@@ -81,7 +86,15 @@ class Supervisor:
         self._lock = supervisor_lock(house.assembly.config.data_dir)
         self._lock.acquire()
         shared = Shared(
-            house.bank, house.ledger, Merger(house.metrics.table), house.metrics, listening, self._failed, self._linked
+            bank=house.bank,
+            ledger=house.ledger,
+            merger=Merger(house.metrics.table),
+            metrics=house.metrics,
+            listening=listening,
+            failed=self._failed,
+            linked=self._linked,
+            gates=house.gates,
+            tasks=house.tasks,
         )
         folder = house.assembly.config.data_dir
         self._slots = tuple(Slot(number, journal_of(folder, number), shared) for number in range(house.bank.slots))
@@ -94,10 +107,6 @@ class Supervisor:
     @property
     def in_flight(self) -> int:
         return sum(slot.in_flight for slot in self._slots)
-
-    @property
-    def pids(self) -> tuple[int | None, ...]:
-        return tuple(slot.pid for slot in self._slots)
 
     async def start(self) -> None:
         """Returns when all serve, or after `START_S`: those that do not are still tried."""
@@ -166,6 +175,21 @@ class Supervisor:
         replies = await self._ask_all(self._numbers, Survey(self._numbers))
         return over_all(each for reply in replies if isinstance(reply, Surveyed) for each in reply.standings)
 
+    async def stock(self) -> Stock:
+        return (await self._take_stock(None))[0]
+
+    async def purge(self, purge: Purge) -> Gone:
+        return (await self._take_stock(purge))[1]
+
+    async def _take_stock(self, purge: Purge | None) -> tuple[Stock, Gone]:
+        self._numbers += 1
+        replies = await self._ask_all(self._numbers, TakeStock(self._numbers, purge))
+        total, gone, shared = Stock(), Gone(), self._house.assembly.config.caches.persist
+        for reply in replies:
+            if isinstance(reply, Stocked):
+                total, gone = total.plus(reply.stock, shared=shared), gone.plus(reply.gone)
+        return total, gone
+
     async def _ask_all(self, number: int, question: Struct) -> list[Reply | None]:
         try:
             async with asyncio.timeout(APPLY_S):
@@ -189,6 +213,7 @@ class Supervisor:
                 return
             born_at = self._house.clock.now()
             await slot.live(self._welcome(slot))
+            self._house.assembly.tools.gpus.strike(slot.number)
             young = young + 1 if self._house.clock.now() - born_at < YOUNG_S else 0
             await self._died(slot, PAUSES_S[min(young, len(PAUSES_S) - 1)])
 
@@ -203,7 +228,9 @@ class Supervisor:
             config = self._house.assembly.config
             journal = journal_of(config.data_dir, slot.number)
             runs = self._house.runs
-            return Welcome(carry(config), str(journal), self._house.terminal, runs.marks, runs.seen)
+            return Welcome(
+                slot.number, carry(config), str(journal), self._house.terminal, marks=runs.marks, seen=runs.seen
+            )
 
         return welcome
 

@@ -16,8 +16,9 @@ from typing import Final
 from msgspec import Raw
 
 from policies.leases import Hold, Leases, Wanted
-from proxy.assemble import Assembled
+from proxy.assemble import Assembled, gpu_rates
 from proxy.assembly import Assembly
+from proxy.caching.stock import Gone, Purge
 from proxy.clock import SystemClock
 from proxy.config.carried import carried
 from proxy.config.load import Config, ConfigError
@@ -36,6 +37,8 @@ from proxy.telemetry.merging import Sender
 from proxy.types import Amounts
 from proxy.watching import watch_keys
 from proxy.workers.channel import Channel
+from proxy.workers.gate_messages import KeptOut, LetIn
+from proxy.workers.gates import RemoteDesk
 from proxy.workers.lines import WholeLines
 from proxy.workers.messages import (
     Acknowledged,
@@ -43,7 +46,6 @@ from proxy.workers.messages import (
     Command,
     Done,
     Downward,
-    Drained,
     GaveBack,
     Heard,
     Linked,
@@ -55,10 +57,12 @@ from proxy.workers.messages import (
     Recalled,
     Renewed,
     Renewing,
+    Stocked,
     Stop,
     Survey,
     Surveyed,
     Swap,
+    TakeStock,
     Welcome,
 )
 from proxy.workers.orphans import Lock
@@ -83,7 +87,7 @@ class Worker:
         self._next: tuple[Config, Assembled] | None = None
         self._accepting = True
         self._ready = False
-        self.assembly = Assembly(config, self.clock)
+        self.assembly = Assembly(config, self.clock, welcome.number)
         self.log = RequestLog(WholeLines(2), self.clock.wall, terminal=welcome.terminal)
         logging.getLogger().addHandler(LibraryHandler(self.log))
         self.tasks = Tasks(self._task_failed)
@@ -95,6 +99,7 @@ class Worker:
         self.store = LeasedStore(self.clock, self.assembly.present.rulebook, self, self)
         self.store.patience_s = config.budgets.wait_s + PATIENCE_S
         self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
+        self.gates = RemoteDesk(channel.send)
         self.plane = DataPlane(listening, self._surroundings())
 
     def __repr__(self) -> str:
@@ -114,7 +119,6 @@ class Worker:
         self._tell(self.clock.now())
         self.store.look(LOOK_S)
         await self._confirmed()
-        self.channel.send(Drained())
         self.channel.close()
         await self.tasks.close()
         await self.assembly.tools.transports.close()
@@ -122,6 +126,7 @@ class Worker:
 
     def orphaned(self) -> None:
         self.store.close(ProxyError("shutting_down", "The gate is stopping."))
+        self.gates.close(ProxyError("shutting_down", "The gate is stopping."))
         self.settlements.confirmed.set()  # nobody will say so any more
         self.ending.set()
 
@@ -155,6 +160,8 @@ class Worker:
         match message:
             case Granted():
                 self.store.granted(message)
+            case LetIn() | KeptOut():
+                self.gates.hear(message)
             case Acknowledged():
                 self.settlements.acknowledged(message.seq)
             case Renewed():
@@ -183,6 +190,8 @@ class Worker:
                 self.tasks.start("look", self._look(message.number, message.runs))
             case Survey():
                 self.tasks.start("survey", self._survey(message.number))
+            case TakeStock():
+                self.tasks.start("stock", self._take_stock(message.number, message.purge))
             case Linked():
                 self.runs.learn(message.run, message.parent)
             case Stop():
@@ -203,6 +212,7 @@ class Worker:
         config, assembled = self._next
         self._next = None
         self.assembly.use(config, assembled)
+        self.assembly.tools.gpus.use(gpu_rates(config))
         learn_names(self.metrics, self.assembly, self.assembly.config, self.assembly.present)
         self.store.replace(assembled.rulebook)
         self.store.patience_s = config.budgets.wait_s + PATIENCE_S
@@ -224,6 +234,10 @@ class Worker:
 
     async def _survey(self, number: int) -> None:
         self.channel.send(Surveyed(number, tuple(await self.plane.survey())))
+
+    async def _take_stock(self, number: int, purge: Purge | None) -> None:
+        gone = Gone() if purge is None else await self.plane.purge(purge)
+        self.channel.send(Stocked(number, await self.plane.stock(), gone))
 
     def _linked(self, run: str, parent: str) -> None:
         self.channel.send(Linked(run, parent))
@@ -266,6 +280,7 @@ class Worker:
             store=self.store,
             runs=self.runs,
             ledger=self.settlements,
+            gates=self.gates,
             accepting=lambda: self._accepting and self.settlements.accepting,
             ready=lambda: self._ready and self.channel.open,
         )

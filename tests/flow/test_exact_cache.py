@@ -128,7 +128,9 @@ async def test_keys_of_one_team_share_if_their_agents_may() -> None:
 
 async def test_what_the_gate_is_told_of_caches_goes_no_further() -> None:
     async with World(plain, rules=CACHED) as world:
-        await ask(world, BODY[:-1] + b',"cache":{"no-cache":true}}', "Idempotency-Key: k\r\nCache-Control: no-store\r\n")
+        await ask(
+            world, BODY[:-1] + b',"cache":{"no-cache":true}}', "Idempotency-Key: k\r\nCache-Control: no-store\r\n"
+        )
         sent_head, sent = world.upstreams[0].requests[0]
     assert b"no-cache" not in sent
     assert b"cache" not in sent_head.lower()

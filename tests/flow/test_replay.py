@@ -1,4 +1,4 @@
-"""Idempotent replay over sockets: a call with a name of its own is paid for once, however often and whenever it comes."""
+"""Idempotent replay over sockets: a call with a name of its own is paid for once, however often it comes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from policies.cache_rules import CacheRules
 from policies.retry import Retry
+from proxy.caching.process import process
 from proxy.snapshot import AgentRules
 from proxy.types import KeyRecord
 from tests.flow.world import DONE, KEY, REPLY, Peer, Response, World, head, plain, read_response, streaming
@@ -27,9 +28,7 @@ def asked(world: World) -> int:
     return sum(len(upstream.requests) for upstream in world.upstreams)
 
 
-async def ask(
-    world: World, body: bytes = BODY, headers: str = NAMED, path: str = PATH, key: str = KEY
-) -> Response:
+async def ask(world: World, body: bytes = BODY, headers: str = NAMED, path: str = PATH, key: str = KEY) -> Response:
     return await world.request(body, path=path, headers=headers, key=key)
 
 
@@ -154,12 +153,12 @@ async def test_what_another_process_has_begun_is_not_begun_again(tmp_path: Path)
     async with World(plain, caches_at=file) as world:
         await ask(world)
         with sqlite3.connect(file) as disk:
-            disk.execute("UPDATE replay SET state = 'pending', owner = ?", (os.getppid(),))
+            disk.execute("UPDATE replay SET state = 'pending', owner = ?", (process(os.getppid()),))
         busy = await ask(world)
         assert (busy.status, busy.error["code"]) == (409, "idempotency_pending")
         assert busy.headers["retry-after"] == "1"
         with sqlite3.connect(file) as disk:
-            disk.execute("UPDATE replay SET owner = 4194305")  # above the highest number of a process
+            disk.execute("UPDATE replay SET owner = '4194305@1'")  # above the highest number of a process
         assert said(await ask(world)) == "miss", "its process has died, and it with it"
 
 

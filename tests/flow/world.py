@@ -7,7 +7,7 @@ when it closes it checks what must hold after every flow: nothing held, nothing 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -20,11 +20,15 @@ from policies.provider_limits import TargetRules
 from policies.rate_limit import RateRules
 from policies.retry import AttemptBudget, Retry
 from pricing.gpu import GpuMeter, GpuRate
-from proxy.caching.desk import Bounds
+from proxy.caching.semantic import Semantic
+from proxy.caching.semantic_parts import Kit
+from proxy.caching.stock import Bounds
 from proxy.clock import Clock, SystemClock, loop_time
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.admission import Admission
 from proxy.execution.bench import Bench
+from proxy.execution.gate_desk import GateDesk, Pool
+from proxy.execution.gating import Gating
 from proxy.execution.line import Queueing
 from proxy.execution.race import Race
 from proxy.execution.steering import Steering
@@ -35,6 +39,7 @@ from proxy.pipeline import Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
 from proxy.runs.registry import Runs
+from proxy.side_calls import SideCalls
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
@@ -169,6 +174,27 @@ class Response(msgspec.Struct):
         return found
 
 
+MIB = 1024 * 1024
+
+
+class Counted:
+    """Of the semantic cache: what it would count, as it came."""
+
+    def __init__(self) -> None:
+        self.labels: list[bool] = []
+        self.spend: dict[str, int] = {}
+        self.off = False
+
+    def labelled(self, route: str, *, same: bool) -> None:
+        self.labels.append(same)
+
+    def spent(self, purpose: str, usd_nanos: int) -> None:
+        self.spend[purpose] = self.spend.get(purpose, 0) + usd_nanos
+
+    def stands(self, route: str, owner: bytes, false_hit_ratio: float, *, off: bool) -> None:
+        self.off = off
+
+
 class World:
     def __init__(
         self,
@@ -189,6 +215,8 @@ class World:
         queueing: Queueing | None = None,
         clock: Clock | None = None,
         caches_at: Path | None = None,
+        pools: tuple[Pool, ...] = (),
+        also: tuple[str, ...] = (),
     ) -> None:
         self.upstreams = [Upstream(script) for script in scripts]
         self.outcomes: list[Outcome] = []
@@ -204,6 +232,9 @@ class World:
         self.store = WatchedBudgets(self.clock, limits_of or WIDE)
         self.runs = Runs(self.clock)
         self.permits.progress = self.runs.steps
+        self.gates = GateDesk(pools, self.clock, NoWaits())
+        self.gating = Gating(self.gates, self.clock, self.runs.steps)
+        self.gating.use(pools)
         self.transport = HttpTransport()
         self.port = 0
         self._rules = rules or AgentRules(retry=retry or Retry(attempts=3))
@@ -218,6 +249,9 @@ class World:
         self.agents: dict[str, AgentRules] = {}
         self.tasks = Tasks(lambda name, error: self.defects.append(error))
         self.caches = caches(self.clock, caches_at, Bounds())
+        self._also = also
+        self.counted = Counted()
+        self.semantic = Semantic(Kit(self.clock, OpenAI(), self.tasks, self.counted), MIB)
         self._server: Server | None = None
         self._listening: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -239,16 +273,21 @@ class World:
                 admission=admission,
                 runs=self.runs,
                 caches=self.caches,
+                semantic=self.semantic,
                 finish=Finish(
-                    self.clock, {"list": self, "admission": admission}, lambda name, error: self.defects.append(error)
+                    self.clock,
+                    {"list": self, "admission": admission, "gates": self.gating},
+                    lambda name, error: self.defects.append(error),
                 ),
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.accepting,
                 started=lambda route: None,
                 on_defect=self.defects.append,
+                let_in=self.gating.enter,
                 recorded=self._recorded,
             )
         )
+        self.semantic.attach(SideCalls(self.clock, dialect, self.tasks, self.pipeline.serve))
         self.snapshot = self._new_snapshot(dialect)
         surface = Surface(Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready))
         self._server = Server(surface.handle, self._edges, self.clock.id)
@@ -282,6 +321,8 @@ class World:
         assert (self.rates.running, self.rates.waiting) == (0, 0), "a limit still counts a call"
         assert (self.permits.held, self.permits.waiting) == (0, 0), "a permit was not given back"
         assert self.runs.in_flight == 0, "a run still counts a call"
+        assert self.gates.passes == 0, "a gate still counts a call"
+        assert all(row.calls == 0 for row in self.gates.rows()), "a gate thinks that a call waits"
         assert len({outcome.call.id for outcome in self.outcomes}) == len(self.outcomes)
 
     def observe(self, outcome: Outcome) -> None:
@@ -313,7 +354,7 @@ class World:
                     failure_domain=name,
                 )
             )
-        routes = Routes((Route("m", tuple(targets), balance="ordered"),))
+        routes = Routes(tuple([Route(name, tuple(targets), balance="ordered") for name in ("m", *self._also)]))
         return Snapshot(
             version="v1",
             planner=Planner(routes, unpriced_allowed=self._unpriced_allowed),
@@ -355,6 +396,16 @@ class World:
         return await self.request(body, headers=headers)
 
 
+class NoWaits:
+    """Nobody looks at the gates' waits."""
+
+    def watch(self, pools: Iterable[str], gates: GateDesk) -> None:
+        return
+
+    def ended(self, pool: str, waited_s: float) -> None:
+        return
+
+
 def head(body: bytes, *, path: str, method: str = "POST", headers: str = "", key: str | None = KEY) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: gate"]
     if key is not None:
@@ -383,16 +434,16 @@ async def read_response(reader: asyncio.StreamReader, *, bodiless: bool = False)
 
 
 async def _chunked(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
-    body = b""
+    body = bytearray()
     try:
         while True:
             size = int(await reader.readuntil(b"\r\n"), 16)
             data = await reader.readexactly(size + 2)
             if size == 0:
-                return body, True
+                return bytes(body), True
             body += data[:-2]
     except (asyncio.IncompleteReadError, ConnectionError):
-        return body, False
+        return bytes(body), False
 
 
 def _ignore(target: Target) -> None:

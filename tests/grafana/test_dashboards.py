@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from grafana import generate
-from proxy.telemetry.catalog import FAMILIES, PREFIX, Family
+from proxy.telemetry.catalog import FAMILIES
+from proxy.telemetry.family import PREFIX, Family
 
 Json = dict[str, Any]
 

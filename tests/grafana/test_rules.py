@@ -38,6 +38,14 @@ CASES = {
         80,
         (30, 250),
     ),
+    "HeadgatePromptCacheDrop": (
+        {
+            f'headgate_tokens_total{{{GATE},agent="a",kind="input_cached"}}': "0+80x600 48000x400",
+            f'headgate_tokens_total{{{GATE},agent="a",kind="input_uncached"}}': "0+20x600 12020+100x400",
+        },
+        720,
+        (500, 605),
+    ),
     "HeadgateAttemptBudgetEmpty": (
         {f'headgate_attempt_budget_refused_total{{{GATE},role="retry"}}': "0x10 1+1x10 11+0x30"},
         18,

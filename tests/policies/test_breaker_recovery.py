@@ -13,6 +13,7 @@ from policies.breaker import Breakers
 from policies.breaker_state import Transition
 from policies.breaker_watch import Watch
 from tests.build import call, target
+from tests.effort import some
 
 A, B = target("p/a"), target("q/b")
 CALL = call()
@@ -95,7 +96,7 @@ def test_a_bad_replica_is_hardly_noticed_and_back_soon_after_it_healed(seed: int
     assert len([at for at in told.on_a if at > 170.0]) > 100, "it has its share again"
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", some(range(5)))
 def test_who_flaps_is_tried_ever_more_rarely(seed: int) -> None:
     told = fleet(flapping, 1200.0, seed=seed, probes=False)
     waits = [turned.wait_s for _, turned in told.turned if turned.to == "open"]
@@ -112,6 +113,6 @@ def test_who_flaps_under_probes_that_pass_is_tried_once_in_an_interval() -> None
 
 
 def test_a_healthy_fleet_never_opens() -> None:
-    for seed in range(5):
+    for seed in some(range(5)):
         told = fleet(lambda now, rng: "error" if rng.random() < 0.02 else "ok", 600.0, seed=seed)
         assert not told.turned, "one in fifty is not enough"

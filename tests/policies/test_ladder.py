@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from policies.ladder import Ladder, in_vain, reached, shortened, waits
+from policies.ladder import Ladder, denied, only_known, reached, shortened, waits
 from proxy.pressure import Pressure
 from proxy.types import Endpoint, Head, Period
 from tests.build import call
 from tests.policies.rulebook import START
 
-ALL: Ladder = ("cheaper", "shorter", "queue", "stop")
+ALL: Ladder = ("cheaper", "shorter", "cache_only", "queue", "stop")
 FIELDS = {"model": Raw(b'"m"')}
 
 
@@ -23,8 +23,10 @@ FIELDS = {"model": Raw(b'"m"')}
         (700, ("cheaper",)),
         (799, ("cheaper",)),
         (800, ("cheaper", "shorter")),
-        (949, ("cheaper", "shorter")),
-        (950, ("cheaper", "shorter", "queue")),
+        (899, ("cheaper", "shorter")),
+        (900, ("cheaper", "shorter", "cache_only")),
+        (949, ("cheaper", "shorter", "cache_only")),
+        (950, ("cheaper", "shorter", "cache_only", "queue")),
         (1_000, ALL),
         (3_000, ALL),
     ],
@@ -32,11 +34,13 @@ FIELDS = {"model": Raw(b'"m"')}
 def test_a_rung_holds_from_its_share_on(felt: int, rungs: Ladder) -> None:
     assert reached(ALL, felt) == rungs
     assert waits(ALL, felt) is ("queue" in rungs)
+    assert only_known(ALL, felt) is ("cache_only" in rungs)
 
 
 def test_only_the_rungs_of_the_agents_own_ladder_hold_whatever_their_order() -> None:
     assert reached(("stop", "cheaper"), 960) == ("cheaper",)
     assert not waits(("stop", "cheaper"), 960)
+    assert not only_known(("stop", "queue"), 960)
     assert reached((), 2_000) == ()
 
 
@@ -75,7 +79,9 @@ def test_waiting_in_vain_is_a_refusal_of_the_limit_that_was_waited_for(
     resets_wall: float | None, status: int, retry_after_s: float | None
 ) -> None:
     period = Period("agent:a", "usd", "day", 1, "agent:a")
-    refusal = in_vain(Pressure(960, 0, 100, 90, 6, period=period, resets_wall=resets_wall), START)
+    pressure = Pressure(960, 0, 100, 90, 6, period=period, resets_wall=resets_wall)
+    refusal = denied(pressure, ("queue",), START)
     (shortfall,) = refusal.shortfalls
     assert (shortfall.period, shortfall.reason, shortfall.spent, shortfall.held) == (period, "queue", 90, 6)
     assert (refusal.status, refusal.retry_after_s, refusal.only_held) == (status, retry_after_s, False)
+    assert denied(pressure, ALL, START).shortfalls[0].reason == "cache_only"

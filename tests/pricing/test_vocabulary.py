@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from pricing.vocabulary import ENCODINGS, PIECE_CHARS, Counter, unpack
 from tests.effort import examples
 
+SHARED = Counter()
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture
 def counter() -> Counter:
-    return Counter()
+    return SHARED
 
 
 def refuse(*_: object, **__: object) -> NoReturn:
@@ -109,6 +111,3 @@ def test_a_counter_loads_only_what_it_is_asked_for() -> None:
 def test_prices_and_estimates_do_not_import_tiktoken() -> None:
     script = "import sys, pricing.book, pricing.tokens; pricing.book.load(); sys.exit('tiktoken' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-
-
-SHARED = Counter()

@@ -38,6 +38,7 @@ def desk_in(folder: Path) -> tuple[BudgetDesk, Assembly, Accounts]:
     assembly = Assembly(load(file, {}, {"data_dir": str(folder)}), clock)
     accounts = Accounts(assembly.present.rulebook)
     log = RequestLog(BytesIO(), clock.wall)
+    log.close()  # nothing is told, and its thread is not left behind
     metrics = Metrics(["m"], assembly.present.metered, agents=assembly.agents(assembly.config))
     return BudgetDesk(assembly, accounts, clock=clock, log=log, events=Events(), metrics=metrics), assembly, accounts
 

@@ -9,7 +9,7 @@ import pytest
 
 from policies.retry import Retry
 from proxy.errors import CODES, TIMEOUTS, Family, Passed, ProxyError, Rule, Source, family
-from tests.sources import sources
+from tests.sources import nodes, sources
 
 OPENAI_TYPES = frozenset(
     {"invalid_request_error", "rate_limit_error", "insufficient_quota", "server_error", "timeout_error"}
@@ -63,7 +63,7 @@ def test_a_client_is_not_told_to_repeat_what_cannot_succeed(code: str, rule: Rul
 
 def test_no_code_is_raised_that_the_table_does_not_hold() -> None:
     """Python would tell when it happens: as an error of the gate in the place of the one that was meant."""
-    calls = [node for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for path in sources() for node in nodes(path) if isinstance(node, ast.Call)]
     said = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "ProxyError"]
     codes = {ast.literal_eval(code) for code in said if isinstance(code, ast.Constant)}
     assert len(codes) > len(CODES) / 2

@@ -19,6 +19,7 @@ from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import AdminServices, admin_surface
 from proxy.types import Outcome, Usage
 from tests import build
+from tests.known import CacheDesk
 from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome, refused
@@ -59,6 +60,7 @@ class Gate:
             runs=Desk(ledger).services,
             budgets=lambda query: BudgetList((), truncated=False),
             ledger=Desk(ledger).ledger_services,
+            caches=CacheDesk(),
             keys=NoKeys(),  # type: ignore[arg-type]  # never called
             metrics=lambda accept: (b"", "text/plain"),
             config=dict,
@@ -125,6 +127,7 @@ async def test_explain_tells_decisions_and_the_arithmetic(tmp_path: Path, capsys
         "planned: single over up/model | other/model (as configured)",
         "attempt 1 (first) went to up/model after 0.250 s: success in 1.500 s, status 200, first event after 0.500 s",
         "answered 200 by primary in 2.000 s, of which 1.500 s waiting for upstreams",
+        "no known answer was looked for: its agent has no cache, and the call had no Idempotency-Key",
         "attempt 1: usage reported, price test",
         "  10 input_uncached at $1.0000 a million = $0.000010",
         "  5 output at $2.0000 a million = $0.000010",

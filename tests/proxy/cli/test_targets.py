@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from proxy.cli import targets
 from proxy.cli.table import Page
+from proxy.state.gate_report import GateRow
 from proxy.state.target_report import TargetRow
 from tests.proxy.state.test_target_report import OUT, WELL
 
@@ -46,6 +47,17 @@ def test_one_that_nobody_has_asked_and_a_wildcard_show_dashes() -> None:
     shown, wild = lines(row(new), row(None, "up/*"))[1:]
     assert shown.split() == ["up/m", "closed", "0", "-", "0", "-", "-", "-", "-"]
     assert wild.split() == ["up/*", *"--------"]
+
+
+def test_gates_are_a_table_of_their_own_where_there_are_any() -> None:
+    known = GateRow("qwen", "tokens", 7, 910_000.4, 1_080_000.0, 0.9, 0.912, waiting=3, parked=1, calls=5)
+    counted = GateRow("small", "runs", 2, 2.0, 32.0, None, None, waiting=0, parked=0, calls=0)
+    blank, head, first, second = targets._gates([known, counted], PAGE)
+    assert blank == ""
+    assert " ".join(head.split()) == "pool active runs waiting parked calls held in use limit of memory from cache"
+    assert first.split() == ["qwen", "7", "3", "1", "5", "910000", "tokens", "1080000", "0.90", "91%"]
+    assert second.split() == ["small", "2", "0", "0", "0", "2", "runs", "32", "-", "-"]
+    assert list(targets._gates([], PAGE)) == []
 
 
 def test_the_command_asks_for_nothing_but_a_connection() -> None:

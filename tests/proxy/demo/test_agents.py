@@ -9,8 +9,7 @@ def everyone(seed: int, seconds: float) -> list[Run]:
 
 
 def test_the_same_seed_writes_the_same_script() -> None:
-    assert timetable(4, story(30.0)) == timetable(4, story(30.0))
-    assert timetable(4, story(30.0)) != timetable(5, story(30.0))
+    assert timetable(4, story(10.0)) == timetable(4, story(10.0)) != timetable(5, story(10.0))
 
 
 def test_every_worker_has_work_however_short_the_demo() -> None:
@@ -21,8 +20,9 @@ def test_every_worker_has_work_however_short_the_demo() -> None:
 
 
 def test_a_longer_demo_has_more_runs_and_begins_none_after_its_end() -> None:
-    assert len(everyone(1, 60.0)) > 2 * len(everyone(1, 10.0))
-    assert max(run.begins_s for run in everyone(1, 60.0)) < 60.0
+    longer = everyone(1, 60.0)
+    assert len(longer) > 2 * len(everyone(1, 10.0))
+    assert max(run.begins_s for run in longer) < 60.0
 
 
 def test_a_worker_does_one_run_at_a_time_and_keeps_its_system_prompt() -> None:

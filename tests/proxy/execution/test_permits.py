@@ -357,7 +357,7 @@ async def test_whoever_is_cancelled_at_any_moment_nothing_is_lost(seed: int) -> 
         await asyncio.sleep(rng.random() / 3)
         rng.choice(started).cancel()
     await asyncio.wait(started)
-    assert (permits.held, permits.waiting, permits._queues.providers) == (0, 0, ())
+    assert (permits.held, permits.waiting, permits.queues.providers) == (0, 0, ())
     assert all(line.idle for line in permits.lines._lines.values())
     await asyncio.sleep(1)  # the last refusal is over
     got(permits.at_once(A, claim()))

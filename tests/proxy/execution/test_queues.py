@@ -33,12 +33,12 @@ def test_a_queue_is_there_while_somebody_waits() -> None:
     queue = opened(queues, A, one, other)
     assert queues.has(A)
     assert not queues.has(B)
-    assert (len(queues), queues.providers, opened(queues, A)) == (2, ("p",), queue)
+    assert (queues.calls, queues.providers, opened(queues, A)) == (2, ("p",), queue)
     queues.remove(one, queue)
     queue.line.take(0.0)
     queues.gone(other)
     queues.close(queue)
-    assert (len(queues), queues.providers, queues.has(A), queues.in_turn("p")) == (0, (), False, [])
+    assert (queues.calls, queues.providers, queues.has(A), queues.in_turn("p")) == (0, (), False, [])
     queues.close(queue)
 
 

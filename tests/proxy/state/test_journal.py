@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.state.journal import WINDOW, Journal
+from tests.effort import some
 
 RECORDS = [(1, b"first"), (2, b""), (255, b"x" * 1_000), (1, b"\x00\xff last")]
 
@@ -40,7 +41,7 @@ def test_a_file_cut_at_any_byte_gives_the_records_before_the_cut(tmp_path: Path)
     written(path, *RECORDS).close()
     whole = path.read_bytes()
     ends = [len(whole) - 9 * (len(RECORDS) - n) - sum(len(p) for _, p in RECORDS[n:]) for n in range(len(RECORDS) + 1)]
-    for cut in range(len(whole) + 1):
+    for cut in some(range(len(whole) + 1)):
         path.write_bytes(whole[:cut])
         kept = max(n for n, end in enumerate(ends) if end <= cut)
         assert list(Journal.read(path)) == RECORDS[:kept]
@@ -50,7 +51,7 @@ def test_a_changed_byte_ends_the_reading_where_it_stands(tmp_path: Path) -> None
     path = tmp_path / "holds"
     written(path, *RECORDS).close()
     whole = path.read_bytes()
-    for at in range(len(whole)):
+    for at in some(range(len(whole))):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         found = list(Journal.read(path))
         assert found == RECORDS[: len(found)] and len(found) < len(RECORDS)

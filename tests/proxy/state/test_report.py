@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from proxy.state.report import Decided, Fields, decision
+import pytest
+
+from proxy.state.report import NOT_KNOWN, Decided, Fields, decision
 
 CALL: Fields = {
     "plan_mode": "single",
@@ -38,7 +40,7 @@ SERVED: Fields = FAILED | {
 
 
 def test_a_decision_tells_the_plan_every_attempt_and_the_end() -> None:
-    assert decision(CALL, [FAILED, SERVED]) == [
+    assert decision(CALL, [FAILED, SERVED])[:-1] == [
         "planned: single over up/a | up/b (as configured)",
         "attempt 1 (first) went to up/a after 0.001 s: upstream_overloaded after 0.500 s, status 429, "
         "counted as overload",
@@ -94,3 +96,12 @@ def test_decisions_and_attempts_are_told_in_the_order_in_which_they_fell() -> No
         "attempt 2 (hedge) went to up/b after 0.400 s: success in 0.500 s, status 200, first event after 0.250 s",
         "after 0.650 s: up/b was first, up/a was closed",
     ]
+
+
+@pytest.mark.parametrize(
+    "said", ["not looked for in the exact cache: its temperature is not 0", "joined the call x, which was running"]
+)
+def test_a_call_that_could_have_had_a_known_answer_says_why_it_had_none(said: str) -> None:
+    assert decision(CALL, [SERVED])[-1] == NOT_KNOWN
+    assert NOT_KNOWN not in decision(CALL, [SERVED], [(0.0, said, [])])
+    assert NOT_KNOWN not in decision(CALL, []), "it did not come that far"

@@ -15,6 +15,7 @@ from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import AdminServices, admin_routes, admin_surface
 from proxy.surfaces.admin_guard import BODY_BYTES_MAX, Audit
 from proxy.types import KeyRecord
+from tests.known import CacheDesk
 from tests.proxy.admin import asking
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome
@@ -83,6 +84,7 @@ class Gate:
             runs=self.desk.services,
             budgets=lambda query: BudgetList((), truncated=False),
             ledger=self.desk.ledger_services,
+            caches=CacheDesk(),
             keys=self.keys,
             metrics=self.metrics,
             config=lambda: {"server": {"port": 8080}},
@@ -241,6 +243,8 @@ ROUTES = [
     ("GET", "/spend"),
     ("GET", "/agents"),
     ("GET", "/budgets"),
+    ("GET", "/caches"),
+    ("POST", "/caches/purge"),
     ("GET", "/ledger/verify"),
     ("GET", "/ledger/attempts"),
     ("GET", "/ledger/unresolved"),
@@ -260,6 +264,7 @@ ROUTES = [
     ("DELETE", "/keys/old"),
     ("GET", "/config"),
     ("GET", "/targets"),
+    ("GET", "/gates"),
     ("POST", "/reload"),
 ]
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from proxy.telemetry.catalog import FAMILIES, PREFIX
+from proxy.telemetry.catalog import FAMILIES
+from proxy.telemetry.family import PREFIX
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "metrics.txt"
 

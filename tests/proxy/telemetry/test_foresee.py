@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from proxy.errors import CODES
-from proxy.telemetry.catalog import FAMILIES, Family
+from proxy.telemetry.catalog import FAMILIES
+from proxy.telemetry.family import Family
 from proxy.telemetry.foresee import FORESEEN_SERIES_MAX, foreseen
 from proxy.telemetry.labels import Labels
 from proxy.types import Target

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from proxy.telemetry.catalog import AGENT, MODEL, OUTCOME, Label
+from proxy.telemetry.catalog import OUTCOME
+from proxy.telemetry.family import AGENT, MODEL, Label
 from proxy.telemetry.labels import Labels
 from tests.proxy.telemetry.samples import DEEP, FAST, TARGETS, WILD
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from proxy.telemetry.line import Line, Try, human_form, line_of, printable, utc_text
+from proxy.telemetry.catalog import TOKEN_KINDS
+from proxy.telemetry.line import Line, Tokens, Try, human_form, line_of, printable, utc_text
 from proxy.types import Plan, Usage
 from tests.proxy.telemetry.samples import ATTEMPT, CALL, DEEP, IDENTITY, OUTCOME, REFUSED
 
@@ -86,9 +87,13 @@ def test_the_cost_rests_on_its_weakest_part() -> None:
     counted = replace(ATTEMPT, usage=Usage(output=3, source="counted"))
     estimated = replace(ATTEMPT, usage=Usage(output=4, source="estimated"))
     line = line_of(replace(OUTCOME, attempts=(estimated, ATTEMPT, counted)))
-    assert line.cost_basis == "estimated" and line.tokens["output"] == 88
+    assert line.cost_basis == "estimated" and line.tokens.output == 88
     unpriced = line_of(replace(OUTCOME, attempts=(ATTEMPT, replace(ATTEMPT, cost_usd_nanos=None))))
     assert unpriced.cost_basis == "unpriced" and unpriced.cost_usd is None
+
+
+def test_tokens_have_the_kinds_and_the_order_of_the_metrics() -> None:
+    assert Tokens.__struct_fields__ == TOKEN_KINDS
 
 
 @pytest.mark.parametrize(

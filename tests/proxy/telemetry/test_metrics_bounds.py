@@ -12,9 +12,11 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client.utils import floatToGoString
 
-from proxy.telemetry.catalog import FAMILIES, PREFIX
+from proxy.telemetry.catalog import FAMILIES
+from proxy.telemetry.family import PREFIX
 from proxy.telemetry.metrics import Metrics
 from proxy.types import Outcome, Target
+from tests.effort import rounds
 from tests.proxy.telemetry.samples import (
     ATTEMPT,
     CALL,
@@ -46,8 +48,8 @@ def random_outcome(rng: random.Random) -> Outcome:
 
 
 def test_ten_thousand_random_names_grow_nothing_and_show_nowhere() -> None:
-    rng = random.Random(7)
-    made, outcomes = metrics(), [random_outcome(rng) for _ in range(10_000)]
+    rng, many = random.Random(7), rounds(10_000)
+    made, outcomes = metrics(), [random_outcome(rng) for _ in range(many)]
     for outcome in outcomes[:200]:
         made.started(outcome.call.route)
         made.observe(outcome)
@@ -59,7 +61,7 @@ def test_ten_thousand_random_names_grow_nothing_and_show_nowhere() -> None:
     assert text.count("\n") <= lines + 2  # a rarer combination of listed values may still come
     assert not any(outcome.call.route in text for outcome in outcomes)
     found = scrape(made)
-    assert sum(moved(found, "requests_total").values()) == value(found, "calls_started_total") == 10_000
+    assert sum(moved(found, "requests_total").values()) == value(found, "calls_started_total") == many
     spent = sum(attempt.cost_usd_nanos or 0 for outcome in outcomes for attempt in outcome.attempts)
     assert value(found, "spend_usd_total", agent="other", route="other", provider="other", model="other") == spent / 1e9
 

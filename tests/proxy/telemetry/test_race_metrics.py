@@ -22,7 +22,13 @@ HEDGES = (
 
 def after(*attempts: Attempt, decisions: tuple[Decision, ...] = ()) -> dict[tuple[str, ...], float]:
     made = metrics(replace(OUTCOME, attempts=attempts, decisions=decisions))
-    return moved(scrape(made), *HEDGES)
+    return moved(scrape(made, *(name.removesuffix("_total") for name in HEDGES)), *HEDGES)
+
+
+def test_a_broken_prefix_is_counted_by_its_culprit() -> None:
+    decision = Decision(1000.0, "the run's prompt is not the one before and more", broke="clock")
+    found = scrape(metrics(replace(OUTCOME, decisions=(decision,))), "prompt_prefix_breaks")
+    assert moved(found, "prompt_prefix_breaks_total") == {("prompt_prefix_breaks_total", "planner", "clock"): 1}
 
 
 def test_a_hedge_that_answers_first_has_won_and_the_bill_of_the_other_is_waste() -> None:

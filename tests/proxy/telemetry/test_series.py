@@ -4,7 +4,7 @@ import pytest
 
 from proxy.observed import Gaps
 from proxy.telemetry import ladders
-from proxy.telemetry.catalog import NANOS, Family, Label
+from proxy.telemetry.family import NANOS, Family, Label
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.series import BINDINGS_MAX, FAMILY_SERIES_MAX, SERIES_MAX, Table
 

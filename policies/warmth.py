@@ -1,0 +1,86 @@
+"""Which targets of a step are warm for a call: the one place that brings calls, prompts and targets' memories together.
+
+Nothing is looked at, and nothing costs anything, unless a step has two or more targets that keep the prompts they have
+read. Who is chosen, and what a miss costs, is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from policies.affinity import Affinity, Promise
+from policies.prefix import Prefix, Prefixes
+from proxy.types import Call, Target
+
+LEAST: Final = 2  # targets that keep prompts, for a choice between them
+POOLED_MAX: Final = 4_096
+
+
+class Beginnings(Protocol):
+    """Knows prompts by their beginnings."""
+
+    def of(self, call: Call) -> Prefix | None: ...
+
+
+class Warm(Struct, frozen=True):
+    """`cached`: tokens of the prompt that each target is expected to have; None: it is not known to keep any."""
+
+    targets: tuple[Target, ...]
+    cached: tuple[float | None, ...]
+    tokens: int
+
+
+class Warmth:
+    """One a process."""
+
+    def __init__(self, affinity: Affinity, prefixes: Beginnings | None = None) -> None:
+        self.affinity = affinity
+        self.on = True
+        self._prefixes = prefixes or Prefixes()
+        self._pooled: set[str] = set()  # targets that calls have had to choose between
+
+    def __repr__(self) -> str:
+        return f"Warmth({self.affinity}, {self._prefixes})"
+
+    def of(self, call: Call, targets: tuple[Target, ...], now: float) -> Warm | None:
+        """None: there is no choice to be made by it."""
+        if not self.on:
+            return None
+        keeping = tuple([target for target in targets if target.traits.prefix_cache])
+        if len(keeping) < LEAST:
+            return None
+        prefix = self._prefixes.of(call)
+        if prefix is None:
+            return None
+        self._pool(keeping)
+        keeping = self.affinity.candidates(prefix, keeping)
+        known = self.affinity.expected(prefix, keeping, now)
+        others = tuple([target for target in targets if not target.traits.prefix_cache])
+        return Warm((*keeping, *others), (*known, *(None for _ in others)), prefix.tokens)
+
+    def cached(self, call: Call, targets: Sequence[Target], now: float) -> list[float | None] | None:
+        """What each is expected to have, of targets that others were chosen before; None: nobody knows of any."""
+        kept = [target for target in targets if target.id in self._pooled]
+        prefix = self._prefixes.of(call) if kept and self.on else None
+        if prefix is None:
+            return None
+        known = dict(zip([target.id for target in kept], self.affinity.expected(prefix, kept, now), strict=True))
+        return [known.get(target.id) for target in targets]
+
+    def started(self, call: Call, target: Target, now: float) -> Promise | None:
+        """An attempt is sent there. None: nothing was chosen by memory there."""
+        if target.id not in self._pooled or not self.on:
+            return None
+        prefix = self._prefixes.of(call)
+        return None if prefix is None else self.affinity.started(prefix, target, now)
+
+    def _pool(self, targets: Sequence[Target]) -> None:
+        pooled = self._pooled
+        if targets[0].id in pooled and targets[-1].id in pooled:
+            return
+        if len(pooled) >= POOLED_MAX:  # names of a wildcard's models come from clients
+            pooled.clear()
+        pooled.update([target.id for target in targets])

@@ -1,0 +1,30 @@
+"""Which process began a call, and whether it still lives. A number is not enough: after a restart, in a container above
+all, another process may have it. So the name of one holds when it began.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+START = 19  # of the fields after the name in Linux's /proc/PID/stat: in ticks since the machine began
+
+
+def process(number: int) -> str:
+    """Its name. Where the system does not say when it began: the number alone."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+    except OSError:
+        return f"{number}@"
+    return f"{number}@{stat.rpartition(')')[2].split()[START]}"
+
+
+def lives(name: str) -> bool:
+    number = int(name.partition("@")[0])
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's: there is one
+        return process(number) == name
+    return process(number) == name

@@ -1,0 +1,50 @@
+"""What is known of the semantic cache of each owner's route: its curve, its quality, what its judge may still cost."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from policies.semantic.confidence import Route
+from policies.semantic.judging import JudgeBudget
+from policies.semantic.quality import Quality
+
+ROUTES_MAX: Final = 4_096
+
+
+class Standing:
+    """Of one owner's route."""
+
+    __slots__ = ("curve", "judging", "quality")
+
+    def __init__(self) -> None:
+        self.curve = Route()
+        self.quality = Quality()
+        self.judging = JudgeBudget()
+
+    def __repr__(self) -> str:
+        return f"Standing({self.curve!r}, {self.quality!r})"
+
+
+class Standings:
+    """Those that were asked for last."""
+
+    def __init__(self) -> None:
+        self._by_route: OrderedDict[bytes, Standing] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"Standings({len(self._by_route)} routes)"
+
+    def of(self, route: bytes) -> Standing:
+        found = self._by_route.get(route)
+        if found is None:
+            found = self._by_route[route] = Standing()
+            if len(self._by_route) > ROUTES_MAX:
+                self._by_route.popitem(last=False)
+        else:
+            self._by_route.move_to_end(route)
+        return found
+
+    def forget(self) -> None:
+        """What was switched off begins anew, as everything else does."""
+        self._by_route.clear()
