@@ -5,7 +5,7 @@ VENV   := .venv
 unexport PYTHONDONTWRITEBYTECODE  # a gate that is started again and again is compiled once
 BIN    := $(VENV)/bin
 
-.PHONY: help up demo test test-engine check lint format types fast bench bench-tail kills docs prices lock services clean
+.PHONY: help up demo test test-engine check lint format types fast bench bench-tail bench-caches kills docs prices lock services clean
 
 help:            ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -65,6 +65,9 @@ bench: $(VENV)/dev   ## CPU, latency and memory against nginx and a bare hop, si
 
 bench-tail: $(VENV)/dev  ## latency tails beside what gateways commonly do, in virtual time; HEADGATE_TRACES names recorded traffic
 	$(BIN)/python -m tests.tail
+
+bench-caches: $(VENV)/dev  ## what each cache is worth beside what others do, in virtual time; HEADGATE_TRACES as above
+	$(BIN)/python -m tests.caches
 
 kills: $(VENV)/dev   ## 500 SIGKILLs of random processes of a gate under load, then its books against the upstream's bill
 	$(BIN)/python -m tests.workers.kills 500

@@ -132,11 +132,13 @@ class Affinity:
         hashes, tokens = prefix.hashes, prefix.tokens
         home = self._home(prefix, targets[0], now)
         a_block, floor = tokens / len(hashes), 1.0 if self.unshared else self._floor
-        found = []
+        found, replicas, first = [], self._replicas, hashes[0]
+        home_id = None if home is None else home.target
         for target in targets:
-            replica = self._replicas.get(target.id) or self._of(target)
-            cached = replica.index.matched(hashes) * a_block
-            if home is not None and replica.id == home.target:
+            replica = replicas.get(target.id) or self._of(target)
+            index = replica.index
+            cached = index.matched(hashes) * a_block if first in index.touched else 0.0
+            if replica.id == home_id and home is not None:
                 cached = max(cached, min(tokens, home.tokens * floor))
             found.append(cached)
         return found

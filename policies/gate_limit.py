@@ -1,13 +1,9 @@
 """How many tokens of prompts the active runs of a pool may hold between them, learned from what its caches still serve.
 
-A pool that is told its memory begins with a share of it; one that is not counts runs instead. Both move the same way:
-the share of input that came out of a cache, over calls that go on where their run stopped, says whether the runs evict
-each other. While it is high and others wait there is room for more; once it is low there are too many, and the limit
-falls below what is in use. What is in use only now and then, or by calls that have nothing to find, teaches nothing:
-who is asked to read decides that (`run_gate`).
-
-The two thresholds are a tenth apart, about what agents' calls repeat of themselves and what is left of it when a few of
-them are evicted; additive up, multiplicative down, after Chiu and Jain (1989).
+A pool that is told its memory begins with a share of it; one that is not counts runs. The share of input that came out
+of a cache, over calls that go on where their run stopped, says whether runs evict each other: such calls repeat about
+nine tenths of themselves. Additive up and multiplicative down, after Chiu and Jain (1989), in leaps where a reading is
+far off, so that a memory stated wrongly is soon made up for.
 """
 
 from __future__ import annotations
@@ -16,11 +12,13 @@ from typing import Final
 
 from msgspec import Struct
 
-HIGH: Final = 0.84
-LOW: Final = 0.70
-FALL: Final = 0.9
-SURE: Final = 3  # high readings in a row: after these the steps are a share of the limit itself
-FAST: Final = 0.1
+HIGH: Final = 0.84  # above it there is room for more, where they wait
+LOW: Final = 0.70  # below it there are too many
+FALL: Final = 0.9  # to so much of what is in use
+HIGHEST: Final = 0.90  # of agents that find all they have said: the limit is far off, and moves in leaps
+LEAP: Final = 0.15  # of itself
+LOWEST: Final = 0.50
+DROP: Final = 0.7
 
 
 class Law(Struct, frozen=True):
@@ -40,14 +38,13 @@ RUNS: Final = Law(start=32.0, least=4.0, most=4_096.0, step=2.0, every=100)  # e
 class Limit:
     """`size` is in the unit of `capacity`: tokens, or runs where that is 1."""
 
-    __slots__ = ("_cached", "_calls", "_input", "_law", "_highs", "capacity", "seen", "share")
+    __slots__ = ("_cached", "_calls", "_input", "_law", "capacity", "seen", "share")
 
     def __init__(self, law: Law, capacity: float, share: float | None = None) -> None:
         self.capacity = capacity
         self.share = law.start if share is None else share
         self.seen: float | None = None  # the share of input from caches at the last reading
         self._law = law
-        self._highs = 0  # readings in a row
         self._calls = 0
         self._input = 0
         self._cached = 0
@@ -70,15 +67,14 @@ class Limit:
         self.seen = seen = self._cached / max(1, self._input)
         self._calls = self._input = self._cached = 0
         before = self.share
-        self._highs = self._highs + 1 if seen > HIGH else 0
         if seen > HIGH and wanted:
-            step = self._law.step if self._highs <= SURE else max(self._law.step, FAST * before)
+            step = self._law.step if seen <= HIGHEST else max(self._law.step, LEAP * before)
             self.share = min(self._law.most, before + step)
         elif seen < LOW:
-            self._fall(in_use / self.capacity)
+            self._fall(in_use / self.capacity, FALL if seen >= LOWEST else DROP)
         return self.share != before
 
-    def _fall(self, used: float) -> None:
+    def _fall(self, used: float, to: float) -> None:
         """Where less is in use than the least limit, it is not memory that is short."""
         if used >= self._law.least:
-            self.share = max(self._law.least, min(self.share, FALL * used))
+            self.share = max(self._law.least, min(self.share, to * used))

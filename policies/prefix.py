@@ -1,9 +1,10 @@
 """What the beginning of a prompt is known by: chained hashes of its blocks, and the run that will go on with it.
 
 A prompt is its tools and then its messages as they came, in blocks of 1 KiB, about 256 tokens. Each hash has the one
-before in it, so equal hashes mean equal beginnings; the first has the tenant, the model or adapter and what changes how
-an engine renders a prompt. Hashing 800 KiB takes most of a millisecond, comparing it a fiftieth of that: the prompt
-that a run sent last is kept for a while, and only what is new in the next one is hashed. Hashes are this process's own.
+before in it, so equal hashes mean equal beginnings; the first has the tenant, the model or adapter and what changes
+how an engine renders a prompt. To read 800 KiB again takes longer than all the rest of a decision, so a run's next
+prompt is compared with the last one whole in its first 32 KiB and by samples behind that, and only what is new is
+hashed. An edit that moves nothing can hide between samples: then too much is expected of an engine, for that run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ BLOCK_BYTES: Final = 1_024
 BLOCK_TOKENS: Final = 256
 BLOCKS_MAX: Final = 4_096  # of one prompt; what comes later is not looked at
 FIRST_BLOCKS: Final = 2  # that stand for a conversation without a run
-KEPT_BYTES_MAX: Final = 64 * 1024 * 1024  # of prompts, all together
+FIRST_BYTES: Final = 32 * BLOCK_BYTES
+STRIDE: Final = 509  # bytes from one sample to the next; a prime, so that records of one length are met everywhere
+BY_CHANCE: Final = 8  # samples behind an edit that may be equal all the same
+KEPT_BYTES_MAX: Final = 64 * 1024 * 1024  # of all prompts together
 KEPT_MAX: Final = 4_096
 PREFIXES_MAX: Final = 256  # of calls that have been looked at and not sent yet
 
@@ -50,24 +54,25 @@ class Prefix(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True):
-    """What an engine makes the prompt of. `tail` is without its last byte, which closes a list or a text that the next
-    prompt goes on with."""
+    """What an engine makes the prompt of."""
 
-    head: bytes  # what seldom changes within a run
-    tail: memoryview
+    head: bytes  # what seldom changes within a run, filled up to whole blocks
+    tail: memoryview  # without its last byte, which closes a list or a text that the next prompt goes on with
 
 
 class _Kept(Struct, frozen=True):
-    """The prompt before, in pieces: those that the next one begins with are kept as they are."""
+    """What is kept of a run's last prompt."""
 
     seed: int
     head: bytes
-    pieces: list[bytes]
+    first: bytes  # of the tail
+    samples: bytes  # of the rest
+    length: int  # of the tail
     hashes: list[int]
 
     @property
     def size(self) -> int:
-        return len(self.head) + sum(map(len, self.pieces))
+        return len(self.head) + len(self.first) + len(self.samples) + 8 * len(self.hashes)
 
 
 class Prefixes:
@@ -96,26 +101,21 @@ class Prefixes:
         found = prompt(call)
         if found is None or len(found.head) + len(found.tail) < BLOCK_BYTES:
             return None
-        seed, key = _seed(call), _key(call, found)
-        hashes = self._hashes(seed, key, found)
-        return Prefix(key, hashes, call.input_tokens_estimate, call.identity.run is not None) if hashes else None
+        key = _key(call, found)
+        return Prefix(
+            key, self._hashes(_seed(call), key, found), call.input_tokens_estimate, call.identity.run is not None
+        )
 
     def _hashes(self, seed: int, key: int, prompt: Prompt) -> list[int]:
-        kept = self._kept.get(key)
+        kept, tail = self._kept.get(key), prompt.tail
+        first, samples = bytes(tail[:FIRST_BYTES]), bytes(tail[FIRST_BYTES::STRIDE])
         if kept is None or kept.seed != seed or kept.head != prompt.head:
-            hashes = chained(prompt.head, seed, [], whole=False)
-            pieces: list[bytes] = []
+            same, hashes = 0, chained(memoryview(prompt.head), [], seed=seed)
         else:
-            pieces, inside = _same(kept.pieces, prompt.tail)
-            blocks = len(pieces) * PIECE_BLOCKS + inside
-            hashes = kept.hashes[: -(-len(prompt.head) // BLOCK_BYTES) + blocks]
-        known = len(pieces)
-        pieces += [bytes(prompt.tail[at : at + PIECE]) for at in range(known * PIECE, len(prompt.tail), PIECE)]
-        inside = 0 if kept is None else inside_of(hashes, prompt, known)
-        for piece in pieces[known:]:
-            hashes = chained(piece[inside * BLOCK_BYTES :], seed, hashes)
-            inside = 0
-        self._keep(key, _Kept(seed, prompt.head, pieces, hashes), kept)
+            same = min(_same(kept, first, samples), len(tail) // BLOCK_BYTES)
+            hashes = kept.hashes[: len(prompt.head) // BLOCK_BYTES + same]
+        hashes = chained(tail, hashes, seed=seed, same=same)
+        self._keep(key, _Kept(seed, prompt.head, first, samples, len(tail), hashes), kept)
         return hashes
 
     def _keep(self, key: int, new: _Kept, old: _Kept | None) -> None:
@@ -125,6 +125,30 @@ class Prefixes:
         self._bytes += new.size - (0 if old is None else old.size)
         while self._bytes > self._bytes_max or len(kept) > KEPT_MAX:
             self._bytes -= kept.popitem(last=False)[1].size
+
+
+def prompt(call: Call) -> Prompt | None:
+    """The parts of a body that engines make the prompt of, in their order; None: there are none."""
+    fields, parts = call.head.fields, PARTS.get(call.endpoint)
+    if fields is None or parts is None:
+        return None
+    found = [fields[name] for name in parts if name in fields]
+    if not found:
+        return None
+    head = b"".join(found[:-1])[: BLOCKS_MAX * BLOCK_BYTES]
+    tail = memoryview(found[-1])[:-1][: BLOCKS_MAX * BLOCK_BYTES]
+    return Prompt(head.ljust(-(-len(head) // BLOCK_BYTES) * BLOCK_BYTES), tail)
+
+
+def chained(text: memoryview, known: list[int], *, seed: int, same: int = 0) -> list[int]:
+    """The list of those that are known, and behind them those of all further whole blocks; `same` of the known ones are
+    of this text."""
+    hashes = known
+    last = hashes[-1] if hashes else seed
+    for at in range(same * BLOCK_BYTES, len(text) - BLOCK_BYTES + 1, BLOCK_BYTES):
+        last = hash((last, bytes(text[at : at + BLOCK_BYTES])))
+        hashes.append(last)
+    return hashes
 
 
 def tenant(call: Call) -> str:
@@ -139,24 +163,30 @@ def _seed(call: Call) -> int:
     return hash((tenant(call), call.endpoint, call.head.model, settings))
 
 
-def _key(call: Call, text: bytes) -> int:
+def _key(call: Call, prompt: Prompt) -> int:
     run = call.identity.run
-    of = text[: FIRST_BLOCKS * BLOCK_BYTES] if run is None else run.encode("utf-8", "surrogatepass")
-    person = b"text" if run is None else b"run"
+    if run is None:
+        most = FIRST_BLOCKS * BLOCK_BYTES
+        of, person = (prompt.head[:most] + bytes(prompt.tail[:most]))[:most], b"text"
+    else:
+        of, person = run.encode("utf-8", "surrogatepass"), b"run"
     digest = blake2b(of, digest_size=8, key=tenant(call).encode("utf-8", "surrogatepass")[:64], person=person)
     return int.from_bytes(digest.digest(), "little")
 
 
-def _common(old: bytes, new: bytes) -> int:
-    """Whole blocks that both begin with."""
-    if new.startswith(old):
-        return len(old) // BLOCK_BYTES
-    low, high = 0, min(len(old), len(new)) // BLOCK_BYTES
-    while low < high:  # what is below `low` is equal
-        middle = (low + high + 1) // 2
-        span = slice(low * BLOCK_BYTES, middle * BLOCK_BYTES)
-        if old[span] == new[span]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _same(kept: _Kept, first: bytes, samples: bytes) -> int:
+    """Whole blocks that a tail begins with as the one before did. It may count some behind its end."""
+    if not first.startswith(kept.first):
+        return _until(kept.first, first, BLOCK_BYTES)
+    if samples.startswith(kept.samples):
+        return kept.length // BLOCK_BYTES
+    same = max(0, _until(kept.samples, samples, 1) - BY_CHANCE)
+    return (FIRST_BYTES + STRIDE * same) // BLOCK_BYTES
+
+
+def _until(one: bytes, other: bytes, step: int) -> int:
+    """Whole steps that both begin with."""
+    steps = range(min(len(one), len(other)) // step)
+    return next(
+        (at for at in steps if one[at * step : at * step + step] != other[at * step : at * step + step]), len(steps)
+    )

@@ -17,30 +17,30 @@ LISTED_LEAST: Final = 1_024
 class PrefixIndex:
     """`capacity` in blocks; it may be changed at any time, and holds from the next touch on."""
 
-    __slots__ = ("_listed", "_number", "_touched", "_touches", "capacity")
+    __slots__ = ("_listed", "_number", "_touches", "capacity", "touched")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._touched: dict[int, int] = {}  # block -> number of its last touch
+        self.touched: dict[int, int] = {}  # block -> number of its last touch; to be read only
         self._touches: deque[tuple[int, list[int]]] = deque()  # number and blocks, the oldest first
         self._number = 0
         self._listed = 0  # blocks in `_touches`
 
     def __len__(self) -> int:
-        return len(self._touched)
+        return len(self.touched)
 
     def __contains__(self, block: int) -> bool:
-        return block in self._touched
+        return block in self.touched
 
     def __repr__(self) -> str:
         return f"PrefixIndex({len(self)} of {self.capacity} blocks)"
 
     def matched(self, blocks: list[int]) -> int:
         """How many of a prompt's first blocks are held."""
-        touched = self._touched
-        if blocks[-1] in touched:
-            return len(blocks)
-        low, high = 0, len(blocks) - 1
+        touched = self.touched
+        if blocks[0] not in touched:
+            return 0
+        low, high = 1, len(blocks)
         while low < high:
             middle = (low + high + 1) // 2
             if blocks[middle - 1] in touched:
@@ -52,21 +52,21 @@ class PrefixIndex:
     def touch(self, blocks: list[int]) -> None:
         """A prompt is read there."""
         self._number += 1
-        self._touched.update(dict.fromkeys(blocks, self._number))
+        self.touched.update(dict.fromkeys(blocks, self._number))
         self._touches.append((self._number, blocks))
         self._listed += len(blocks)
-        if len(self._touched) > self.capacity:
+        if len(self.touched) > self.capacity:
             self._evict()
         if self._listed > max(LISTED_LEAST, LISTED_MAX * self.capacity):
             self._strike()
 
     def clear(self) -> None:
-        self._touched.clear()
+        self.touched.clear()
         self._touches.clear()
         self._listed = 0
 
     def _evict(self) -> None:
-        touched = self._touched
+        touched = self.touched
         more = len(touched) - self.capacity
         while more > 0 and self._touches:
             number, blocks = self._touches.popleft()
@@ -89,7 +89,7 @@ class PrefixIndex:
 
     def _first(self, number: int, blocks: list[int]) -> int:
         """Where those begin that were not touched since."""
-        touched, low, high = self._touched, 0, len(blocks)
+        touched, low, high = self.touched, 0, len(blocks)
         while low < high:
             middle = (low + high) // 2
             if touched.get(blocks[middle]) == number:

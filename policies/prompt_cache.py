@@ -31,6 +31,7 @@ LOOKED_BACK: Final = 20  # parts before a marker in which an earlier entry is fo
 KEY_CHARS: Final = 32
 OWN: Final = frozenset({"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_control"})
 OWN_MARKS: Final = (b'"cache_control"', b'"prompt_cache_breakpoint"', b'"cachePoint"')
+CACHE: Final = b"cache"  # which all of them hold: most prompts are read through once
 ESCAPE: Final = b"\\u00"
 LETTERS: Final = (b"\\u005", b"\\u006", b"\\u007")  # and the underscore
 ENDPOINTS: Final = frozenset({"chat", "responses"})
@@ -137,10 +138,10 @@ class PromptCaches:
             return Advice(None, "it caches by itself")
         if call.endpoint not in ENDPOINTS or call.head.fields is None:
             return Advice(None, "its prompt is not one of messages")
-        if says_itself(call):
-            return Advice(None, "the client's own word on caching stands")
         if call.input_tokens_estimate < rule.minimum_tokens:
             return Advice(None, f"its prompt is below {rule.minimum_tokens} tokens")
+        if not OWN.isdisjoint(call.head.fields) or (rule.kind == "markers" and has_markers(call)):
+            return Advice(None, "the client's own word on caching stands")
         if rule.kind == "key":
             return _by_key(asked, rule)
         return self._by_markers(asked, target, rule, now)
@@ -174,19 +175,18 @@ class PromptCaches:
         except DecodeError:
             return Advice(None, "its messages cannot be read")
         whole = rule.whole and (not marked or marked[-1] != len(messages) - 1)
-        marked = marked[-(rule.markers_max - whole) :]
+        marked = marked[max(0, len(marked) + whole - rule.markers_max) :]  # the later ones hold more
         if not marked and not whole:
             return Advice(None, "its messages are texts, which carry no marker")
         return _advice(CacheHints(ttl=self.ttl(asked, target, rule, now), marked=marked, whole=whole))
 
 
-def says_itself(call: Call) -> bool:
-    """Whether the client has said anything of caching; where an escape may hide it, it has."""
-    fields = call.head.fields or {}
-    if not OWN.isdisjoint(fields):
-        return True
+def has_markers(call: Call) -> bool:
+    """Whether the client has marked anything itself; where an escape may hide it, it has."""
     raw = call.raw
-    return any(mark in raw for mark in OWN_MARKS) or (ESCAPE in raw and any(letter in raw for letter in LETTERS))
+    if CACHE in raw and any(mark in raw for mark in OWN_MARKS):
+        return True
+    return ESCAPE in raw and any(letter in raw for letter in LETTERS)
 
 
 def billed(usage: Usage, call: Call) -> Usage:
@@ -195,7 +195,7 @@ def billed(usage: Usage, call: Call) -> Usage:
     written, hints = usage.input_cache_write_5m, call.hints
     if not written:
         return usage
-    asked = hints.ttl == "1h" if hints is not None and hints.marks else b'"1h"' in call.raw and says_itself(call)
+    asked = hints.ttl == "1h" if hints is not None and hints.marks else b'"1h"' in call.raw and has_markers(call)
     if not asked:
         return usage
     return structs.replace(usage, input_cache_write_5m=0, input_cache_write_1h=usage.input_cache_write_1h + written)

@@ -1,14 +1,11 @@
 """Which runs a pool of one's own engines works on: as many as its memory holds. The others wait until there is room.
 
-Runs and not calls: once the prompts of active runs outgrow the memory of the engines, each call evicts what the next
-one would have found there, and all become slow together. So an active run is charged with its last prompt, and a new
-one begins when all charges and its own fit (`gate_limit`). Who waits goes by tier, and inside a tier by agent
-(`tiers`). A run that was let in goes on freely; only where prompts have grown far beyond the limit, one of the half
-that has come less far is held at its next step: it is parked, and goes on before anybody new.
-
-Children of runs that were let in never wait: their parents may be waiting for them. Who was idle for long counts no
-more. It knows no clock, awaits nothing and tells nobody: whoever asks is handed what there is to tell. After the
-scheduling of whole agent programs in Autellix (Luo et al., 2025), here outside of the engine.
+Past the memory of the engines each call evicts what the next one would have found there, and all become slow together.
+So an active run is charged with its last prompt, and a new one begins when all charges and its own fit (`gate_limit`).
+A run that was let in goes on; only where prompts have grown far beyond the limit, one that has come less far is parked
+between two steps. Children of runs that were let in never wait: their parents may be waiting for them. It knows no
+clock, awaits nothing and tells nobody; who waits stands in `gate_line`. After Autellix (Luo et al., 2025), which
+schedules whole programs of agents, here outside of the engine.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from policies.gate_limit import RUNS, TOKENS, Limit
+from policies.gate_limit import LOW, RUNS, TOKENS, Limit
 from policies.gate_line import Ask, GateLine, Run
 
 FLOOR_TOKENS: Final = 60_000.0  # of a run's charge, until it is known how far runs grow
@@ -120,7 +117,8 @@ class RunGate:
         self._touch(run, now)
         if not input_tokens:
             return
-        continues = run.named and 0 < run.answered <= input_tokens
+        # One that has grown so much that no memory could serve most of it says nothing of memory.
+        continues = run.named and LOW * input_tokens <= run.answered <= input_tokens
         run.steps += 1
         run.tokens = run.answered = input_tokens
         self._recharge(run)

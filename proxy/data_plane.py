@@ -158,7 +158,8 @@ class DataPlane:
         return await self.caches.stock()
 
     async def purge(self, purge: Purge) -> Gone:
-        return await self.caches.purge(purge)
+        gone = await self.caches.purge(purge)
+        return gone.plus(Gone(in_memory=self.semantic.purge(purge.agent, purge.model, purge.key)))
 
     def _watch_races(self) -> None:
         around, now = self._around, self._around.assembly.tools.clock.now

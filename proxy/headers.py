@@ -168,7 +168,8 @@ def _cache(record: Record) -> str:
         return "hit" if record.reused.cache == "exact" else record.reused.cache
     if record.served_by == "join":
         return "join"
-    return "off" if record.wanted is None else "miss"
+    looked = record.wanted is not None or any(each.result == "miss" for each in record.looked_up)
+    return "miss" if looked else "off"
 
 
 @lru_cache(maxsize=1_024)

@@ -7,6 +7,7 @@ one target, for which nothing had to be decided, has none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -79,6 +80,40 @@ class Gaps(Struct, frozen=True):
 
     counts: tuple[int, ...]  # one per edge, and one above the last
     sum_s: float
+
+
+class ToolCall(Struct, frozen=True):
+    """One that a model wants made. `arguments` as it wrote them: JSON, if it did well."""
+
+    name: str
+    arguments: str
+
+
+class Said(Struct, frozen=True):
+    """What one choice of a reply says."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None  # None: it has not ended
+    refusal: str | None = None
+    logprob_mean: float | None = None  # over its tokens, natural logarithms; None: the reply does not say
+
+    def __repr__(self) -> str:
+        """Without the text: it is the answer."""
+        return f"Said({len(self.text)} characters, {len(self.tool_calls)} tool calls, {self.finish_reason!r})"
+
+
+class Demand(Struct, frozen=True):
+    """What a request asks of the form of its answer."""
+
+    json: bool = False
+    schema: bytes | None = None  # that the answer's JSON has to fit
+    tools: Mapping[str, bytes | None] = {}  # by name, the schema of its arguments
+    tool_due: bool = False  # the answer has to be a call of one
+
+    def __repr__(self) -> str:
+        """Without the schemas: they are part of the prompt."""
+        return f"Demand(json={self.json}, {len(self.tools)} tools)"
 
 
 class Begun(Struct, frozen=True):

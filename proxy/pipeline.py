@@ -18,7 +18,7 @@ from proxy.draining import can_be_joined, drain
 from proxy.errors import ProxyError
 from proxy.execution.bench import rules_of
 from proxy.execution.easing import Easing
-from proxy.execution.flight import Flights
+from proxy.execution.flights import Flights
 from proxy.execution.following import Following, join
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record

@@ -15,6 +15,8 @@ from policies import service_tier
 from pricing.prompt_caches import CacheRule
 from proxy.state import ledger_queries, ledger_schema, run_report
 from proxy.state.budget_report import BudgetRow
+from proxy.state.cache_report import CacheReport, Savings
+from proxy.state.gate_report import GateRow
 from proxy.state.ledger_report import AttemptRow, Corrected, Verified
 from proxy.state.quote_report import TargetQuote
 from proxy.state.report import IdleGpu, Spend
@@ -75,7 +77,7 @@ def known_words() -> set[str]:
     flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
     flags.add(service_tier.UNKNOWN)
     logged = {*Line.__struct_fields__, *Try.__struct_fields__}
-    tools = (Price, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
+    tools = (Price, CacheReport, Savings, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
     ledger = {field for shape in tools for field in shape.__struct_fields__}
     ledger |= {field.removesuffix("_nanos") for field in ledger}
     answers = ledger | {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}
@@ -83,6 +85,7 @@ def known_words() -> set[str]:
         answers |= set(shape.__struct_fields__)
     cuts = [(ROOT / file).read_text() for file in ("proxy/survival.py", "proxy/execution/holding.py")]
     answers |= {name for text in cuts for name in re.findall(r'"([a-z_]+_tokens)":', text)}
+    answers |= set(GateRow.__struct_fields__)
     answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance)}
     answers |= set(CacheRule.__struct_fields__)
     types = {rule.openai_type for rule in generate.CODES.values()}

@@ -33,12 +33,13 @@ WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")  # what looks like a key, a co
 # Names that are not ours: fields of OpenAI's API, Prometheus, MetaGPT's configuration, parameters of SDKs.
 FOREIGN = frozenset(
     {"stream_options", "include_usage", "session_id", "prompt_cache_key", "model_info", "api_type", "finish_reason"}
-    | {"previous_response_id", "web_search_options", "prompt_cache_retention", "cache_control"}
+    | {"cached_tokens", "previous_response_id", "web_search_options", "prompt_cache_retention", "cache_control"}
     | {"max_completion_tokens", "max_output_tokens", "service_tier", "max_tokens"}
     | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format"}
+    | {"cache_salt", "lora_path", "adapter_id", "chat_template", "chat_template_kwargs", "reasoning_effort"}
 )
 # Of the data folder; they read like keys of the configuration.
-FILES = frozenset({"keys.json", "keys.lock", "ledger.db", "ledger.db-wal"})
+FILES = frozenset({"caches.db", "keys.json", "keys.lock", "ledger.db", "ledger.db-wal"})
 # A whole configuration, into which a fragment is put.
 BASE = """
 providers: {simulated: {kind: simulated}, openai: {kind: openai, api_key: k}}

@@ -44,6 +44,12 @@ JOINS = "tests/flow/test_joins.py"
 SURVIVAL = "tests/flow/test_survival.py"
 SPLICE = "tests/proxy/dialects/test_openai_splice.py"
 LEDGER = "tests/proxy/state/test_ledger.py"
+CACHE_RULES = "tests/policies/test_cache_rules.py"
+CABINET = "tests/proxy/caching/test_cabinet.py"
+EXACT = "tests/flow/test_exact_cache.py"
+REPLAY = "tests/flow/test_replay.py"
+KNOWN = "tests/flow/test_known_answers.py"
+SEMANTIC = "tests/flow/test_semantic_cache.py"
 
 
 class Mutation(Struct, frozen=True):
@@ -55,6 +61,161 @@ class Mutation(Struct, frozen=True):
 
 
 PLANTED = (
+    # --- known answers
+    Mutation(
+        "a semantic scope that two tenants share",
+        "policies/semantic/scope.py",
+        "_framed(VERSION, owner, revision.encode()",
+        "_framed(VERSION, revision.encode()",
+        (SEMANTIC,),
+    ),
+    Mutation(
+        "an answer to another conversation serves this one",
+        "policies/semantic/scope.py",
+        "digest.update(_framed(*[_compact(turn) for turn in turns[:-1]]))",
+        "pass",
+        ("tests/policies/semantic/test_scope.py",),
+    ),
+    Mutation(
+        "an entry that nobody has confirmed is served",
+        "policies/semantic/confidence.py",
+        "if self.proven else 0.0",
+        "if self._bounds or True else 0.0",
+        (SEMANTIC,),
+    ),
+    Mutation(
+        "an answer that was wrong goes on serving",
+        "proxy/caching/lessons.py",
+        "entry.labels.quarantined = True",
+        "pass",
+        (SEMANTIC,),
+    ),
+    Mutation(
+        "an answer is for any tenant",
+        "policies/cache_rules.py",
+        "return _framed(scope.encode(), tenant.encode(), *[",
+        "return _framed(scope.encode(), *[",
+        (CACHE_RULES, EXACT),
+    ),
+    Mutation(
+        "a field of the body is no part of the question",
+        "policies/cache_rules.py",
+        "        if name not in CONTROLS:\n",
+        '        if name not in CONTROLS and name != "seed":\n',
+        (CACHE_RULES, EXACT),
+    ),
+    Mutation(
+        "another configuration of a model has the same answers",
+        "policies/cache_rules.py",
+        'about = (VERSION, revision.encode(), call.route.encode("utf-8", "surrogatepass"))',
+        "about = (VERSION,)",
+        (CACHE_RULES, EXACT),
+    ),
+    Mutation(
+        "what had no end is kept",
+        "policies/cache_rules.py",
+        'if call.endpoint in ("chat", "completions") and not _finished(body):',
+        "if False:",
+        (CACHE_RULES, EXACT),
+    ),
+    Mutation(
+        "an incomplete response counts as complete by its parts",
+        "policies/cache_rules.py",
+        '_read(body).status == "completed"',
+        "b'completed' in body",
+        (CACHE_RULES,),
+    ),
+    Mutation(
+        "what a budget has shortened is kept",
+        "policies/cache_rules.py",
+        "    if shortened or (plan is not None and plan.degraded):\n",
+        "    if False:\n",
+        (CACHE_RULES,),
+    ),
+    Mutation(
+        "who has money is given what another budget has shortened",
+        "proxy/execution/following.py",
+        "return why_not_shared(flight.plan, shortened=flight.answer[0].clamped_to is not None)",
+        "return None",
+        (KNOWN,),
+    ),
+    Mutation(
+        "a cut stream is kept",
+        "proxy/delivery.py",
+        "if record.keeps and record.flight is not None and not reading.cut_short:",
+        "if record.keeps and record.flight is not None:",
+        (KNOWN,),
+    ),
+    Mutation(
+        "a name is answered whatever is asked under it",
+        "proxy/caching/cabinet.py",
+        'return Entered("done", found) if known == digest else Entered("other")',
+        'return Entered("done", found)',
+        (CABINET, REPLAY),
+    ),
+    Mutation(
+        "a name is answered while it runs, whatever is asked under it",
+        "proxy/execution/flights.py",
+        "if found is not None and found.wanted is not None and found.wanted.digest != wanted.digest:",
+        "if False:",
+        (REPLAY,),
+    ),
+    Mutation(
+        "a name is asked for after the cache",
+        "proxy/caching/desk.py",
+        "if want is None or want.replay is not None:",
+        "if want is None:",
+        (KNOWN,),
+    ),
+    Mutation(
+        "the journal learns of a stream after its last byte",
+        "proxy/delivery.py",
+        "if snapshot.strict or record.keeps else None",
+        "if snapshot.strict else None",
+        (REPLAY,),
+    ),
+    Mutation(
+        "what another process has begun is begun again",
+        "proxy/caching/cabinet.py",
+        'if state != "done" and owner != us and lives(owner):',
+        "if False:",
+        (CABINET, REPLAY),
+    ),
+    Mutation(
+        "a call withdraws what another process has begun",
+        "proxy/caching/cabinet.py",
+        "AND state != 'done' AND owner = ?\"",
+        "AND state != 'done' AND ? != ''\"",
+        (CABINET,),
+    ),
+    Mutation(
+        "what a process left that has died blocks its successor",
+        "proxy/caching/process.py",
+        "    return process(number) == name\n",
+        "    return True\n",
+        ("tests/proxy/caching/test_process.py", CABINET),
+    ),
+    Mutation(
+        "a caller who wants no known answer gets one",
+        "proxy/caching/desk.py",
+        "if want.exact is not None and want.read else None",
+        "if want.exact is not None else None",
+        (EXACT,),
+    ),
+    Mutation(
+        "an answer is served for ever",
+        "proxy/caching/desk.py",
+        "if stale and wall >= kept.until_wall + rules.stale_s:",
+        "if False:",
+        (EXACT,),
+    ),
+    Mutation(
+        "a purge without a word takes everything",
+        "proxy/surfaces/admin_caches.py",
+        "        if named == self.all:\n",
+        "        if named and self.all:\n",
+        ("tests/proxy/surfaces/test_admin_caches.py",),
+    ),
     # --- streams that survive
     Mutation(
         "a continued stream has two roles",
@@ -122,21 +283,21 @@ PLANTED = (
     # --- retries that join
     Mutation(
         "a retry joins another tenant's call",
-        "proxy/execution/flight.py",
+        "proxy/execution/flights.py",
         "return (who.key_id, who.agent,",
         'return ("", who.agent,',
         (JOINS,),
     ),
     Mutation(
         "a retry joins a call of another run",
-        "proxy/execution/flight.py",
+        "proxy/execution/flights.py",
         "who.agent, who.run, who.parent_run,",
         "who.agent, None, None,",
         (JOINS,),
     ),
     Mutation(
         "a retry joins a call with another body",
-        "proxy/execution/flight.py",
+        "proxy/execution/flights.py",
         "if hash(flight.call.raw) == digest and flight.call.raw == raw:",
         "if len(flight.call.raw) == len(raw):",
         (JOINS,),
@@ -407,7 +568,8 @@ PLANTED = (
     Mutation(
         "a ladder that flutters at its rungs",
         "policies/meter.py",
-        "        self.felt = max(taken, min(self.felt, taken + PLAY))\n",
+        "        if not taken <= self.felt <= taken + PLAY:\n"
+        "            self.felt = taken if self.felt < taken else taken + PLAY\n",
         "        self.felt = taken\n",
         ("tests/policies/test_meter.py",),
     ),
@@ -511,7 +673,7 @@ PLANTED = (
     ),
     Mutation(
         "what a provider bills on for is not read after a cut",
-        "proxy/pipeline.py",
+        "proxy/delivery.py",
         '            if exchange.abort != "continues":  # else',
         "            if exchange.abort:  # else",
         ("tests/flow/test_cut.py",),
@@ -596,7 +758,7 @@ PLANTED = (
     Mutation(
         "n choices held once",
         "policies/budget.py",
-        "    limit, choices = fits.limit or 0, call.head.choices\n",
+        "    limit, choices = fits.limit or 0, head.choices\n",
         "    limit, choices = fits.limit or 0, 1\n",
         ("tests/policies/test_budget.py",),
     ),
@@ -676,19 +838,15 @@ PLANTED = (
     # --- retries and the deadline
     Mutation(
         "a retry after the first byte",
-        "proxy/pipeline.py",
-        "            await self._stream(record, downstream, (exchange, reading),",
+        "proxy/delivery.py",
+        "            await self._stream(record, downstream, answer, rules=rules, snapshot=snapshot)\n",
         "            try:\n"
-        "                await self._stream(record, downstream, (exchange, reading), rules=rules, limits=Limits())\n"
-        "            except ProxyError:\n"
-        "                exchange, reading = await parts.race.run(\n"
-        "                    record, plan, providers=snapshot.providers, retry=rules.retry, timeouts=timeouts\n"
-        "                )\n"
+        "                await self._stream(record, downstream, answer, rules=rules, snapshot=snapshot)\n"
+        "            except Exception:\n"
+        "                exchange, reading = await self._parts.race.run(record, record.plan, rules)\n"
         "                await downstream.write(reading.first)\n"
         '                await exchange.end("complete")\n'
-        "                await downstream.end()\n"
-        "            return\n"
-        "            await self._stream(record, downstream, (exchange, reading),",
+        "                await downstream.end()\n",
         (STREAM,),
     ),
     Mutation(
@@ -1077,8 +1235,8 @@ PLANTED = (
     Mutation(
         "the end of a reply before its row",
         "proxy/last_word.py",
-        "            await self._before(len(data))\n        await self._inner.write(data)\n",
-        "            await self._inner.write(data)\n            return await self._before(len(data))\n"
+        "            await self._before(data)\n        await self._inner.write(data)\n",
+        "            await self._inner.write(data)\n            return await self._before(data)\n"
         "        await self._inner.write(data)\n",
         ("tests/flow/test_strict_ledger.py",),
     ),

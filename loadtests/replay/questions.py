@@ -86,14 +86,14 @@ def made_up(seed: int, count: int = 4_000) -> list[Pair]:
     places = ("Lisbon", "Oslo", "Kyoto", "Lima", "Quito", "Hanoi", "Cairo", "Perth", "Riga", "Turin")
     wordings = (
         "How can I {} a {} in {} for {} dollars, and which papers and fees does the city ask for in that case?",
-        "How could I {} a {} in {} for {} dollars, and what papers and fees does the city ask for in that case?",
-        "How can I {} a {} in {} for {} dollars, and which papers and which fees does the city ask for in this case?",
+        "How could I {} a {} in {} for {} dollars, and which papers and fees would the city want in that case?",
+        "How can I {} a {} in {} for {} dollars, and what papers and fees does the city ask for in such a case?",
     )
     pairs = []
     for _ in range(count):
         task = (rng.choice(verbs), rng.choice(things), rng.choice(places), str(rng.randrange(50, 60)))
         first, second = rng.sample(wordings, 2)
-        same = rng.random() < 0.5
+        same = rng.random() < 0.6
         changed = list(task)
         if not same:
             slot = rng.randrange(4)

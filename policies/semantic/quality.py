@@ -18,15 +18,28 @@ STEPS_MAX: Final = 8  # halvings of the bound
 class Quality:
     """Of one owner's route."""
 
-    __slots__ = ("_checked", "_clean", "_halved", "_hits", "_lookups", "_told", "_wrong", "false_hits", "labels", "off")
+    __slots__ = (
+        "_checked",
+        "_clean",
+        "_expected",
+        "_halved",
+        "_hits",
+        "_lookups",
+        "_told",
+        "_wrong",
+        "false_hits",
+        "labels",
+        "off",
+    )
 
     def __init__(self) -> None:
         self._lookups = self._hits = 0.0
         self._checked = self._wrong = 0.0  # in hits that labels stand for
+        self._expected = 0.0  # false hits that labels stand for, and that were not counted yet
         self._told = 0.0  # false hits that were served and reported
         self._halved = 0
         self._clean = 0  # lookups since the last false hit
-        self.false_hits = 0  # that were seen: would-be ones and reported ones
+        self.false_hits = 0  # by labels, and reported ones
         self.labels = 0
         self.off = False
 
@@ -68,7 +81,10 @@ class Quality:
         self._checked += weight
         if not same:
             self._wrong += weight
-            self._false(stated)
+            self._expected += min(1.0, weight)
+            if self._expected >= 1.0:  # labels that together stand for one
+                self._expected -= 1.0
+                self._false(stated)
 
     def reported(self, stated: float) -> None:
         """Somebody says that an answer that was served is wrong."""

@@ -17,7 +17,8 @@ from proxy.caching.shelf import Shelf
 from proxy.caching.stock import Bounds, Gone, Purge, Stock
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.execution.flight import Answered, Replied, conflict
+from proxy.execution.flight import Answered, Replied
+from proxy.execution.flights import conflict
 from proxy.execution.record import Record
 from proxy.observed import CacheName, LookedUp, LookUp, Reused
 from proxy.types import Reuse

@@ -92,8 +92,7 @@ class Lessons:
     def _put_unless_known(self, lesson: Lesson) -> None:
         """None was nominated, and yet one that says the same may be near: two of them would hide what else is."""
         question, fresh = lesson.lookup.question, lesson.fresh
-        scope = self._library.scope(question.scope)
-        near = [] if scope is None else scope.near(lesson.lookup.vector, self._kit.clock.wall())
+        near = self._library.near(question.scope, lesson.lookup.vector, self._kit.clock.wall())
         for similarity, known in near:
             if similarity >= LOWEST and known.answers_as(fresh) and differ(question.features, known.features) is None:
                 return

@@ -70,34 +70,17 @@ class Scope:
         self.index = index
         self.model = model
         self.entries: dict[int, Stored] = {}
-        self.size = 0
         self.graph = False  # the index is one
 
     def __repr__(self) -> str:
         return f"Scope({len(self.entries)} entries of {self.model!r})"
-
-    def near(self, vector: Vector, wall: float) -> list[tuple[float, Stored]]:
-        """Those that are still fresh, the nearest first."""
-        found = [(similarity, self.entries.get(at)) for at, similarity in self.index.near(vector, LOOKED_AT)]
-        return [(similarity, entry) for similarity, entry in found if entry and entry.kept.until_wall > wall]
-
-    def find(self, id: str) -> Stored | None:
-        """By looking at all: asked for a label, once a call."""
-        return next((entry for entry in self.entries.values() if entry.id == id), None)
-
-    def drop(self, at: int) -> int:
-        """Its bytes."""
-        entry = self.entries.pop(at)
-        self.index.remove(at)
-        self.size -= _size(entry)
-        return _size(entry)
 
 
 class Library:
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
         self._scopes: OrderedDict[bytes, Scope] = OrderedDict()
-        self._of: dict[str, bytes] = {}  # the scope of each entry
+        self._of: dict[str, tuple[bytes, int]] = {}  # where each entry lies: its scope, and its number there
         self._size = 0  # of entries
         self.evicted = 0
 
@@ -123,9 +106,23 @@ class Library:
             self._scopes.move_to_end(key)
         return found
 
+    def near(self, key: bytes, vector: Vector, wall: float) -> list[tuple[float, Stored]]:
+        """Those of a scope that are fresh, the nearest first. What is met and is not fresh any more goes."""
+        scope = self.scope(key)
+        while scope is not None and scope.entries:  # ends: each time entries go
+            found = [(cosine, at) for at, cosine in scope.index.near(vector, LOOKED_AT) if at in scope.entries]
+            stale = [at for _, at in found if scope.entries[at].kept.until_wall <= wall]
+            if not stale:
+                return [(cosine, scope.entries[at]) for cosine, at in found]
+            for at in stale:
+                self._drop(scope, at)
+        if scope is not None:
+            del self._scopes[key]
+        return []
+
     def find(self, id: str) -> Stored | None:
-        key = self._of.get(id)
-        return None if key is None else self._scopes[key].find(id)
+        key, at = self._of.get(id, (b"", 0))
+        return self._scopes[key].entries[at] if key else None
 
     def put(self, key: bytes, vector: Vector, *, entry: Stored, model: str) -> None:
         """A scope whose model has changed, or whose vectors have, begins anew."""
@@ -140,9 +137,9 @@ class Library:
             self._evict(key, scope)
         if len(scope.entries) == GRAPH_FROM and not scope.graph:
             scope.index, scope.graph = _graph(scope, dimensions), True
-        scope.entries[scope.index.add(vector)] = entry
-        scope.size += _size(entry)
-        self._of[entry.id] = key
+        at = scope.index.add(vector)
+        scope.entries[at] = entry
+        self._of[entry.id] = (key, at)
         self._size += _size(entry) + dimensions * NUMBER_BYTES
         self._bound()
 
@@ -176,8 +173,10 @@ class Library:
             self._drop(scope, at)
 
     def _drop(self, scope: Scope, at: int) -> None:
-        del self._of[scope.entries[at].id]
-        self._size -= scope.drop(at) + scope.index.dimensions * NUMBER_BYTES
+        entry = scope.entries.pop(at)
+        scope.index.remove(at)
+        del self._of[entry.id]
+        self._size -= _size(entry) + scope.index.dimensions * NUMBER_BYTES
 
 
 def missing(packages: Iterable[str] = ("numpy",)) -> bool:

@@ -5,6 +5,7 @@ all, another process may have it. So the name of one holds when it began.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 START = 19  # of the fields after the name in Linux's /proc/PID/stat: in ticks since the machine began
@@ -21,10 +22,9 @@ def process(number: int) -> str:
 
 def lives(name: str) -> bool:
     number = int(name.partition("@")[0])
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's: there is one
-        return process(number) == name
+    with suppress(PermissionError):  # another user's: there is one
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return False
     return process(number) == name

@@ -72,13 +72,14 @@ class Semantic:
         standing = self._standings.of(route)
         if standing.quality.off:
             return self._none(record, "bypass", "false hits have switched it off")
+        began = kit.clock.now()
         vector = await embedded(call, question.text, around, kit.watch)
+        record.upstream_s += kit.clock.now() - began  # the wait is the embedder's doing, not the gate's overhead
         if isinstance(vector, str):
             return self._none(record, "miss", vector)
         standing.quality.looked_up(around.rules.error_max)
         lookup = Lookup(question, vector, route, hash(call.identity.run or question.text))
-        scope = self.library.scope(question.scope)
-        near = [] if scope is None else scope.near(vector, kit.clock.wall())
+        near = self.library.near(question.scope, vector, kit.clock.wall())
         found = nominee(question.features, near)
         if isinstance(found, str):
             record.lookup = lookup

@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from proxy.errors import ProxyError
-from proxy.observed import Begun
+from proxy.observed import Begun, Demand, Said
 from proxy.types import Call, Endpoint, Head, Target, Usage
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
@@ -89,6 +89,16 @@ class Dialect(Protocol):
         """Raises ProxyError (invalid_json, invalid_request with `param`)."""
         ...
 
+    def demanded(self, call: Call) -> Demand: ...
+
+    def tool_errors(self, call: Call) -> tuple[tuple[str, str], ...]:
+        """The tool and the text of each error among the call's last messages, the oldest first."""
+        ...
+
+    def revised(self, call: Call, draft: str, reason: str) -> Call | None:
+        """The call that asks again, with a draft of its answer and what is wrong with it. None: it has no room."""
+        ...
+
     def error(self, error: ProxyError) -> tuple[int, bytes]: ...
 
     def error_event(self, error: ProxyError, endpoint: Endpoint) -> bytes:
@@ -113,6 +123,10 @@ class Dialect(Protocol):
 
     def reply(self, call: Call, body: bytes) -> Reply:
         """Raises ProxyError upstream_broken if the body is not one valid reply of the endpoint."""
+        ...
+
+    def said(self, body: bytes) -> tuple[Said, ...]:
+        """What each choice of a reply says, plain or in events, whole or as far as it has come. Raises ProxyError."""
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:

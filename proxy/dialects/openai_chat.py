@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.dialects.base import Passage, Reply
+from proxy.dialects.openai_demanded import demanded, revised, tool_errors
 from proxy.dialects.openai_error import client_error, error_event, failure
 from proxy.dialects.openai_fold import reply_of
 from proxy.dialects.openai_passage import ChatPassage, PlainPassage
 from proxy.dialects.openai_reply import reply_from, stream_of
 from proxy.dialects.openai_request import read, write
 from proxy.dialects.openai_responses import ResponsesPassage
+from proxy.dialects.openai_said import said
 from proxy.dialects.openai_splice import SplicedPassage, Transcript, continuing
 from proxy.errors import ProxyError
-from proxy.observed import Begun
+from proxy.observed import Begun, Demand, Said
 from proxy.types import Call, Endpoint, Head, Target
 
 
@@ -28,6 +30,15 @@ class OpenAI:
 
     def read(self, endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         return read(endpoint, raw, content_type)
+
+    def demanded(self, call: Call) -> Demand:
+        return demanded(call)
+
+    def tool_errors(self, call: Call) -> tuple[tuple[str, str], ...]:
+        return tool_errors(call)
+
+    def revised(self, call: Call, draft: str, reason: str) -> Call | None:
+        return revised(call, draft, reason)
 
     def write(self, call: Call, target: Target, output_limit: int | None = None) -> bytes:
         return write(call, target, output_limit)
@@ -47,6 +58,9 @@ class OpenAI:
 
     def reply(self, call: Call, body: bytes) -> Reply:
         return reply_from(call, body)
+
+    def said(self, body: bytes) -> tuple[Said, ...]:
+        return said(body)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         return failure(status, headers, body)

@@ -6,7 +6,7 @@ anything else the last value stands. Only a stream that came to its end is folde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from proxy.dialects.base import Reply
@@ -36,7 +36,10 @@ def reply_of(call: Call, stream: bytes) -> Reply:
         if is_fault(event):
             raise fault_of(event)
     if call.endpoint == "responses":
-        return _last_response(call, events)
+        response = _last_response(events)
+        if response is None:
+            raise broken("its stream was cut")
+        return reply_from(call, dumps(response))
     kind = _KINDS.get(call.endpoint)
     if kind is None:
         raise broken("it sent a stream where one JSON reply was asked")
@@ -52,15 +55,28 @@ def reply_of(call: Call, stream: bytes) -> Reply:
     return reply_from(call, dumps(whole))
 
 
-def _last_response(call: Call, events: list[dict[str, Any]]) -> Reply:
+def choices_so_far(stream: bytes) -> list[dict[str, Any]]:
+    """As far as they have come, in the form of a whole reply. Raises ProxyError upstream_broken if it is no stream."""
+    choices = _Slots()
+    for event in _events(stream):
+        _grow(choices, event.get("choices"))
+    return [_finished(choice) for _, choice in sorted(choices.items())]
+
+
+def response_in(stream: bytes) -> dict[str, Any] | None:
+    """The whole reply that the last event of a stream of the responses endpoint carries. Raises ProxyError."""
+    return _last_response(_events(stream))
+
+
+def _last_response(events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     for event in events:
         response = event.get("response")
         error = failed(event)
         if error is not None:
             raise fault_of(error)
         if event.get("type") in ENDS and isinstance(response, dict):
-            return reply_from(call, dumps(response))
-    raise broken("its stream was cut")
+            return response
+    return None
 
 
 def _events(stream: bytes) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,8 @@ from proxy.alarm import Alarm
 from proxy.clock import Clock
 from proxy.dialects.base import Passage
 from proxy.errors import ProxyError
-from proxy.execution.flight import Flight, Flights, Replied
+from proxy.execution.flight import Flight, Replied
+from proxy.execution.flights import Flights
 from proxy.execution.meter import Meter
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record

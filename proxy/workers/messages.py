@@ -173,18 +173,7 @@ class Stop(Struct, frozen=True, array_like=True, tag="stop"):
 FromLeases = Asking | Feeling | Withdrawn | GaveBack | Renewing
 FromGates = Entering | Unwanted | Over
 Upward = (
-    FromLeases
-    | FromGates
-    | Ready
-    | Failed
-    | Settled
-    | Beat
-    | Prepared
-    | Done
-    | Looked
-    | Surveyed
-    | Stocked
-    | Linked
+    FromLeases | FromGates | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Surveyed | Stocked | Linked
 )
 ToLeases = Granted | Felt | Refused | Renewed | Recalled
 Downward = (

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from loadtests.replay.traces import found
-from tests.caches import affinity, prompt_caches, run_gate, semantic
+from tests.caches import affinity, exact, prompt_caches, run_gate, semantic
 from tests.caches.row import Row, lines, missed
 
 Section = Callable[[Path | None], Iterable[Row]]  # the folder of recorded traffic; None: it is made up
 
 SECTIONS: Mapping[str, Section] = {
+    "exact cache and replays": exact.rows,
     "prefix affinity": affinity.rows,
     "run gate": run_gate.rows,
     "prompt caches": prompt_caches.rows,

@@ -244,11 +244,11 @@ def decision_us() -> float:
     warmth, loads = Warmth(Affinity()), Loads()
     router = Router("score", loads, warmth)
     best = inf
-    for number, asked in enumerate(growing(800, 20, times=20)):
+    for number, asked in enumerate(pairs(800, 20, runs=40)):
         began = process_time_ns()
         choice = router.choose(asked, targets, tried=(), now=float(number), rng=rng)
         took = process_time_ns() - began
-        if number:  # the first is hashed as a whole
+        if number % 2:  # a run's first is hashed as a whole
             best = min(best, took / 1_000)
         promise = warmth.started(asked, choice.target, float(number))
         ticket = loads.started(asked, choice.target, float(number), None if promise is None else promise.cached)
@@ -257,13 +257,13 @@ def decision_us() -> float:
     return best
 
 
-def growing(blocks: int, more: int, *, times: int) -> Iterator[Call]:
-    """Calls of one run, of so many blocks each, of which the last ones are new."""
+def pairs(blocks: int, new: int, *, runs: int) -> Iterator[Call]:
+    """Two calls of each run, the second of so many blocks, of which the last are new."""
     rng = Random(1)
-    texts = [rng.randbytes(BLOCK_BYTES // 2 - 20).hex() for _ in range(blocks + more * times)]
-    for number in range(times):
-        messages = [{"role": "user", "content": text} for text in texts[: blocks + more * number - more * times // 2]]
-        raw = json.dumps({"model": "m", "messages": messages}).encode()
-        head = read("chat", raw, "application/json")
-        who = Identity(key_id="k", agent="a", run="r")
-        yield replace(call(head=head, raw=raw, identity=who), id=str(number), input_tokens_estimate=len(raw) // 4)
+    for run in range(runs):
+        texts = [rng.randbytes(BLOCK_BYTES // 2 - 16).hex() for _ in range(blocks)]
+        for number, count in enumerate((blocks - new, blocks)):
+            raw = json.dumps({"model": "m", "messages": [{"content": text} for text in texts[:count]]}).encode()
+            who = Identity(key_id="k", agent="a", run=str(run))
+            made = call(head=read("chat", raw, "application/json"), raw=raw, identity=who)
+            yield replace(made, id=f"{run}/{number}", input_tokens_estimate=len(raw) // 4)

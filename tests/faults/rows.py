@@ -260,6 +260,7 @@ ELSEWHERE = {  # fault -> the tests that hold it
     "F34": "tests/faults/test_hedges.py",
     "F36": "tests/faults/test_outages.py",
     "F37": "tests/faults/test_outages.py",
+    "F60": "tests/workers/test_stuck.py",
     "F67": "tests/faults/test_clients.py",
     "F68": "tests/faults/test_clients.py",
     "F69": "tests/flow/test_joins.py",

@@ -152,7 +152,7 @@ async def test_the_caller_has_the_last_word(header: str) -> None:
 async def test_an_answer_has_its_time() -> None:
     rules = AgentRules(cache=CacheRules(exact="on", ttl_s=3_600))
     async with World(plain, rules=rules) as world:
-        world.clock = world.caches._clock = Moved(world)  # type: ignore[assignment]
+        world.clock = world.caches._clock = Moved(world)
         await ask(world)
         world.clock.by = 3_000
         assert said(await ask(world)) == "hit"
@@ -178,7 +178,7 @@ class Moved:
 async def test_a_stale_answer_is_served_while_one_call_fetches_a_new_one() -> None:
     rules = AgentRules(cache=CacheRules(exact="on", ttl_s=100, stale_s=1_000))
     async with World(slow, rules=rules) as world:
-        world.clock = world.caches._clock = Moved(world)  # type: ignore[assignment]
+        world.clock = world.caches._clock = Moved(world)
         await ask(world)
         world.clock.by = 500
         started = asyncio.get_running_loop().time()

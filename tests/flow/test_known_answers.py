@@ -19,6 +19,7 @@ from proxy.snapshot import AgentRules
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.report import RequestDetail
+from tests.flow.test_cut import Talker, was_cut
 from tests.flow.world import DONE, REPLY, ROLE, Peer, Response, World, head, plain, streaming, token
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0}'
@@ -149,18 +150,28 @@ async def test_who_has_money_does_not_get_what_another_runs_budget_has_shortened
         await peer.chunk(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n' + DONE)
         await peer.end()
 
-    limits = LimitsByName({"run:r": (Limit("usd", 30_000, "total"),)})
+    limits = LimitsByName({"run:r": (Limit("usd", 1_000_000, "total"),)})
     body = STREAM[:-1] + b',"max_tokens":1000}'
     async with World(slowly, rules=AgentRules(cache=CacheRules(exact="on")), limits_of=limits) as world:
         poor = asyncio.ensure_future(ask(world, body))  # noqa: TID251
         await asyncio.sleep(1)
         rich = await ask(world, body, path=PATH.replace("/r/", "/s/"))
         shortened = await poor
-    if "x-headgate-output-clamped" in shortened.headers:
-        assert "x-headgate-output-clamped" not in rich.headers
-        assert asked(world) == 2
-    assert shortened.status in (200, 402)
-    assert rich.status == 200
+    assert shortened.headers["x-headgate-output-clamped"] == "434"
+    assert (rich.status, said(rich)) == (200, "miss")
+    assert "x-headgate-output-clamped" not in rich.headers
+    assert asked(world) == 2
+    assert "went its own way: a budget has shortened it" in decided(world)
+
+
+async def test_a_stream_that_a_budget_has_cut_answers_nobody_else() -> None:
+    body = STREAM[:-1] + b',"max_tokens":4000}'
+    limits = LimitsByName({"key:key-1": (Limit("tokens", 2_500),)})
+    async with World(Talker(), rules=CACHED, limits_of=limits) as world:
+        first = await ask(world, body, NAMED)
+        assert was_cut(first)
+        assert (await world.caches.stock()).entries == 0
+        assert (await world.caches.stock()).on_disk["replay"].entries == 0
 
 
 # --- the same step ---------------------------------------------------------------------------------------------------

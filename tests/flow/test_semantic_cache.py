@@ -23,11 +23,12 @@ RULES = AgentRules(cache=CacheRules(semantic=SEMANTIC), retry=Retry(attempts=1))
 PATH = "/agents/a/runs/{}/v1/chat/completions"
 CAPITAL = "what is the capital town of france"
 REWORDED = "what is the capital town of france please"
-WRONG = "what is the largest town of france please"  # in every vector here the same as the others
+WRONG = "what is the largest town of france please"
+ASIDE = [2.3, 1.35, 2.0]  # at a cosine of 0.9 to the vector of all others
 
 
 class Vendor:
-    """Embeds every question alike but for those with a word that is listed, and answers as it is told."""
+    """Embeds every question alike but for those that are listed, and answers as it is told."""
 
     def __init__(self, answer: str = "Paris") -> None:
         self.answers: dict[str, str] = {}
@@ -36,6 +37,7 @@ class Vendor:
         self.chats = self.embeddings = self.judged = 0
         self.embedding_s = 0.0
         self.vector: list[float] = [1.0, 2.0, 2.0]
+        self.vectors: dict[str, list[float]] = {}
 
     async def __call__(self, peer: Peer) -> None:
         if b"/embeddings" in peer.head.partition(b"\r\n")[0]:
@@ -50,7 +52,8 @@ class Vendor:
         self.embeddings += 1
         await asyncio.sleep(self.embedding_s)
         usage = {"prompt_tokens": 7, "total_tokens": 7}
-        data = [{"object": "embedding", "index": 0, "embedding": self.vector}]
+        vector = self.vectors.get(str(peer.json["input"]), self.vector)
+        data = [{"object": "embedding", "index": 0, "embedding": vector}]
         await peer.reply(msgspec.json.encode({"object": "list", "model": "e", "data": data, "usage": usage}))
 
     async def _chat(self, peer: Peer) -> None:
@@ -116,7 +119,7 @@ async def test_a_question_that_means_the_same_is_answered_once_others_have_confi
         client = Client(gate)
         await client.ask(question(CAPITAL))
         for _ in range(3):
-            assert cache(await client.ask(question(REWORDED))) != "semantic", "nobody had confirmed it three times"
+            assert cache(await client.ask(question(REWORDED))) == "miss", "nobody had confirmed it three times"
         hit = await client.until_hit(question(REWORDED))
         chats = vendor.chats
         assert b"Paris" in hit.body
@@ -154,7 +157,7 @@ async def test_a_caller_can_refuse_it(word: str) -> None:
         chats, embeddings = vendor.chats, vendor.embeddings
         for _ in range(20):
             answer = await client.ask(question(REWORDED), headers=f"X-Headgate-Cache: {word}\r\n")
-            assert cache(answer) != "semantic"
+            assert cache(answer) == "off"
         assert (vendor.chats, vendor.embeddings) == (chats + 20, embeddings)
 
 
@@ -167,6 +170,8 @@ async def test_an_embedding_that_is_late_is_a_miss() -> None:
         took_s = asyncio.get_running_loop().time() - began
         assert (answer.status, vendor.chats) == (200, 1)
         assert 0.2 <= took_s < 0.3
+        assert cache(answer) == "miss"
+        assert float(answer.headers["x-headgate-overhead-ms"]) < 50, "the embedder was waited for, not the gate"
         assert len(gate.semantic.library) == 0
 
 
@@ -181,7 +186,7 @@ async def test_an_embedding_that_is_no_vector_is_a_miss(vector: list[float]) -> 
 
 async def test_an_answer_that_would_have_been_false_never_serves_again() -> None:
     vendor = Vendor()
-    vendor.answers[WRONG] = "Lyon"
+    vendor.answers[WRONG], vendor.vectors[WRONG] = "Lyon", ASIDE
     async with world(vendor) as gate:
         client = Client(gate)
         await client.ask(question(CAPITAL))
@@ -305,4 +310,48 @@ async def test_a_run_that_cannot_pay_for_an_embedding_misses() -> None:
     async with world(Vendor(), limits_of=limits) as gate:
         answer = await Client(gate).ask(question(CAPITAL))
         assert answer.status != 200
+        assert len(gate.semantic.library) == 0
+
+
+async def test_a_judge_that_finds_another_answer_has_it_kept_beside_the_first() -> None:
+    vendor = Vendor(LONG)
+    vendor.verdict = "DIFFERENT"
+    vendor.answers[REWORDED] = LONG.replace("most", "none")
+    judged = SemanticRules(model="embed", error_max=0.2, judge="judge")
+    async with world(vendor, AgentRules(cache=CacheRules(semantic=judged), retry=Retry(attempts=1))) as gate:
+        client = Client(gate)
+        for text in (CAPITAL, REWORDED):
+            await client.ask(question(text))
+            await asyncio.sleep(1)
+        assert gate.counted.labels == [False]
+        assert len(gate.semantic.library) == 2
+        verdict = gate.outcomes[-1]
+        assert (verdict.call.route, verdict.call.identity.run) == ("judge", "r1")
+
+
+async def test_more_false_hits_than_its_bound_allows_switch_it_off_until_all_is_purged() -> None:
+    rules = AgentRules(cache=CacheRules(semantic=SemanticRules(model="embed", error_max=0.05)), retry=Retry(attempts=1))
+    vendor = Vendor()
+    async with world(vendor, rules) as gate:
+        client = Client(gate)
+        await client.ask(question(CAPITAL))
+        answers = [await client.ask(question(REWORDED)) for _ in range(80)]
+        hits = [answer.headers["x-headgate-request-id"] for answer in answers if cache(answer) == "semantic"]
+        assert len(hits) > 10
+        for reported, id in enumerate(hits):
+            assert gate.counted.off == (reported > 0.05 * 81)
+            gate.semantic.feedback(id, right=False)
+        asked = vendor.embeddings
+        assert cache(await client.ask(question(REWORDED))) == "off"
+        assert vendor.embeddings == asked
+        gate.semantic.purge(None, None)
+        assert cache(await client.ask(question(REWORDED))) == "miss"
+
+
+async def test_a_purge_takes_the_entries_that_it_means() -> None:
+    async with world(Vendor()) as gate:
+        client = Client(gate)
+        await client.ask(question(CAPITAL))
+        assert gate.semantic.purge("b", None) == 0
+        assert gate.semantic.purge("a", "m") == 1
         assert len(gate.semantic.library) == 0

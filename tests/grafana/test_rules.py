@@ -46,8 +46,21 @@ CASES = {
         720,
         (500, 605),
     ),
+    "HeadgateSemanticCacheWrong": (
+        {
+            f'headgate_semantic_switched_off{{{GATE},route="m"}}': "0 0 1 1 1 1 1 1 1 1 0 0 0",
+            f'headgate_semantic_false_hit_ratio{{{GATE},route="m"}}': "0x4 0.04x20",
+        },
+        9,
+        (1, 12),
+    ),
     "HeadgateAttemptBudgetEmpty": (
         {f'headgate_attempt_budget_refused_total{{{GATE},role="retry"}}': "0x10 1+1x10 11+0x30"},
+        18,
+        (10, 40),
+    ),
+    "HeadgateCacheDiskFailing": (
+        {f"headgate_cache_disk_failures_total{{{GATE}}}": "0x10 1+1x10 11+0x30"},
         18,
         (10, 40),
     ),

@@ -27,7 +27,7 @@ from tests.proxy.telemetry.samples import CALL
 
 ON, RUNS = CacheRules(exact="on"), CacheRules(replay="run")
 PLAIN = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
-PLAN = Plan("single", (), (), "a plan")
+PLAN = Plan("single", (), "a plan")
 SOMEBODY = Identity(key_id="key-1", agent="planner", agent_source="key", run="run-1", run_source="header")
 
 

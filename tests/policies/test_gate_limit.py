@@ -39,6 +39,7 @@ def test_fifty_calls_are_read_together_and_only_then_it_moves() -> None:
         (0.70, True, 0.9),
         (0.69, True, 0.72),  # nine tenths of what is in use
         (0.69, False, 0.72),
+        (0.50, True, 0.72),
     ],
 )
 def test_what_caches_still_serve_says_whether_there_is_room(cached: float, wanted: bool, share: float) -> None:
@@ -47,15 +48,12 @@ def test_what_caches_still_serve_says_whether_there_is_room(cached: float, wante
     assert one.share == pytest.approx(share)
 
 
-def test_after_three_high_readings_the_steps_grow_so_that_a_memory_stated_too_small_is_soon_made_up_for() -> None:
+def test_a_reading_that_is_far_off_moves_it_in_leaps_so_that_a_memory_stated_wrongly_is_soon_made_up_for() -> None:
     one = limit()
-    read(one, 0.9, calls=150)
-    assert one.share == pytest.approx(1.05)
-    read(one, 0.9, calls=100)
-    assert one.share == pytest.approx(1.05 * 1.1**2)
-    read(one, 0.8, calls=50)
-    read(one, 0.9, calls=50)
-    assert one.share == pytest.approx(1.05 * 1.1**2 + 0.05)
+    read(one, 0.91, calls=100)
+    assert one.share == pytest.approx(0.9 * 1.15**2)
+    read(one, 0.49)
+    assert one.share == pytest.approx(0.7 * 0.8)
 
 
 def test_it_falls_below_what_is_in_use_and_never_rises_by_a_low_reading() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from policies import prefix
-from policies.prefix import BLOCK_BYTES, BLOCKS_MAX, KEPT_MAX, PREFIXES_MAX, Prefix, Prefixes
+from policies.prefix import BLOCK_BYTES, BLOCKS_MAX, FIRST_BYTES, KEPT_MAX, PREFIXES_MAX, Prefix, Prefixes
 from proxy.dialects.openai_request import read
 from proxy.types import Call, Endpoint, Identity
 from tests.build import call
@@ -56,15 +58,37 @@ def test_only_new_blocks_of_a_run_are_hashed(monkeypatch: pytest.MonkeyPatch) ->
     prefixes, known = Prefixes(), []
     whole = prefix.chained
 
-    def watched(text: bytes, seed: int, kept: list[int]) -> list[int]:
-        known.append(len(kept))
-        return whole(text, seed, kept)
+    def watched(text: memoryview, hashes: list[int], *, seed: int, same: int = 0) -> list[int]:
+        known.append(same)
+        return whole(text, hashes, seed=seed, same=same)
 
     monkeypatch.setattr(prefix, "chained", watched)
     first = of(prefixes, asked(A, B))
+    known.clear()
     of(prefixes, asked(A, B, C, id="2"))
     of(prefixes, asked(A, C, C, id="3"))
-    assert known == [0, len(first.hashes), 2]  # of the last only what stands before its second message
+    assert known == [len(first.hashes), 2]  # of the last only what stands before its second message
+
+
+TEXT = "".join(chr(97 + at * 7919 % 23) for at in range(150_000))
+
+
+@given(st.data())
+def test_long_prompts_are_hashed_as_if_nothing_was_kept(data: st.DataObject) -> None:
+    prefixes = Prefixes()
+    for number in range(4):
+        at, cut = data.draw(st.integers(0, 150_000)), data.draw(st.integers(2_000, 150_000))
+        tools = '"tools":["%s"],' % ("t" * data.draw(st.sampled_from([0, 10, 1_015, 3_000])))
+        one = asked(f'"{(TEXT[:at] + "#!" + TEXT[at:])[:cut]}"', id=str(number), more=tools)
+        assert of(prefixes, one).hashes == of(Prefixes(), one).hashes
+
+
+@given(at=st.integers(0, FIRST_BYTES - 10))
+def test_a_clock_near_the_beginning_of_a_prompt_is_never_overlooked(at: int) -> None:
+    prefixes = Prefixes()
+    of(prefixes, asked(f'"{TEXT}"'))
+    one = asked(f'"{TEXT[:at]}#{TEXT[at + 1 :]}"', id="2")
+    assert of(prefixes, one).hashes == of(Prefixes(), one).hashes
 
 
 @pytest.mark.parametrize(
@@ -117,7 +141,7 @@ def test_the_run_of_one_tenant_is_not_that_of_another() -> None:
     ("endpoint", "body", "blocks"),
     [
         ("completions", '"prompt":"%s"', 3),
-        ("responses", '"instructions":"be brief","input":"%s"', 3),
+        ("responses", '"instructions":"be brief","input":"%s"', 4),
         ("embeddings", '"input":"%s"', 0),
         ("chat", '"messages":[]', 0),
     ],
@@ -143,12 +167,12 @@ def test_nothing_grows_without_bound() -> None:
     for number in range(PREFIXES_MAX + 50):
         of(prefixes, asked(A, B, id=str(number), who=replace(ME, run=str(number))))
     assert len(prefixes._of) == PREFIXES_MAX
-    assert prefixes._bytes == sum(len(kept.text) for kept in prefixes._kept.values()) <= 20_000
+    assert prefixes._bytes == sum(kept.size for kept in prefixes._kept.values()) <= 20_000
     small = Prefixes()
     for number in range(KEPT_MAX + 10):
         of(small, asked(message("a", 1), id=str(number), who=replace(ME, run=str(number))))
     assert len(small._kept) == KEPT_MAX
-    assert len(prefix.chained(b"x" * (BLOCKS_MAX + 5) * BLOCK_BYTES, 1, [])) == BLOCKS_MAX
+    assert len(of(Prefixes(), asked(message("a", BLOCKS_MAX + 5))).hashes) == BLOCKS_MAX
 
 
 def test_it_shows_no_text() -> None:

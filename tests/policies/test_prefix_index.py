@@ -53,7 +53,7 @@ def test_it_is_the_lru_that_touches_the_last_block_first(walks: list[list[int]],
             model.popitem(last=False)
         if number % (listed + 1) == 0:
             index._strike()
-        assert set(index._touched) == set(model)
+        assert set(index.touched) == set(model)
         assert index._listed == sum(len(each) for _, each in index._touches)
 
 

@@ -59,7 +59,6 @@ def test_what_is_left_out_is_left_out_with_a_reason(call: Call, rule: CacheRule,
 @pytest.mark.parametrize(
     ("messages", "more"),
     [
-        ([SYSTEM, {"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "e"}}]}], {}),
         ([SYSTEM, USER], {"prompt_cache_key": "mine"}),
         ([SYSTEM, USER], {"prompt_cache_retention": "24h"}),
         ([SYSTEM, USER], {"cache_control": {"type": "ephemeral"}}),
@@ -67,6 +66,14 @@ def test_what_is_left_out_is_left_out_with_a_reason(call: Call, rule: CacheRule,
 )
 def test_the_clients_own_word_is_the_last(rule: CacheRule, messages: Sequence[Json], more: Json) -> None:
     assert advice(asking(messages, tools=TOOLS, more=more), rule).hints is None
+
+
+def test_the_clients_own_markers_are_the_only_ones_and_no_key() -> None:
+    marked = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]
+    call = asking([SYSTEM, {"role": "user", "content": marked}], tools=TOOLS)
+    assert advice(call, MARKERS).hints is None
+    assert advice(call, WHOLE).hints is None
+    assert hints(call, KEY).key
 
 
 def test_a_word_of_the_clients_that_hides_behind_an_escape_counts_too() -> None:
@@ -124,6 +131,8 @@ def test_a_text_carries_no_marker_and_one_for_the_whole_prompt_takes_its_place()
     assert hints(call).marked == (0,)
     assert hints(call, WHOLE) == CacheHints(ttl="1h", marked=(0,), whole=True)
     assert not hints(asking([SYSTEM, SAID, USER], tools=TOOLS), WHOLE).whole
+    one = structs.replace(WHOLE, markers_max=1)
+    assert hints(call, one) == CacheHints(ttl="1h", whole=True)
     every = asking([SYSTEM, *[USER] * 30, SAID], tools=TOOLS)
     assert len(hints(every, WHOLE, seen=Seen(3, 0.1)).marked) == 3
 

@@ -225,14 +225,15 @@ def test_calls_that_go_on_where_their_run_stopped_teach_the_limit() -> None:
     assert one.limit.share == pytest.approx(0.95)
 
 
-@pytest.mark.parametrize("why", ["no report", "shorter", "unnamed", "unanswered"])
+@pytest.mark.parametrize("why", ["no report", "shorter", "grown", "unnamed", "unanswered"])
 def test_other_calls_teach_nothing(why: str) -> None:
     one = gate(0.9)
+    enter(one, "other", 300_000)
     run = one.enter(Ask("r", "a", STANDARD, 500_000, named=why != "unnamed"), 0.0)
     assert run is not None
     for number in range(120):
         run.calls += 1
-        tokens = {"shorter": 500_000 - number, "unanswered": 0}.get(why, 500_000)
+        tokens = {"shorter": 500_000 - number, "grown": 10 + 500 * (number % 2), "unanswered": 0}.get(why, 500_000)
         step(one, run, tokens, cached=None if why == "no report" else 0)
     assert one.limit.share == 0.9
 

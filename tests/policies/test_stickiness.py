@@ -54,8 +54,9 @@ def test_what_was_not_used_for_long_is_cold_everywhere() -> None:
 
 def test_only_who_sells_cached_input_for_less_is_a_home() -> None:
     own = structs.replace(HERE, price=structs.replace(PRICE, input_cached=PRICE.input_uncached))
-    for price in (own, structs.replace(HERE, price=None)):
-        assert settled(of=price).home(step(), BOTH, 1010.0) is None
+    engine = structs.replace(HERE, traits=structs.replace(HERE.traits, prefix_cache=True))
+    for other in (own, engine, structs.replace(HERE, price=None)):
+        assert settled(of=other).home(step(), BOTH, 1010.0) is None
 
 
 def test_a_home_that_is_out_is_kept_for_five_minutes_and_then_the_run_has_moved() -> None:

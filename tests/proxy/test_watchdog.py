@@ -64,6 +64,7 @@ async def test_the_other_threads_are_told_of_too() -> None:
     released.set()
     other.join()
     (place,) = [fields["at"] for _, fields in seen.events if fields["thread"] == "holder"]
+    assert seen.events[0][1]["thread"] == threading.current_thread().name, "the loop's own comes first"
     assert "test_watchdog.py" in str(place)
     assert "hold" in str(place)
 

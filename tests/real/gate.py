@@ -78,6 +78,7 @@ class Gate:
             "providers": {"lab": {"kind": "openai", **provider}},
             "models": {model: {"targets": [f"lab/{model}"]} for model in models},
             "defaults": {"retry": {"attempts": attempts}},
+            "agents": {"by-run": {"retry": {"attempts": attempts}, "cache": {"replay": "run"}}},
             "pricing": {"overrides": {f"lab/{model}": price for model in models}},
         }
 

@@ -29,6 +29,13 @@ def test_a_denial_of_what_would_not_have_been_served_is_no_false_hit() -> None:
     assert (quality.labels, quality.false_hits, quality.error_max(0.01)) == (1, 0, 0.01)
 
 
+def test_denials_of_what_would_rarely_have_been_served_are_a_false_hit_together() -> None:
+    quality = Quality()
+    for seen in (0, 0, 0, 1):
+        quality.labelled(0.2, same=False, stated=0.01)
+        assert quality.false_hits == seen, "four times one in four"
+
+
 def test_the_ratio_is_that_of_the_hits_that_labels_stand_for() -> None:
     quality = Quality()
     assert quality.false_hit_ratio == 0

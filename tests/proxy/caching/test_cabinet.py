@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.caching import cabinet as subject
-from proxy.caching.cabinet import PATIENCE_S, Cabinet, Entered, Standing
+from proxy.caching.cabinet import PATIENCE_S, TABLES, Cabinet, Entered, Standing
 from proxy.caching.process import process
 from tests.proxy.caching.samples import kept
 
@@ -19,7 +19,7 @@ KEY, DIGEST, OTHER = b"key", b"digest", b"another"
 
 def opened(path: Path | None = None, said: Callable[[str], None] | None = None) -> Cabinet:
     made = Cabinet(path, said or _fail)
-    made.room.update(reply=1_000_000, replay=1_000_000)
+    made.room.update(dict.fromkeys(TABLES, 1_000_000))
     return made
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
 
 from policies.semantic import guard
+from policies.semantic.nominate import LOOKED_AT
 from proxy.caching import library
 from proxy.caching.library import Library, Stored, missing, unit
 from tests.proxy.caching.samples import kept
@@ -27,9 +30,9 @@ def put(
 
 
 def near(shelves: Library, scope: bytes, wall: float = 0.0, numbers: tuple[float, ...] = (1.0, 0.0)) -> list[str]:
-    found, vector = shelves.scope(scope), unit(numbers)
+    vector = unit(numbers)
     assert vector is not None
-    return [] if found is None else [entry.id for _, entry in found.near(vector, wall)]
+    return [entry.id for _, entry in shelves.near(scope, vector, wall)]
 
 
 def test_nothing_leads_from_one_scope_to_another() -> None:
@@ -41,11 +44,18 @@ def test_nothing_leads_from_one_scope_to_another() -> None:
     assert shelves.find("b") is None
 
 
-def test_what_has_expired_is_not_near() -> None:
+def test_what_has_expired_is_not_near_and_hides_nothing_that_is_fresh() -> None:
     shelves = Library(MIB)
-    put(shelves, b"s", stored("a", until=100.0))
-    assert near(shelves, b"s", 99.0) == ["a"]
-    assert near(shelves, b"s", 100.0) == []
+    for number in range(2 * LOOKED_AT):
+        put(shelves, b"s", stored(f"e{number}", until=100.0))
+    put(shelves, b"s", stored("fresh", until=200.0), (1.0, 0.1))
+    assert len(near(shelves, b"s", 99.0)) == LOOKED_AT
+    assert near(shelves, b"s", 100.0) == ["fresh"]
+    assert len(shelves) == 1
+    assert near(shelves, b"s", 200.0) == []
+    assert (len(shelves), shelves.size) == (0, 0)
+    put(shelves, b"s", stored("new"))
+    assert near(shelves, b"s") == ["new"]
 
 
 @pytest.mark.parametrize(("numbers", "model"), [((1.0, 0.0), "m2"), ((1.0, 0.0, 0.0), "m")])
@@ -128,3 +138,8 @@ def test_same_answers_are_told_by_their_words() -> None:
 def test_what_is_not_installed_is_missing() -> None:
     assert missing(("there_is_no_such_package",))
     assert not missing(("msgspec",))
+
+
+def test_a_gate_without_a_semantic_cache_never_loads_the_extra() -> None:
+    code = "import sys, proxy.app, proxy.service, proxy.caching.semantic; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from pricing.book import Bill, explain
 from proxy.cli import reports
@@ -92,11 +93,19 @@ async def test_spend_is_a_table_with_a_total(tmp_path: Path, capsys: pytest.Capt
     assert await Gate(tmp_path, *done).run("spend", "--since", "1d") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        ["agent", "calls", "attempts", "input", "output", "cost", "unpriced", "estimated"],
+        ["agent", "calls", "attempts", "input", "cached", "written", "output", "cost", "unpriced", "estimated"],
         ["planner", "1", "1", "10", "5", "$0.000123"],
         ["a", "2", "1", "10", "5", "$0.00", "1"],
         ["total", "3", "2", "20", "10", "$0.000123", "1"],
     ]
+
+
+async def test_what_was_read_from_and_written_to_prompt_caches_stands_beside_the_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = Usage(input_uncached=1, input_cached=20, input_cache_write_5m=300, input_cache_write_1h=4_000, output=5)
+    assert await Gate(tmp_path, outcome(call(), structs.replace(attempt(), usage=used))).run("spend") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[3:7] == ["4321", "20", "4300", "5"]
 
 
 async def test_the_time_of_engines_stands_below_the_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

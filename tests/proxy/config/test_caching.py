@@ -6,7 +6,10 @@ from pydantic import ValidationError
 from policies.cache_rules import CacheRules
 from policies.semantic.rules import SemanticRules
 from proxy.caching.stock import Bounds
+from proxy.config import check
 from proxy.config.caching import Cache, Caches
+from proxy.config.check import references
+from proxy.config.tree import shown
 
 
 def test_the_defaults_are_those_of_the_rules() -> None:
@@ -46,3 +49,21 @@ def test_a_semantic_cache_is_off_unless_it_is_asked_for_and_says_its_bound() -> 
 def test_a_semantic_cache_needs_a_model_and_a_bound(given: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Cache.model_validate({"semantic": given})
+
+
+def problems(semantic: dict[str, object]) -> list[str]:
+    agents = {"a": {"cache": {"semantic": semantic}}}
+    models = {"m": {"targets": []}, "e": {"targets": []}}
+    return [f"{shown(problem.path)}: {problem.message}" for problem in references({"models": models, "agents": agents})]  # type: ignore[dict-item]  # narrower than values may be
+
+
+def test_the_models_that_a_semantic_cache_asks_are_configured() -> None:
+    assert problems({"model": "e", "judge": "m"}) == []
+    embedder, judge = problems({"model": "x", "judge": "y"})
+    assert embedder.startswith("agents.a.cache.semantic.model: there is no model 'x'")
+    assert judge.startswith("agents.a.cache.semantic.judge: there is no model 'y'")
+
+
+def test_without_its_extra_a_semantic_cache_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "missing", lambda: True)
+    assert problems({"model": "e"}) == ["agents.a.cache.semantic: it needs the extra: pip install 'headgate[semantic]'"]

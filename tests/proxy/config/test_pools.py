@@ -51,7 +51,10 @@ def test_where_one_engines_memory_is_not_known_nothing_is(tmp_path: Path) -> Non
     [
         ('  "gpu-a/*": {targets: [{provider: gpu-a, model: "*"}], gate: {}}\n', "targets that are named"),
         ("  s: {mode: cascade, steps: [plain], gate: {}}\n", "targets that are named"),
-        ("  m: {targets: [gpu-a/x], gate: {}}\n  n: {targets: [gpu-b/x, gpu-a/x], gate: {}}\n", "the gate of 'm' looks"),
+        (
+            "  m: {targets: [gpu-a/x], gate: {}}\n  n: {targets: [gpu-b/x, gpu-a/x], gate: {}}\n",
+            "the gate of 'm' looks",
+        ),
     ],
 )
 def test_a_gate_looks_after_named_targets_and_each_target_has_one(tmp_path: Path, models: str, why: str) -> None:

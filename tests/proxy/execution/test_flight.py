@@ -7,7 +7,8 @@ import pytest
 from msgspec import structs
 
 from proxy.errors import ProxyError
-from proxy.execution.flight import KEPT_MAX, ROOM_LEAST, STEP, Answer, Flight, Flights
+from proxy.execution.flight import KEPT_MAX, ROOM_LEAST, STEP, Answer, Flight
+from proxy.execution.flights import Flights
 from proxy.types import Call, Head, Identity
 from tests.build import call
 

@@ -9,7 +9,8 @@ from proxy.clock import SystemClock, loop_time
 from proxy.dialects.base import Passage
 from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
-from proxy.execution.flight import KEPT_MAX, Flight, Flights
+from proxy.execution.flight import KEPT_MAX, Flight
+from proxy.execution.flights import Flights
 from proxy.execution.following import Following, join
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record
@@ -40,7 +41,7 @@ def record(flights: Flights, *, allowed_s: float = 10.0) -> Record:
 
 
 def _call(allowed_s: float) -> Call:
-    return structs.replace(call(), deadline=CLOCK.now() + allowed_s)
+    return structs.replace(call(), deadline=CLOCK.now() + allowed_s, client_retry=1)
 
 
 def begun(flights: Flights) -> Flight:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 from pricing.gpu import GpuRate
 from proxy.clock import SystemClock, loop_time
 from proxy.money.gpus import GpuBooked, GpuBooks, Gpus
+from proxy.money.shared_board import SharedBoards
 from proxy.tasks import Tasks
 
 CHEAP, DEAR = GpuRate(3_600_000_000), GpuRate(7_200_000_000)  # a second: one million, two million nano-dollars
@@ -126,3 +128,23 @@ async def test_calls_that_pay_more_than_the_time_cost_are_an_alarm() -> None:
 
 def test_what_is_kept_can_be_looked_at() -> None:
     assert repr(Gpus(SystemClock(seed=1, now=lambda: 0.0))) == "Gpus({})"
+
+
+async def test_in_a_worker_a_reload_changes_rates_and_forgets_engines_that_are_gone() -> None:
+    gpus = Gpus(SystemClock(seed=1, now=loop_time))
+    kept, gone = gpus.meter("a", CHEAP), gpus.meter("b", CHEAP)
+    gpus.use({"a": DEAR, "c": CHEAP})
+    assert kept.rate == DEAR
+    assert gpus.meter("a", CHEAP) is kept
+    assert gpus.meter("b", CHEAP) is not gone
+
+
+async def test_a_dead_workers_calls_are_struck_at_every_engine(tmp_path: Path) -> None:
+    clock = SystemClock(seed=1, now=loop_time)
+    owner, worker = (Gpus(clock, SharedBoards(tmp_path, 2, number)) for number in (None, 1))
+    meters = [owner.meter(name, CHEAP) for name in ("a", "b")]
+    for name in ("a", "b"):
+        worker.meter(name, CHEAP).start(loop_time())
+    assert [meter.in_flight for meter in meters] == [1, 1]
+    owner.strike(1)
+    assert [meter.in_flight for meter in meters] == [0, 0]
