@@ -144,19 +144,24 @@ class Affinity:
         return found
 
     def started(self, prefix: Prefix, target: Target, now: float) -> Promise:
-        """The prompt is sent there: from now on it is expected there."""
+        """The prompt is sent there: from now on it is expected there, and its run is at home."""
+        home = self._homes.find(prefix.key, now) if prefix.run else None
+        promise = self._promised(prefix, target, home)
+        if prefix.run and (home is None or promise.last or not self._comes_back(home.target, now)):
+            self._homes.move(prefix.key, Home(self._of(target).id, prefix.tokens), now)
+        return promise
+
+    def copied(self, prefix: Prefix, target: Target, now: float) -> Promise:
+        """A second copy of a late call is sent there; its run stays where it is at home."""
+        return self._promised(prefix, target, self._homes.find(prefix.key, now) if prefix.run else None)
+
+    def _promised(self, prefix: Prefix, target: Target, home: Home | None) -> Promise:
         replica = self._of(target)
         replica.restate(target, self._block_tokens)
         self._replicas.move_to_end(target.id)
         indexed = replica.index.matched(prefix.hashes) * prefix.tokens / len(prefix.hashes)
         replica.index.touch(prefix.hashes)
-        last = 0
-        if prefix.run:
-            home = self._homes.find(prefix.key, now)
-            if home is not None and home.target == replica.id:
-                last = min(home.tokens, prefix.tokens)
-            if home is None or last or not self._comes_back(home.target, now):
-                self._homes.move(prefix.key, Home(replica.id, prefix.tokens), now)
+        last = min(home.tokens, prefix.tokens) if home is not None and home.target == replica.id else 0
         cached = max(indexed, min(prefix.tokens, last * self._floor))
         return Promise(target.id, cached, indexed, last, prefix.tokens)
 

@@ -42,7 +42,8 @@ SETTINGS: Final = (
 
 
 class Prefix(Struct, frozen=True):
-    """`key`: the run, else the first blocks; 64 bits, the same in every process. `tokens`: of the whole prompt."""
+    """`key`: the run and the model, else the first blocks; 64 bits, the same in every process. `tokens`: of the whole
+    prompt."""
 
     key: int
     hashes: list[int]  # of its whole blocks, never empty
@@ -82,17 +83,17 @@ class Prefixes:
         self._kept: OrderedDict[int, _Kept] = OrderedDict()  # by key, the longest unused first
         self._bytes = 0
         self._bytes_max = kept_bytes_max
-        self._of: OrderedDict[str, Prefix | None] = OrderedDict()  # by call
+        self._of: OrderedDict[tuple[str, str], Prefix | None] = OrderedDict()  # by call and model
 
     def __repr__(self) -> str:
         return f"Prefixes({len(self._kept)} prompts, {self._bytes} bytes)"
 
     def of(self, call: Call) -> Prefix | None:
         """None: its prompt is too short, or its endpoint knows no prompts."""
-        known = self._of
-        if call.id in known:
-            return known[call.id]
-        prefix = known[call.id] = self._read(call)
+        known, name = self._of, (call.id, call.head.model)  # one call may ask several models
+        if name in known:
+            return known[name]
+        prefix = known[name] = self._read(call)
         if len(known) > PREFIXES_MAX:
             known.popitem(last=False)
         return prefix
@@ -169,7 +170,7 @@ def _key(call: Call, prompt: Prompt) -> int:
         most = FIRST_BLOCKS * BLOCK_BYTES
         of, person = (prompt.head[:most] + bytes(prompt.tail[:most]))[:most], b"text"
     else:
-        of, person = run.encode("utf-8", "surrogatepass"), b"run"
+        of, person = f"{call.head.model}\n{run}".encode("utf-8", "surrogatepass"), b"run"
     digest = blake2b(of, digest_size=8, key=tenant(call).encode("utf-8", "surrogatepass")[:64], person=person)
     return int.from_bytes(digest.digest(), "little")
 

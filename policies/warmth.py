@@ -72,10 +72,16 @@ class Warmth:
 
     def started(self, call: Call, target: Target, now: float) -> Promise | None:
         """An attempt is sent there. None: nothing was chosen by memory there."""
-        if target.id not in self._pooled or not self.on:
-            return None
-        prefix = self._prefixes.of(call)
+        prefix = self._prefix(call, target)
         return None if prefix is None else self.affinity.started(prefix, target, now)
+
+    def copied(self, call: Call, target: Target, now: float) -> Promise | None:
+        """The same of the second copy of a late call."""
+        prefix = self._prefix(call, target)
+        return None if prefix is None else self.affinity.copied(prefix, target, now)
+
+    def _prefix(self, call: Call, target: Target) -> Prefix | None:
+        return self._prefixes.of(call) if self.on and target.id in self._pooled else None
 
     def _pool(self, targets: Sequence[Target]) -> None:
         pooled = self._pooled

@@ -20,7 +20,7 @@ from proxy.execution.bench import rules_of
 from proxy.execution.easing import Easing
 from proxy.execution.flights import Flights
 from proxy.execution.following import Following, join
-from proxy.execution.purse import Purse
+from proxy.execution.purse import Purse, SidePurse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
 from proxy.parts import Parts, Shared
@@ -102,7 +102,8 @@ class Pipeline:
         self.begun += 1
         self._parts.started(call.route)
         ttl_s = max(HOLD_LEAST_S, 2 * (call.deadline - call.arrived_at))
-        return Record(call, Purse(self._parts.store, call.id, budget.path(call, runs), ttl_s))
+        purse = SidePurse if call.cause else Purse
+        return Record(call, purse(self._parts.store, call.id, budget.path(call, runs), ttl_s))
 
     async def _answer(self, running: Running, downstream: Shared, snapshot: Snapshot) -> None:
         record, parts, call = running.record, self._parts, running.record.call

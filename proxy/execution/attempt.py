@@ -144,6 +144,11 @@ class Exchange:
             self.reading.close()
         return self.reading.cut(made)
 
+    def cut_held(self) -> None:
+        """The same, of a reply that is still in hand."""
+        assert self.reading is not None  # what was never begun is not held
+        self.reading.first += self.cut()
+
     def _patience(self, timeouts: Timeouts) -> float:
         """Until when the first event may take. A plain reply has no first event: all of it may take until the
         deadline."""

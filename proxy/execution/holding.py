@@ -7,6 +7,7 @@ settled here, as those before the first event are; a stream that is merely silen
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from proxy.alarm import Alarm
@@ -55,6 +56,47 @@ async def hold(exchange: Exchange, rules: Rules, *, deadline: float, clock: Cloc
         error.details = {**_got(exchange), **error.details}
         await exchange.end(ending_of(reading, error), error)
         raise
+
+
+async def take(exchange: Exchange, rules: Rules, tokens: int | None, *, deadline: float, clock: Clock) -> bool:
+    """Keeps all of a stream in hand, or its first `tokens`; whether it is all, or all that its money allows. Raises
+    ProxyError."""
+    reading, meter = exchange.reading, exchange.meter
+    assert reading is not None  # it has begun
+    look_at = inf if meter is None else meter.look_at
+    bytes_max = rules.timeouts.reply_bytes_max
+    try:
+        while reading.streams and reading.more and (tokens is None or exchange.output_seen < tokens):
+            with Alarm(min(deadline, clock.now() + exchange.idle_s(rules.timeouts))):
+                await reading.hold(bytes_max)
+            if len(reading.first) >= bytes_max:
+                raise ProxyError("upstream_too_large", f"The reply of {exchange.target.id} is too long to be held.")
+            if meter is not None and len(reading.first) >= look_at:
+                look_at = await meter.look(len(reading.first))
+                if meter.cut:
+                    exchange.cut_held()
+    except TimeoutError:
+        error = stalled(exchange.target.id, over=clock.now() >= deadline)
+        error.details = _got(exchange)
+        await exchange.end("abandoned", error)
+        raise error from None
+    except ProxyError as error:
+        error.details = {**_got(exchange), **error.details}
+        await exchange.end(ending_of(reading, error), error)
+        raise
+    return not (reading.streams and reading.more)
+
+
+async def put_down(exchange: Exchange) -> None:
+    """Settles one of which all is in hand, but for what its provider bills to the end: that is read by a task."""
+    reading = exchange.reading
+    assert reading is not None  # it has begun
+    if not reading.cut_short:
+        if reading.streams:
+            await reading.read_trailer()
+        await exchange.end("complete")
+    elif exchange.abort != "continues":
+        await exchange.end("abandoned")
 
 
 def _got(exchange: Exchange) -> dict[str, object]:

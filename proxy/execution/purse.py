@@ -134,6 +134,16 @@ class Purse:
         return None
 
 
+class SidePurse(Purse):
+    """Of a call that the gate makes because of another: it pays like any, and is none of the calls that are counted,
+    or an agent with so many steps would have fewer of his own."""
+
+    __slots__ = ()
+
+    async def take(self, ask: Ask) -> Amounts | ProxyError:
+        return await super().take(lambda left: structs.replace(ask(left), requests=0, steps=0, concurrency=0))
+
+
 def _sum(one: Amounts, other: Amounts) -> Amounts:
     """Money and tokens add up over attempts; requests, steps and concurrency are the call's, however many it takes."""
     soft = None

@@ -48,6 +48,7 @@ class Reading:
         self._size = 0
         self._tail = b""  # of an opaque reply: not handed out yet
         self._opaque = False  # neither events nor JSON: passed through, not understood
+        self._over = False  # `hold` has come to its end
 
     def __repr__(self) -> str:
         return f"Reading({self.target_id}, {self.status}, {self.content_type})"
@@ -74,6 +75,8 @@ class Reading:
     @property
     def more(self) -> bool:
         """Whether `read` may still hand something out."""
+        if self._over or self.cut_short:
+            return False
         return self._opaque or (self.passage is not None and not self.passage.terminal)
 
     @property
@@ -212,6 +215,7 @@ class Reading:
         if self.passage is not None and self.passage.fault is not None:
             raise self._cleared(self.passage.fault)
         self.first += data or b""
+        self._over = data is None
         return data is not None and self.more and len(self.first) < bytes_max
 
     async def _whole(self, bytes_max: int) -> None:

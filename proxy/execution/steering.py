@@ -100,7 +100,8 @@ class Steering:
         now = self._clock.now()
         trip = Trip(ask, target, role, began_at=now, watch=self.breakers.begin(target, now))
         if target.id in self.contested:
-            trip.promise = self.warmth.started(ask, target, now)
+            sent = self.warmth.copied if role == "hedge" else self.warmth.started
+            trip.promise = sent(ask, target, now)
             cached = None if trip.promise is None else trip.promise.cached
             trip.ticket = self.loads.started(ask, target, now, cached)
         return trip

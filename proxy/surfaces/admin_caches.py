@@ -16,7 +16,7 @@ from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import parameters
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]  # a SHA-256
+Key = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{32}){1,2}$")]  # a SHA-256; of the semantic cache, a call's id
 
 
 class Desk(Protocol):

@@ -355,3 +355,12 @@ async def test_a_purge_takes_the_entries_that_it_means() -> None:
         assert gate.semantic.purge("b", None) == 0
         assert gate.semantic.purge("a", "m") == 1
         assert len(gate.semantic.library) == 0
+
+
+@pytest.mark.parametrize("limit", [Limit("steps", 1, "run"), Limit("requests", 1), Limit("concurrency", 1)])
+async def test_an_embedding_is_none_of_the_calls_that_a_limit_counts(limit: Limit) -> None:
+    async with world(Vendor(), limits_of=LimitsByName({"agent:a": (limit,)}, {})) as gate:
+        client = Client(gate)
+        assert (await client.ask(question(CAPITAL))).status == 200
+        again = await gate.request(question(CAPITAL), path=PATH.format("r0"))
+        assert again.status == (200 if limit.unit == "concurrency" else 402), "the call itself was counted"

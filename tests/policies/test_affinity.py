@@ -158,6 +158,16 @@ def test_a_run_that_leaves_a_healthy_home_has_moved() -> None:
     assert expected(affinity, prefix(14), 3.0) == [10, 3.6, 0]
 
 
+def test_the_second_copy_of_a_late_call_moves_no_run() -> None:
+    affinity = Affinity()
+    affinity.started(prefix(10), ONE, 1.0)
+    assert affinity.copied(prefix(12), TWO, 2.0) == Promise(TWO.id, 0.0, 0.0, 0, 12 * BLOCK_TOKENS)
+    assert expected(affinity, prefix(14), 3.0) == [10, 12, 0]
+    affinity.lost(ONE.id)
+    affinity.lost(TWO.id)
+    assert expected(affinity, prefix(14), 3.0) == [3, 0, 0]
+
+
 def test_processes_that_share_homes_keep_a_run_where_any_of_them_served_it() -> None:
     memory = bytearray(BYTES)
     one, other = (Affinity(Homes(memory), processes=4) for _ in range(2))

@@ -162,6 +162,13 @@ def test_a_call_is_looked_at_once() -> None:
     assert of(prefixes, asked(A)) is of(prefixes, asked(A))
 
 
+def test_one_call_that_asks_several_models_has_a_prefix_for_each() -> None:
+    prefixes = Prefixes()
+    one, other = of(prefixes, asked(A)), of(prefixes, asked(A, model="other"))
+    assert one.key != other.key
+    assert same(one, other) == 0
+
+
 def test_nothing_grows_without_bound() -> None:
     prefixes = Prefixes(kept_bytes_max=20_000)
     for number in range(PREFIXES_MAX + 50):

@@ -55,7 +55,7 @@ def test_a_prompt_is_expected_where_it_was_sent_and_nowhere_else() -> None:
     warm = warmth.of(asked(id="2", blocks=50), (ONE, SOLD, TWO), 2.0)
     assert warm is not None
     assert warm.targets == (ONE, TWO, SOLD)
-    assert warm.cached == (0, 40 * BLOCK_TOKENS, None)
+    assert list(warm.cached) == [0, 40 * BLOCK_TOKENS, None]
     assert warmth.cached(asked(id="2", blocks=50), (SOLD, TWO), 2.0) == [None, 40 * BLOCK_TOKENS]
 
 

@@ -33,7 +33,7 @@ async def test_the_agent_behind_it_pays() -> None:
 
 
 async def test_an_error_is_a_value() -> None:
-    limits = LimitsByName({"agent:a": (Limit("requests", 0, "total"),)})
+    limits = LimitsByName({"agent:a": (Limit("usd", 0, "total"),)})
     async with World(plain, limits_of=limits) as world:
         ask = side_calls(world).ask
         refused = await ask(CAUSE, "chat", BODY, snapshot=world.snapshot, seconds=10)

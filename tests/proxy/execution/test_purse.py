@@ -5,7 +5,7 @@ from __future__ import annotations
 from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
-from proxy.execution.purse import Purse
+from proxy.execution.purse import Purse, SidePurse
 from proxy.state.store import Ask
 from proxy.types import Amounts, Left, Reservation
 from tests.money import WatchedBudgets
@@ -142,3 +142,14 @@ async def test_a_mark_is_of_the_whole_call() -> None:
     one.give_back(first, Amounts(70, 7), sent=True)
     one.mark(second, part(50, 5))
     assert store.marks.pop() == (70 + 50, 12)
+
+
+async def test_what_the_gate_asks_itself_is_paid_for_and_not_counted() -> None:
+    store = limited(100)
+    own = SidePurse(store, "s", PATH, 60.0)
+    taken = await own.take(asking(40))
+    assert isinstance(taken, Amounts)
+    own.give_back(taken, part(30), sent=True)
+    own.close()
+    assert store.left(PATH).usd_nanos == 70
+    assert counted(store, "requests") == (0, 0)

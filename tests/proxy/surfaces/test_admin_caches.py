@@ -37,6 +37,7 @@ async def test_it_tells_what_is_kept_and_what_it_has_saved() -> None:
         ({"agent": "a"}, Purge("a")),
         ({"model": "m", "agent": "a"}, Purge("a", "m")),
         ({"key": KEY}, Purge(key=KEY)),
+        ({"key": KEY[:32]}, Purge(key=KEY[:32])),
         ({"all": True}, Purge()),
     ],
 )
