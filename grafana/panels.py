@@ -1,8 +1,7 @@
-"""The vocabulary of the dashboards: queries, panels, their places, and the frame around them.
+"""The kinds of panels and their places on the grid. Classic dashboard JSON; what they ask is phrased by `queries.py`.
 
-Queries are written through `rate`, `increase`, `gauge`, `most`, `least`, `share` and `quantile` only, which add the
-metric prefix and the choices of job and instance. Classic dashboard JSON, schema version 39 (Grafana 10.4 and later),
-PromQL as of Prometheus 2.42. Standard library only.
+A query over the range that is shown has one value, so it is asked once and not for each point of a graph. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -10,69 +9,30 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
+Query = tuple[str, str]  # expression and legend
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
-TAG = "headgate"
-ALWAYS = 'job=~"$job",instance=~"$instance"'
-
-# --- queries: the only places that write a range or a selector -------------------------------------------------------
-
-
-def selector(metric: str, suffix: str = "") -> str:
-    """`name{own="matchers"}` with the prefix, and with the matchers that every query has."""
-    name, _, own = metric.rstrip("}").partition("{")
-    return f"headgate_{name}{suffix}{{{own + ',' if own else ''}{ALWAYS}}}"
-
-
-def at_route(metric: str, own: str = "") -> str:
-    """`metric` for the chosen routes."""
-    chosen = 'route=~"$route"'
-    return f"{metric}{{{chosen}{',' + own if own else ''}}}"
+NO_LINKS: dict[str, str] = {}
+SIZES = {
+    "stat": (4, 4),
+    "timeseries": (12, 8),
+    "heatmap": (12, 8),
+    "state-timeline": (12, 8),
+    "bargauge": (12, 8),
+    "text": (24, 3),
+    "table": (24, 9),
+}
 
 
-def grouped(operator: str, by: tuple[str, ...]) -> str:
-    return f"{operator} by ({', '.join(by)})" if by else operator
-
-
-def rate(metric: str, *by: str) -> str:
-    return f"{grouped('sum', by)} (rate({selector(metric)}[$__rate_interval]))"
-
-
-def increase(metric: str, *by: str) -> str:
-    return f"{grouped('sum', by)} (increase({selector(metric)}[$__range]))"
-
-
-def gauge(metric: str, *by: str) -> str:
-    return f"{grouped('sum', by)} ({selector(metric)})"
-
-
-def most(metric: str, *by: str) -> str:
-    """Of gauges whose sum means nothing."""
-    return f"{grouped('max', by)} ({selector(metric)})"
-
-
-def least(metric: str, *by: str) -> str:
-    return f"{grouped('min', by)} ({selector(metric)})"
-
-
-def share(part: str, whole: str, *by: str) -> str:
-    return f"{rate(part, *by)} / {rate(whole, *by)}"
-
-
-def quantile(q: float, metric: str, *by: str) -> str:
-    buckets = f"rate({selector(metric, '_bucket')}[$__rate_interval])"
-    return f"histogram_quantile({q}, {grouped('sum', (*by, 'le'))} ({buckets}))"
-
-
-# --- panels ----------------------------------------------------------------------------------------------------------
-
-
-def panel(kind: str, title: str, description: str, *, unit: str, queries: list[tuple[str, str]]) -> Json:
-    """`queries` are pairs of expression and legend. Size and place are set by `laid_out`, looks by the callers."""
+def panel(kind: str, title: str, description: str, *, unit: str, queries: tuple[Query, ...]) -> Json:
+    """Size and place are set by `laid_out`, looks by the callers."""
     targets = [
         {"refId": chr(ord("A") + place), "datasource": DATASOURCE, "expr": expression, "legendFormat": legend}
         for place, (expression, legend) in enumerate(queries)
     ]
+    for target in targets:
+        if "$__range" in str(target["expr"]):
+            target |= {"instant": True, "range": False}
     return {
         "type": kind,
         "title": title,
@@ -84,18 +44,21 @@ def panel(kind: str, title: str, description: str, *, unit: str, queries: list[t
     }
 
 
-def stat(title: str, description: str, expression: str, *, unit: str) -> Json:
-    made = panel("stat", title, description, unit=unit, queries=[(expression, "")])
+def stat(title: str, description: str, *queries: Query | str, unit: str) -> Json:
+    """One number, or one for each series of several queries."""
+    named = tuple((query, "") if isinstance(query, str) else query for query in queries)
+    made = panel("stat", title, description, unit=unit, queries=named)
+    shown = any("$__range" in expression for expression, _ in named)
     made["options"] = {
         "colorMode": "none",
-        "graphMode": "area",
+        "graphMode": "none" if shown else "area",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     return made
 
 
-def lines(title: str, description: str, *queries: tuple[str, str], unit: str) -> Json:
-    made = panel("timeseries", title, description, unit=unit, queries=list(queries))
+def lines(title: str, description: str, *queries: Query, unit: str) -> Json:
+    made = panel("timeseries", title, description, unit=unit, queries=queries)
     made["fieldConfig"]["defaults"] |= {"min": 0, "custom": {"fillOpacity": 8, "showPoints": "never"}}
     made["options"] = {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
@@ -104,21 +67,101 @@ def lines(title: str, description: str, *queries: tuple[str, str], unit: str) ->
     return made
 
 
-def stack(title: str, description: str, *queries: tuple[str, str], unit: str) -> Json:
+def traced(made: Json) -> Json:
+    """With the exemplars of its histogram: points that lead to a trace."""
+    for target in made["targets"]:
+        target["exemplar"] = True
+    return made
+
+
+def signed(made: Json) -> Json:
+    """Its values may be below zero."""
+    del made["fieldConfig"]["defaults"]["min"]
+    return made
+
+
+def right(made: Json, legend: str, *, unit: str) -> Json:
+    """The series of one query on an axis of their own, by the id of the query that has this legend."""
+    reference = next(target["refId"] for target in made["targets"] if target["legendFormat"] == legend)
+    properties = [{"id": "unit", "value": unit}, {"id": "custom.axisPlacement", "value": "right"}]
+    properties.append({"id": "custom.stacking", "value": {"group": "A", "mode": "none"}})
+    matcher = {"id": "byFrameRefID", "options": reference}
+    made["fieldConfig"]["overrides"].append({"matcher": matcher, "properties": properties})
+    return made
+
+
+def stack(title: str, description: str, *queries: Query, unit: str) -> Json:
     made = lines(title, description, *queries, unit=unit)
     made["fieldConfig"]["defaults"]["custom"] |= {"fillOpacity": 40, "stacking": {"group": "A", "mode": "normal"}}
     return made
 
 
-def table(title: str, description: str, expression: str, *, unit: str) -> Json:
-    made = panel("table", title, description, unit=unit, queries=[(expression, "")])
-    made["targets"][0] |= {"format": "table", "instant": True, "range": False}
-    made["transformations"] = [{"id": "organize", "options": {"excludeByName": {"Time": True}}}]
-    made["options"] = {"showHeader": True, "sortBy": [{"desc": True, "displayName": "Value"}]}
+def heatmap(title: str, description: str, expression: str, *, unit: str) -> Json:
+    """`expression` has a series for each bucket."""
+    made = panel("heatmap", title, description, unit=unit, queries=((expression, "{{le}}"),))
+    made["targets"][0]["format"] = "heatmap"
+    made["options"] = {
+        "calculate": False,
+        "cellGap": 1,
+        "color": {"mode": "scheme", "scheme": "Blues", "steps": 64},
+        "yAxis": {"unit": unit},
+        "tooltip": {"mode": "single"},
+    }
     return made
 
 
-SIZES = {"stat": (4, 4), "timeseries": (12, 8), "table": (24, 9)}
+def bars(title: str, description: str, query: Query, *, unit: str) -> Json:
+    """The newest value of each series, the full bar being 1."""
+    made = panel("bargauge", title, description, unit=unit, queries=(query,))
+    made["fieldConfig"]["defaults"] |= {"min": 0, "max": 1}
+    made["options"] = {
+        "displayMode": "basic",
+        "orientation": "horizontal",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    }
+    return made
+
+
+def timeline(title: str, description: str, query: Query, *, states: dict[str, tuple[str, str]]) -> Json:
+    """`states`: what a value is called, and its colour."""
+    made = panel("state-timeline", title, description, unit="none", queries=(query,))
+    named = {value: {"text": text, "color": color, "index": at} for at, (value, (text, color)) in enumerate(states.items())}
+    made["fieldConfig"]["defaults"]["mappings"] = [{"type": "value", "options": named}]
+    made["options"] = {"mergeValues": True, "showValue": "never", "rowHeight": 0.8}
+    return made
+
+
+def table(title: str, description: str, *queries: Query, unit: str, links: dict[str, str] = NO_LINKS) -> Json:
+    """A column for each query, under its legend. `links`: where the values of a column lead."""
+    made = panel("table", title, description, unit=unit, queries=queries)
+    for target in made["targets"]:
+        target |= {"format": "table", "instant": True, "range": False, "legendFormat": ""}
+    names = {f"Value #{chr(ord('A') + place)}": legend for place, (_, legend) in enumerate(queries)}
+    if len(queries) == 1:
+        names["Value"] = queries[0][1]
+    made["transformations"] = [
+        {"id": "merge", "options": {}},
+        {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": names}},
+    ]
+    made["fieldConfig"]["overrides"] = [
+        {
+            "matcher": {"id": "byName", "options": column},
+            "properties": [{"id": "links", "value": [{"title": "More of ${__value.text}", "url": url}]}],
+        }
+        for column, url in links.items()
+    ]
+    made["options"] = {"showHeader": True, "sortBy": [{"desc": True, "displayName": queries[0][1]}]}
+    return made
+
+
+def column_unit(made: Json, column: str, unit: str) -> Json:
+    properties = [{"id": "unit", "value": unit}]
+    made["fieldConfig"]["overrides"].append({"matcher": {"id": "byName", "options": column}, "properties": properties})
+    return made
+
+
+def text(title: str, content: str) -> Json:
+    return {"type": "text", "title": title, "options": {"mode": "markdown", "content": content}, "targets": []}
 
 
 def laid_out(panels: list[Json]) -> list[Json]:
@@ -131,77 +174,3 @@ def laid_out(panels: list[Json]) -> list[Json]:
         made |= {"id": number, "gridPos": {"x": x, "y": y, "w": width, "h": height}}
         x, row_height = x + width, max(row_height, height)
     return panels
-
-
-# --- dashboards ------------------------------------------------------------------------------------------------------
-
-
-def variable(name: str, label: str, metric: str) -> Json:
-    """A choice of several values of one label; `All` also matches what appears later."""
-    query = f"label_values({metric}, {name})"
-    return {
-        "name": name,
-        "label": label,
-        "type": "query",
-        "datasource": DATASOURCE,
-        "definition": query,
-        "query": {"query": query, "refId": "variable"},
-        "refresh": 2,
-        "sort": 1,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".+",
-        "current": {"text": ["All"], "value": ["$__all"]},
-    }
-
-
-def variables(own: dict[str, str]) -> list[Json]:
-    """`own`: the dashboard's choices beside those of every one, each with the metric that knows their values."""
-    return [
-        {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1},
-        variable("job", "Job", "headgate_build_info"),
-        variable("instance", "Instance", 'headgate_build_info{job=~"$job"}'),
-        *(variable(name, name.capitalize(), selector(metric)) for name, metric in own.items()),
-    ]
-
-
-def annotation(name: str, expression: str, text: str, *, color: str) -> Json:
-    return {
-        "name": name,
-        "datasource": DATASOURCE,
-        "enable": True,
-        "expr": expression,
-        "iconColor": color,
-        "step": "60s",
-        "titleFormat": name,
-        "textFormat": text,
-    }
-
-
-def dashboard(uid: str, title: str, description: str, panels: list[Json], *, choices: dict[str, str]) -> Json:
-    reloads = annotation("Reload", f"{rate('config_reloads_total', 'result')} > 0", "{{result}}", color="blue")
-    return {
-        "uid": uid,
-        "title": title,
-        "description": description,
-        "tags": [TAG],
-        "schemaVersion": 39,
-        "editable": True,
-        "graphTooltip": 1,
-        "refresh": "30s",
-        "timezone": "browser",
-        "time": {"from": "now-1h", "to": "now"},
-        "links": [
-            {
-                "type": "dashboards",
-                "title": "Headgate",
-                "tags": [TAG],
-                "asDropdown": True,
-                "keepTime": True,
-                "includeVars": True,
-            }
-        ],
-        "annotations": {"list": [reloads]},
-        "templating": {"list": variables(choices)},
-        "panels": laid_out(panels),
-    }

@@ -3,7 +3,7 @@
 A gate looks at what an answer says and at what its request asked for, and names the first thing that is wrong; an
 answer that passes all of them is accepted. Gates cost nothing but the time to read; agreement, judges and verifiers
 cost calls and stand in `execution.second_look`. Nothing here knows whether an answer is right: what evidence there is
-of that is asked for through `Evidence`. After "FrugalGPT" (Chen, Zaharia and Zou, 2023), whose scorer is learnt; these are not.
+of that is asked for through `Evidence`. After "FrugalGPT" (Chen, Zaharia and Zou, 2023), whose scorer is learnt.
 """
 
 from __future__ import annotations

@@ -105,6 +105,8 @@ class Load:
         return wait + late if late > 0 else wait
 
     def busy_now(self, now: float) -> float:
+        if not self.waiting and not self.busy:
+            return 0.0
         kept = exp((self.busy_at - now) / BUSY_DECAY_S)
         return 1 - (1 - self.busy) * kept if self.waiting else self.busy * kept
 

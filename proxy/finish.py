@@ -89,4 +89,6 @@ class Finish:
             decisions=tuple(record.decisions) if record.decisions else (),
             reused=record.reused,
             looked_up=record.looked_up,
+            climbed=record.climbed,
+            voted=record.voted,
         )

@@ -17,7 +17,7 @@ from proxy.execution.following import Following
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.money.rate_limits import Quota
-from proxy.observed import Reused
+from proxy.observed import Climbed, Reused
 from proxy.pressure import Pressure
 from proxy.providers.limit_headers import PREFIXES as LIMIT_PREFIXES
 from proxy.relay import Headers
@@ -43,6 +43,8 @@ def of_reply(
     plan = record.plan
     if plan is not None and plan.fallbacks and (fallback := fallback_of(plan, exchange.target)) is not None:
         headers.append(("x-headgate-fallback", f"{_latin(fallback[1])} {fallback[0]}"))
+    if record.climbed:
+        headers.append(("x-headgate-cascade", _climbed(record.climbed)))
     if exchange.clamped_to is not None:
         headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
     if record.reused is not None:
@@ -188,3 +190,9 @@ def _cost(record: Record) -> int | None:
             return None
         total += attempt.cost_usd_nanos
     return total
+
+
+def _climbed(climbed: tuple[Climbed, ...]) -> str:
+    """`qwen escalate valid_tools, gpt-5.5 accept last`, the rungs in the order in which they were tried."""
+    text = ", ".join([f"{_latin(rung.model)} {rung.decision} {rung.why}" for rung in climbed])
+    return text if any(rung.decision == "accept" for rung in climbed) else f"{text}; unverified"

@@ -17,6 +17,7 @@ NoHedgeKind = Literal["attempt_budget", "class_budget", "usd_budget", "run_budge
 
 CacheName = Literal["exact", "replay", "semantic"]
 LookUp = Literal["hit", "stale", "miss", "bypass"]  # `bypass`: the call is not for that cache, or its caller wants none
+VoteResult = Literal["agreed", "plurality", "tie_broken", "split", "no_votes", "failed"]
 Culprit = Literal["model", "tools", "tool_order", "tool_choice", "setting", "system", "clock", "message"]
 
 
@@ -54,6 +55,15 @@ class Decision(Struct, frozen=True):
     @property
     def considered(self) -> tuple[Considered, ...]:
         return () if self.weighed is None else self.weighed.considered
+
+
+class Climbed(Struct, frozen=True):
+    """One rung of a cascade, tried. `why`: the check or the error that decided, `last`: nobody has to accept it."""
+
+    tier: int
+    model: str
+    decision: Literal["accept", "escalate", "error"]
+    why: str
 
 
 class Reused(Struct, frozen=True):
@@ -126,3 +136,19 @@ class Begun(Struct, frozen=True):
     def __repr__(self) -> str:
         """Without the text: it is the answer."""
         return f"Begun({self.tokens} tokens)"
+
+
+class Voted(Struct, frozen=True):
+    """What became of a vote over several answers to one call. `counts`: those for each answer, the most first."""
+
+    result: VoteResult
+    counts: tuple[int, ...]
+    asked: int  # answers that were asked for
+    missing: int  # of the members that should have voted: they failed, or there was no money for them
+    rounds: int = 0  # of a debate
+    changed: bool | None = None  # whether the debate's answer is another than that of its first round; None: no debate
+
+    @property
+    def agreed(self) -> int:
+        """With the answer that was given."""
+        return self.counts[0] if self.counts else 0

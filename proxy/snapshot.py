@@ -11,12 +11,14 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from policies.accept_rules import CascadeRules
 from policies.cache_rules import CacheRules
 from policies.ladder import Ladder
 from policies.plan import Planner
 from policies.retry import Retry
 from policies.runs import NO_LIMITS, RunLimits
 from policies.survival import Survival
+from policies.vote import VoteRules
 from proxy.providers.base import Provider
 from proxy.types import KeyRecord, Priority
 
@@ -66,6 +68,8 @@ class Snapshot(Struct, frozen=True):
     default_rules: AgentRules = AgentRules()
     limits: Limits = Limits()
     revision: str = ""  # of what the configuration makes of models: what was known under another one is not used
+    cascades: Mapping[str, CascadeRules] = {}  # of the models of that mode
+    votes: Mapping[str, VoteRules] = {}  # of quorums and debates
     strict: bool = False  # a reply ends only once its call is on the disk
 
     def rules(self, agent: str) -> AgentRules:

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from proxy.cache_hints import CacheHints
-from proxy.observed import Begun, Decision, Gaps, LookedUp, Reused
+from proxy.observed import Begun, Climbed, Decision, Gaps, LookedUp, Reused, Voted
 
 DialectName = Literal["openai"]
 Endpoint = Literal["chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions",
@@ -186,6 +186,7 @@ class Call(Struct, frozen=True):
     reuse: Reuse | None = None  # None: it says nothing of known answers
     cause: str = ""  # the id of the call because of which the gate makes this one; "": a client's own
     hints: CacheHints | None = None  # what an upstream is asked beside, for its prompt cache
+    votes_shown: bool = False  # the client wants to read in its reply how a vote went
 
     def __repr__(self) -> str:
         """Without the body: it is the prompt."""
@@ -311,6 +312,8 @@ class Outcome(Struct, frozen=True):
     decisions: tuple[Decision, ...] = ()
     reused: Reused | None = None  # the known answer that it got; None: none
     looked_up: tuple[LookedUp, ...] = ()  # where it was looked for
+    climbed: tuple[Climbed, ...] = ()  # the rungs of a cascade that were tried
+    voted: Voted | None = None  # of a quorum or a debate
 
     @property
     def target(self) -> Target | None:

@@ -77,8 +77,8 @@ def known_words() -> set[str]:
     flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
     flags.add(service_tier.UNKNOWN)
     logged = {*Line.__struct_fields__, *Try.__struct_fields__}
-    tools = (Price, CacheReport, Savings, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
-    ledger = {field for shape in tools for field in shape.__struct_fields__}
+    tools = (Price, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
+    ledger = {field for shape in (*tools, CacheReport, Savings) for field in shape.__struct_fields__}
     ledger |= {field.removesuffix("_nanos") for field in ledger}
     answers = ledger | {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}
     for shape in (*BODIES, run_report.Governed, run_report.ToppedUp, run_report.RunTree, run_report.RunRow):

@@ -112,12 +112,15 @@ class Cabinet:
     async def done(self, key: bytes, digest: bytes, kept: Kept, until_wall: float) -> bool:
         """Returns once its reply is on the disk, which happens whoever leaves meanwhile; False: it is not, and the call
         is as if it had never been."""
-        if not self._room_for(kept):
+        if self._stuck or not self._room_for(kept):
             return False
         told = self._tell(lambda connection: self._done(connection, key, digest, kept, until_wall))
         told.add_done_callback(lambda _: self._written_down(kept))
         with suppress(TimeoutError), Alarm(asyncio.get_running_loop().time() + PATIENCE_S):
             await asyncio.wait([told])
+        if not told.done():
+            self._stuck = True
+            self._fail(TimeoutError())
         return told.done() and not told.cancelled() and told.exception() is None
 
     def withdraw(self, key: bytes) -> None:
@@ -136,7 +139,9 @@ class Cabinet:
     async def close(self) -> None:
         """Writes what waits. Whoever asks later finds it open again."""
         if self._asked:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+            loop = asyncio.get_running_loop()
+            with suppress(TimeoutError), Alarm(loop.time() + PATIENCE_S):
+                await loop.run_in_executor(self._thread, self._close)
 
     @property
     def bytes_on_disk(self) -> int:

@@ -7,7 +7,7 @@ When one side streams and the other does not, the whole reply is folded or unfol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -97,6 +97,14 @@ class Dialect(Protocol):
 
     def revised(self, call: Call, draft: str, reason: str) -> Call | None:
         """The call that asks again, with a draft of its answer and what is wrong with it. None: it has no room."""
+        ...
+
+    def debated(self, call: Call, own: str, others: Sequence[str]) -> Call:
+        """The chat, asked again of a model that has answered it, with what other models have answered."""
+        ...
+
+    def with_votes(self, body: bytes, votes: Mapping[str, object]) -> bytes:
+        """A whole reply, plain or in events, that says how a vote over it went."""
         ...
 
     def error(self, error: ProxyError) -> tuple[int, bytes]: ...

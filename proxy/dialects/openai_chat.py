@@ -6,7 +6,7 @@ fold, error. It has no state, so one instance serves all calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proxy.dialects.base import Passage, Reply
 from proxy.dialects.openai_demanded import demanded, revised, tool_errors
@@ -18,6 +18,7 @@ from proxy.dialects.openai_request import read, write
 from proxy.dialects.openai_responses import ResponsesPassage
 from proxy.dialects.openai_said import said
 from proxy.dialects.openai_splice import SplicedPassage, Transcript, continuing
+from proxy.dialects.openai_votes import debated, with_votes
 from proxy.errors import ProxyError
 from proxy.observed import Begun, Demand, Said
 from proxy.types import Call, Endpoint, Head, Target
@@ -64,6 +65,12 @@ class OpenAI:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         return failure(status, headers, body)
+
+    def debated(self, call: Call, own: str, others: Sequence[str]) -> Call:
+        return debated(call, own, others)
+
+    def with_votes(self, body: bytes, votes: Mapping[str, object]) -> bytes:
+        return with_votes(body, votes)
 
     def error(self, error: ProxyError) -> tuple[int, bytes]:
         return client_error(error)

@@ -17,7 +17,7 @@ from proxy.execution.flight import Answered, Flight
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
-from proxy.observed import Culprit, Decision, LookedUp, NoHedgeKind, Reused, Spared, Weighed
+from proxy.observed import Climbed, Culprit, Decision, LookedUp, NoHedgeKind, Reused, Spared, Voted, Weighed
 from proxy.pressure import Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
@@ -41,6 +41,7 @@ class Record:
         "bytes_out",
         "call",
         "client_gone",
+        "climbed",
         "answered",
         "committed",
         "decisions",
@@ -65,6 +66,7 @@ class Record:
         "lookup",
         "reused",
         "upstream_s",
+        "voted",
         "wanted",
     )
 
@@ -79,6 +81,8 @@ class Record:
         self.status = 0
         self.error: ProxyError | None = None
         self.served_by: ServedBy = "none"
+        self.climbed: tuple[Climbed, ...] = ()  # of a cascade
+        self.voted: Voted | None = None  # of a quorum or a debate
         self.answered: Unended | None = None  # the attempt whose reply the client gets
         self.decisions: list[Decision] | None = None  # where something had to be decided
         self.upstream_s = 0.0  # the union of the times in which attempts were open

@@ -51,6 +51,7 @@ DEADLINE_HEADERS: tuple[tuple[str, float], ...] = (
     ("x-portkey-request-timeout", 0.001),
 )
 NO = frozenset({"off", "no", "false", "0"})
+YES = frozenset({"on", "yes", "true", "1"})
 DEADLINE_NAMES = frozenset(name for name, _ in DEADLINE_HEADERS)
 
 Readiness = Callable[[], bool]
@@ -145,6 +146,7 @@ class Surface:
             priority=lowered(rules.priority, headers.get("x-headgate-priority")),
             reuse=reuse,
             hedged=rules.hedge and headers.get("x-headgate-hedge", "").lower() not in NO,
+            votes_shown=headers.get("x-headgate-votes", "").lower() in YES,
         )
 
     def _stub(self, asked: Asked, key: KeyRecord | None, raw: bytes) -> Call:

@@ -199,7 +199,13 @@ def rows(folder: Path | None) -> Iterator[Row]:
             f"agents, equal, memory stated {times:.2g} x the truth: mean / p99",
             str(agents_figures(runs[:1], EQUAL, gated(times))),
         )
-    yield at_most("decision at 32 targets, 800 blocks of which 20 are new", decision_us(), 150.0, unit="us", digits=0)
+    yield at_most(
+        "decision at 32 targets, 800 blocks of which 20 are new, the least of 150",
+        decision_us(),
+        150.0,
+        unit="us",
+        digits=0,
+    )
 
 
 def agents_figures(runs: Sequence[Sequence[AgentRun]], speeds: Sequence[float], make: Make) -> Figures:
@@ -244,7 +250,7 @@ def decision_us() -> float:
     warmth, loads = Warmth(Affinity()), Loads()
     router = Router("score", loads, warmth)
     best = inf
-    for number, asked in enumerate(pairs(800, 20, runs=40)):
+    for number, asked in enumerate(pairs(800, 20, runs=150)):
         began = process_time_ns()
         choice = router.choose(asked, targets, tried=(), now=float(number), rng=rng)
         took = process_time_ns() - began

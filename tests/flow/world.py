@@ -34,7 +34,7 @@ from proxy.execution.race import Race
 from proxy.execution.steering import Steering
 from proxy.finish import Finish
 from proxy.last_word import unwritten
-from proxy.parts import Parts
+from proxy.parts import Executor, Parts
 from proxy.pipeline import Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
@@ -45,7 +45,7 @@ from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
 from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
-from proxy.types import AbortRule, KeyRecord, Outcome, Price, Target, Traits
+from proxy.types import AbortRule, KeyRecord, Mode, Outcome, Price, Target, Traits
 from tests.build import PRICE
 from tests.known import caches
 from tests.money import WIDE, WatchedBudgets
@@ -251,6 +251,7 @@ class World:
         self.caches = caches(self.clock, caches_at, Bounds())
         self._also = also
         self.counted = Counted()
+        self.executors: dict[Mode, Executor] = {}  # a test adds those that it needs
         self.semantic = Semantic(Kit(self.clock, OpenAI(), self.tasks, self.counted), MIB)
         self._server: Server | None = None
         self._listening: asyncio.Server | None = None
@@ -262,12 +263,13 @@ class World:
         dialect = OpenAI()
         self.steering = Steering(self.clock)
         bench = Bench(self.clock, self._count_text, _ignore, _ignore, self.steering)
-        admission = Admission(self.permits, self.clock)
+        self.admission = admission = Admission(self.permits, self.clock)
+        self.race = Race(bench, self.attempt_budget, self.permits, self.tasks)
         self.pipeline = Pipeline(
             Parts(
                 clock=self.clock,
                 dialect=dialect,
-                race=Race(bench, self.attempt_budget, self.permits, self.tasks),
+                race=self.race,
                 store=self.store,
                 rates=self.rates,
                 admission=admission,
@@ -285,9 +287,11 @@ class World:
                 on_defect=self.defects.append,
                 let_in=self.gating.enter,
                 recorded=self._recorded,
+                executors=self.executors,
             )
         )
-        self.semantic.attach(SideCalls(self.clock, dialect, self.tasks, self.pipeline.serve))
+        self.sides = SideCalls(self.clock, dialect, self.tasks, self.pipeline.serve)
+        self.semantic.attach(self.sides)
         self.snapshot = self._new_snapshot(dialect)
         surface = Surface(Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready))
         self._server = Server(surface.handle, self._edges, self.clock.id)

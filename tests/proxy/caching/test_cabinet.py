@@ -184,6 +184,8 @@ async def test_a_disk_that_hangs_costs_one_wait(monkeypatch: pytest.MonkeyPatch)
         before = loop.time()
         assert [await one.find(KEY) for _ in range(20)] == [None] * 20
         assert loop.time() - before == pytest.approx(PATIENCE_S)
+        assert not await one.done(b"r", DIGEST, kept(), 100.0)
+        assert loop.time() - before == pytest.approx(PATIENCE_S), "nor does the end of a reply wait"
         assert said == ["TimeoutError: "]
     one.put(KEY, kept(), 10.0)
     for _ in range(100):  # until what was written says that the disk is back
@@ -191,6 +193,19 @@ async def test_a_disk_that_hangs_costs_one_wait(monkeypatch: pytest.MonkeyPatch)
             break
         await asyncio.sleep(0.01)
     assert await one.find(KEY) == kept()
+    await one.close()
+
+
+async def test_the_end_of_a_reply_waits_for_a_disk_that_hangs_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    one, loop = opened(None, said.append), asyncio.get_running_loop()
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "run_in_executor", lambda *work: loop.create_future())
+        before = loop.time()
+        assert not await one.done(b"r", DIGEST, kept(), 100.0)
+        assert loop.time() - before == pytest.approx(PATIENCE_S)
+        assert await one.find(KEY) is None
+    assert (said, one.failed) == (["TimeoutError: "], 1)
     await one.close()
 
 

@@ -1,0 +1,287 @@
+"""What the fleet is doing now: calls that have ended, added up by the second, by agent, route, target and run.
+
+It is fed the very entries that the ledger keeps, so the console, the terminal and the bill cannot tell different
+stories; names are the real ones. Every row is an absolute count since the start of the gate, never an increment: who
+misses a message is right again with the next one. All of it is bounded, and nothing here is on the way of a call.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Final
+
+from msgspec import Struct
+
+from proxy.state.ledger_rows import Entry
+from proxy.state.ledger_schema import ATTEMPT_RARE, ATTEMPT_USUAL, OUTCOME_RARE, OUTCOME_USUAL, names
+from proxy.state.report import RequestRow
+from proxy.telemetry.line import utc_text
+from proxy.telemetry.live_report import Delta, Event, Gauges, Second, Snapshot, Totals
+
+NAMES_MAX: Final = 500  # agents, routes, targets, and runs: of each the ones used last
+ROWS_SHOWN_MAX: Final = 200  # of each in a snapshot
+CALLS_SHOWN_MAX: Final = 50
+EVENTS_SHOWN_MAX: Final = 50
+SERIES_S: Final = 300
+MINUTE_MS: Final = 60_000
+SAMPLES_MAX: Final = 100  # first tokens remembered of one name
+FLEET_SAMPLES_MAX: Final = 2_000  # ... and of all calls of the last minute
+THEIR_OWN: Final = ("client", "policy")  # whose errors are refusals; the others are failures
+
+_CALL: Final = names((*OUTCOME_USUAL[1:], *OUTCOME_RARE))
+_TRY: Final = names((*ATTEMPT_USUAL[1:], *ATTEMPT_RARE))
+
+
+def _of(columns: Sequence[str], *wanted: str) -> itemgetter[int]:
+    return itemgetter(*[columns.index(name) for name in wanted])
+
+
+_READ_CALL: Final = _of(_CALL, "at_ms", "agent", "run", "parent_run", "route", "stream", "error_code", "error_source",
+                        "first_event_s", "duration_s")  # fmt: skip
+_READ_TRY: Final = _of(_TRY, "target", "role", "lesson", "first_event_s", "cost_usd_nanos")
+_READ_INPUT: Final = _of(_TRY, "input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h",
+                         "input_audio", "input_image")  # fmt: skip
+_READ_OUTPUT: Final = _of(_TRY, "output", "reasoning", "output_audio")
+_READ_SHOWN: Final = _of(_CALL, "request_id", "at_ms", "agent", "run", "step", "model", "target", "status",
+                         "error_code", "served_by", "attempts")  # fmt: skip
+_COST: Final = _CALL.index("cost_usd_nanos")
+
+
+class _Counted(Struct, frozen=True):
+    """One call, as far as sums are concerned."""
+
+    at_ms: int
+    failed: int
+    refused: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd_nanos: int
+    first_token_s: float | None
+    hedges: int = 0
+
+
+class _Tally:
+    __slots__ = ("agent", "cached", "calls", "cost", "failed", "firsts", "hedges", "input", "last_ms", "output",
+                 "parent", "refused")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.calls = self.failed = self.refused = self.hedges = 0
+        self.input = self.cached = self.output = self.cost = self.last_ms = 0
+        self.agent: str | None = None
+        self.parent: str | None = None
+        self.firsts: deque[float] = deque(maxlen=SAMPLES_MAX)
+
+    def add(self, counted: _Counted) -> None:
+        self.calls += 1
+        self.failed += counted.failed
+        self.refused += counted.refused
+        self.hedges += counted.hedges
+        self.input += counted.input_tokens
+        self.cached += counted.cached_tokens
+        self.output += counted.output_tokens
+        self.cost += counted.cost_usd_nanos
+        self.last_ms = max(self.last_ms, counted.at_ms)
+        if counted.first_token_s is not None:
+            self.firsts.append(counted.first_token_s)
+
+    def row(self, name: str) -> Totals:
+        p50, p95 = quantiles(self.firsts)
+        return Totals(
+            name=name,
+            calls=self.calls,
+            failed=self.failed,
+            refused=self.refused,
+            hedges=self.hedges,
+            input_tokens=self.input,
+            cached_tokens=self.cached,
+            output_tokens=self.output,
+            cost_usd_nanos=self.cost,
+            first_token_p50_s=p50,
+            first_token_p95_s=p95,
+            last_ms=self.last_ms,
+            agent=self.agent,
+            parent=self.parent,
+        )
+
+
+class _Board:
+    """Tallies by name, the longest unused first; which of them have changed since the last look."""
+
+    def __init__(self) -> None:
+        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
+        self._changed: set[str] = set()
+
+    def of(self, name: str) -> _Tally:
+        tally = self._tallies.get(name)
+        if tally is None:
+            tally = self._tallies[name] = _Tally()
+            if len(self._tallies) > NAMES_MAX:
+                gone, _ = self._tallies.popitem(last=False)
+                self._changed.discard(gone)
+        else:
+            self._tallies.move_to_end(name)
+        self._changed.add(name)
+        return tally
+
+    def changed(self) -> list[Totals]:
+        names, self._changed = self._changed, set()
+        return [self._tallies[name].row(name) for name in sorted(names)]
+
+    def latest(self) -> list[Totals]:
+        shown = list(self._tallies.items())[-ROWS_SHOWN_MAX:]
+        return [tally.row(name) for name, tally in reversed(shown)]
+
+
+class Live:
+    """`fold` what has ended, `tick` once a second; `snapshot` at any time."""
+
+    def __init__(self, since_ms: int) -> None:
+        self._since_ms = since_ms
+        self._fleet, self._before = _Tally(), _Tally().row("")
+        self._agents, self._routes, self._targets, self._runs = _Board(), _Board(), _Board(), _Board()
+        self._firsts: deque[tuple[int, float]] = deque(maxlen=FLEET_SAMPLES_MAX)
+        self._series: deque[Second] = deque(maxlen=SERIES_S)
+        self._calls: deque[Entry] = deque(maxlen=CALLS_SHOWN_MAX)
+        self._events: deque[Event] = deque(maxlen=EVENTS_SHOWN_MAX)
+        self._fresh = 0  # calls of the present second
+        self._gauges = Gauges()
+
+    def __repr__(self) -> str:
+        return f"Live({self._fleet.calls} calls, {len(self._series)} s)"
+
+    def fold(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._fold(entry)
+
+    def _fold(self, entry: Entry) -> None:
+        at_ms, agent, run, parent, route, stream, error, source, first_s, duration_s = _READ_CALL(entry.outcome)
+        ended_ms = at_ms + int(duration_s * 1000)
+        first = first_s if stream and first_s != "" else None
+        inputs = [_READ_INPUT(each) for each in entry.attempts]
+        counted = _Counted(
+            ended_ms,
+            int(error != "" and source not in THEIR_OWN),
+            int(error != "" and source in THEIR_OWN),
+            sum([count or 0 for each in inputs for count in each]),
+            sum([each[1] or 0 for each in inputs]),
+            sum([count or 0 for each in entry.attempts for count in _READ_OUTPUT(each)]),
+            entry.cost_usd_nanos,
+            first,
+        )
+        for tally in (self._fleet, self._agents.of(agent), self._routes.of(route)):
+            tally.add(counted)
+        if run:
+            of_run = self._runs.of(run)
+            of_run.add(counted)
+            of_run.agent, of_run.parent = agent, parent or None
+        for each in entry.attempts:
+            self._fold_try(each, ended_ms, stream=bool(stream))
+        if first is not None:
+            self._firsts.append((ended_ms, first))
+        self._calls.append(entry)
+        self._fresh += 1
+
+    def _fold_try(self, row: tuple[str | int | float, ...], at_ms: int, *, stream: bool) -> None:
+        target, role, lesson, first_s, cost = _READ_TRY(row)
+        inputs, outputs = _READ_INPUT(row), _READ_OUTPUT(row)
+        counted = _Counted(
+            at_ms,
+            int(lesson in ("failure", "overload")),
+            0,
+            sum([count or 0 for count in inputs]),
+            inputs[1] or 0,
+            sum([count or 0 for count in outputs]),
+            cost or 0,
+            first_s if stream and first_s != "" else None,
+            int(role == "hedge"),
+        )
+        self._targets.of(target).add(counted)
+
+    def noted(self, event: Event) -> None:
+        self._events.append(event)
+
+    def tick(self, at_ms: int, gauges: Gauges) -> Delta:
+        """Closes the second that ends now."""
+        self._gauges = gauges
+        totals = self._fleet.row("")
+        second = self._second(at_ms, totals)
+        self._series.append(second)
+        shown = [shown_call(entry) for entry in list(self._calls)[-self._fresh :][::-1]] if self._fresh else []
+        left_out, self._fresh, self._before = self._fresh - len(shown), 0, totals
+        boards = [board.changed() for board in (self._agents, self._routes, self._targets, self._runs)]
+        agents, routes, targets, runs = boards
+        return Delta(at_ms, second, gauges, totals, agents, routes, targets, runs, shown, left_out)
+
+    def _second(self, at_ms: int, totals: Totals) -> Second:
+        before, firsts = self._before, self._firsts
+        while firsts and firsts[0][0] < at_ms - MINUTE_MS:  # ends: each turn takes one
+            firsts.popleft()
+        p50, p95 = quantiles([first for _, first in firsts])
+        return Second(
+            at_ms=at_ms,
+            calls=totals.calls - before.calls,
+            failed=totals.failed - before.failed,
+            refused=totals.refused - before.refused,
+            cost_usd_nanos=totals.cost_usd_nanos - before.cost_usd_nanos,
+            input_tokens=totals.input_tokens - before.input_tokens,
+            output_tokens=totals.output_tokens - before.output_tokens,
+            in_flight=self._gauges.in_flight,
+            queued=self._gauges.queued,
+            first_token_p50_s=p50,
+            first_token_p95_s=p95,
+        )
+
+    def snapshot(self, at_ms: int) -> Snapshot:
+        boards = [board.latest() for board in (self._agents, self._routes, self._targets, self._runs)]
+        agents, routes, targets, runs = boards
+        return Snapshot(
+            at_ms=at_ms,
+            since_ms=self._since_ms,
+            gauges=self._gauges,
+            totals=self._fleet.row(""),
+            agents=agents,
+            routes=routes,
+            targets=targets,
+            runs=runs,
+            calls=[shown_call(entry) for entry in reversed(self._calls)],
+            events=list(reversed(self._events)),
+            series=list(self._series),
+        )
+
+
+def shown_call(entry: Entry) -> RequestRow:
+    """As in a list of requests."""
+    row = entry.outcome
+    id, at_ms, agent, run, step, model, target, status, error, served_by, attempts = _READ_SHOWN(row)
+    first_s, duration_s = _READ_CALL(row)[8:]
+    return RequestRow(
+        request_id=id,
+        at=utc_text(at_ms / 1000),
+        at_ms=at_ms,
+        agent=agent,
+        run=run or None,
+        step=None if step == "" else step,
+        model=model,
+        target=target or None,
+        status=status,
+        error_code=error or None,
+        served_by=served_by,
+        attempts=attempts,
+        input_tokens=sum([count or 0 for each in entry.attempts for count in _READ_INPUT(each)]),
+        output_tokens=sum([count or 0 for each in entry.attempts for count in _READ_OUTPUT(each)]),
+        cost_usd_nanos=None if row[_COST] == "" else entry.cost_usd_nanos,
+        first_event_s=None if first_s == "" else first_s,
+        duration_s=duration_s,
+    )
+
+
+def quantiles(values: Iterable[float]) -> tuple[float | None, float | None]:
+    """The median and the 95th percentile, by nearest rank."""
+    ordered = sorted(values)
+    if not ordered:
+        return None, None
+    last = len(ordered) - 1
+    return ordered[round(last * 0.5)], ordered[round(last * 0.95)]
