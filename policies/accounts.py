@@ -27,8 +27,9 @@ from policies.limits import (
 )
 from policies.meter import Balance
 from policies.roster import Account, Bounds, Roster
+from proxy.holds import Left
 from proxy.pressure import Pressure
-from proxy.types import Amounts, Charge, Left, Period, Unit
+from proxy.types import Amounts, Charge, Period, Unit
 
 ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
 TOPUPS_MAX: Final = 4_096

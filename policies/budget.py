@@ -19,7 +19,8 @@ from policies.settle import CONTEXT_TOKENS_MAX
 from pricing.book import MAY_OCCUR, InputClass, hold_usd_nanos
 from pricing.gpu import GpuForecast
 from pricing.tokens import CALL_OVERHEAD, input_bound
-from proxy.types import Amounts, Call, Left, Price, Target
+from proxy.holds import Left
+from proxy.types import Amounts, Call, Price, Target
 
 OUTPUT_TOKENS_DEFAULT: Final = 4_096  # for a silent client of a model whose maximum is not known
 OUTPUT_TOKENS_USUAL: Final = 1_024  # until it is known what is

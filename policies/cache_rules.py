@@ -16,7 +16,8 @@ from msgspec import DecodeError, Raw, Struct, json
 
 from policies.repeatable import STATE, why_once, why_tools_once
 from policies.semantic.rules import SemanticRules
-from proxy.types import Call, Identity, Plan, Reuse
+from proxy.reuse import Reuse
+from proxy.types import Call, Identity, Plan
 
 Exact = Literal["off", "deterministic", "on"]
 Replay = Literal["off", "keyed", "run"]

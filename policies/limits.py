@@ -12,7 +12,8 @@ from typing import Final, Literal, Protocol
 from msgspec import Raw, Struct, msgpack
 
 from policies.windows import zone
-from proxy.types import Charge, Left, Per, Period, Unit
+from proxy.holds import Left
+from proxy.types import Charge, Per, Period, Unit
 
 HoldMode = Literal["estimated", "strict"]
 Reason = Literal["spent", "held", "floor", "overrun", "lowered", "cache_only", "queue"]

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from policies.limits import NO_DEMANDS, Instant, Limit, Rulebook, Totals, demands, tightest
 from policies.meter import Balance, Meter
-from proxy.types import Left, Per, Period, Unit
+from proxy.holds import Left
+from proxy.types import Per, Period, Unit
 
 RUN: Final = "run:"
 CHARTS_MAX: Final = 50_000  # what is remembered of paths; forgetting them loses no money

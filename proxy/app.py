@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version as installed_version
 from io import FileIO
 from operator import attrgetter
 from typing import BinaryIO
@@ -20,7 +19,7 @@ from typing import BinaryIO
 from msgspec import structs
 
 from policies.accounts import Accounts
-from pricing.book import Bill, explain
+from proxy.admin_desk import AdminDesk
 from proxy.assemble import gpu_rates
 from proxy.assembly import Assembly
 from proxy.budget_desk import BudgetDesk
@@ -33,6 +32,7 @@ from proxy.data_plane import DataPlane, Surroundings
 from proxy.instruments import describe, gate_desk, gpu_books, learn_names, metrics_of, watch_ledger
 from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import Listener, bind, url
+from proxy.live_desk import LiveDesk
 from proxy.money.budgets import Budgets, Waiting
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books
@@ -44,14 +44,12 @@ from proxy.state.keys import KeyStoreError
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.run_queries import RunReports
-from proxy.state.target_report import TargetRow
 from proxy.surfaces.admin import AdminServices, admin_surface
 from proxy.surfaces.admin_guard import EDGES
 from proxy.surfaces.admin_runs import RunServices
 from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog
-from proxy.types import Usage
 from proxy.watching import watch_config, watch_keys
 from proxy.workers.lender import Bank
 from proxy.workers.orphans import adopt, bind_after
@@ -94,6 +92,7 @@ class Gate:
         self.metrics.watch("log_records_dropped_total", lambda: self.log.dropped)
         watch_ledger(self.metrics, self.ledger, asyncio.get_running_loop().time)
         self.gpus = gpu_books(self.assembly, self.ledger, metrics=self.metrics, log=self.log)
+        self.live = LiveDesk(self.ledger, self.metrics, self.log, clock)
         self.budgets = self._new_budgets(config)
         self.runs = Runs(clock)
         self.gates = gate_desk(self.assembly, clock, self.metrics)
@@ -125,6 +124,7 @@ class Gate:
         self.tasks.start("budgets", self.desk.watch())
         self.tasks.start("books", self.keeper.keep())
         self.tasks.start("gpus", self.gpus.keep())
+        self.tasks.start("live feed", self.live.keep())
         if self.restored.expired:
             self.log.event("holds expired", "warning", {"count": self.restored.expired})
         self.tasks.start("keys", watch_keys(self._look_at_keys))
@@ -143,6 +143,7 @@ class Gate:
         await self.tasks.close()
         self.desk.news.flush()
         self.gpus.book()
+        self.live.feed.close()
         await self._admin.stop()
         await self.assembly.tools.transports.close()
         self.keeper.close()
@@ -241,8 +242,9 @@ class Gate:
         return RunServices(views, governor, self._clock.wall, self._clock.id)
 
     def _admin_services(self) -> AdminServices:
+        about = AdminDesk(self.assembly, self._serving, f"{self.data_url}/v1", lambda: self.unpriced)
         return AdminServices(
-            reports=LedgerReports(self.ledger, self._explain_price),
+            reports=LedgerReports(self.ledger, about.explain_price),
             runs=self._run_services(),
             budgets=self.desk.outlook.answer,
             ledger=LedgerDesk(self.ledger, self.budgets, runs=self.runs, assembly=self.assembly).services,
@@ -250,32 +252,17 @@ class Gate:
             keys=self.assembly.keys,
             metrics=self.metrics.exposition,
             config=lambda: {"version": self.config.version, "values": effective(self.config)},
-            targets=self._targets,
+            targets=about.targets,
             gates=self.gates.rows,
             reload=self.reload,
             wall=self._clock.wall,
             audit=lambda audit: self.log.event("audit", "info", structs.asdict(audit)),
-            version=installed_version("headgate"),
-            base_url=f"{self.data_url}/v1",
+            about=about.about,
+            feed=self.live.feed,
             token=self.config.admin.token,
             hosts=frozenset(self.config.admin.hosts),
             key_errors=(KeyStoreError,),
         )
-
-    # --- answers for the admin listener --------------------------------------------------------------------------
-
-    def _explain_price(self, price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
-        targets = self.assembly.present.targets
-        known = (targets.price(provider, model), *[price for _, price in targets.tiers(provider, model)])
-        price = next((price for price in known if price is not None and price.id == price_id), None)
-        return None if price is None else explain(usage, price)
-
-    async def _targets(self) -> object:
-        standings = {standing.target: standing for standing in await self._serving.survey()}
-        return [
-            TargetRow(target.id, target.provider, target.model, target.price, standings.get(target.id))
-            for target in self.assembly.present.metered
-        ]
 
     # --- what happens on the side --------------------------------------------------------------------------------
 

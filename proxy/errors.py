@@ -60,6 +60,7 @@ CODES: dict[str, Rule] = {
     "run_paused": _rule("policy", 429, "rate_limit_error", client=True),
     "run_limit_exceeded": _rule("policy", 403, "invalid_request_error"),
     "run_width_exceeded": _rule("policy", 429, "rate_limit_error", client=True),
+    "debate_too_expensive": _rule("policy", 403, "invalid_request_error"),
     "run_gate_full": _rule("policy", 429, "rate_limit_error", client=True),
     "run_gate_timeout": _rule("policy", 503, "server_error"),  # whoever asks again at once waits behind the others
     "deadline_exceeded": _rule("policy", 504, "timeout_error"),

@@ -7,7 +7,6 @@ between. What is told is decided in `telemetry.live`, how it reaches viewers in 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -68,9 +67,8 @@ class LiveDesk:
         return self._live.snapshot(self._now_ms())
 
     def _noted(self, note: Note) -> None:
-        """May come from any thread; after the loop there is nobody to tell."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._tell, note)
+        """May come from any thread."""
+        self._loop.call_soon_threadsafe(self._tell, note)
 
     def _tell(self, note: Note) -> None:
         event = Event(int(note.wall * 1000), note.name, note.level, dict(islice(note.fields.items(), 20)))

@@ -145,7 +145,8 @@ class Pipeline:
             record.pressure = await self._easing.pressure(record, rules.on_budget, waiting_max=waiting_max)
         plan = snapshot.planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)
         # Is it worth it? After the plan, which knows the targets, and before anything is held or waits.
-        admitted = plan if isinstance(plan, ProxyError) else parts.admission.admit(call, plan)
+        # A cascade asks it of each rung: where the first has no room, there is another.
+        admitted = plan if isinstance(plan, ProxyError) or plan.mode == "cascade" else parts.admission.admit(call, plan)
         if isinstance(admitted, ProxyError):
             raise admitted
         record.plan = plan = admitted

@@ -10,7 +10,8 @@ from msgspec import structs
 from proxy.clock import Clock
 from proxy.execution.flight import Flight
 from proxy.relay import Headers
-from proxy.types import Call, Reuse
+from proxy.reuse import Reuse
+from proxy.types import Call
 
 FRESH = Reuse(read=False)
 

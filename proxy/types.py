@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from proxy.cache_hints import CacheHints
 from proxy.observed import Begun, Climbed, Decision, Gaps, LookedUp, Reused, Voted
+from proxy.reuse import Reuse
 
 DialectName = Literal["openai"]
 Endpoint = Literal["chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions",
@@ -132,18 +133,6 @@ class Target(Struct, frozen=True):
     tiers: tuple[tuple[str, Price], ...] = ()  # prices by tier of service, where the vendor has several
 
 
-class Reuse(Struct, frozen=True):
-    """What a request says of answers that are known already."""
-
-    read: bool = True  # it takes one
-    write: bool = True  # its own may be kept
-    only: bool = False  # it takes nothing else
-    semantic: bool = True  # it takes one to a question that means the same
-    age_s: float | None = None  # it takes none that is older
-    ttl_s: float | None = None  # its own is kept for so long
-    key: str | None = None  # its idempotency key
-
-
 class Head(Struct, frozen=True):
     """What a dialect reads from a request before anything is decided. `fields` are the top level, undecoded."""
 
@@ -226,29 +215,6 @@ class Amounts(Struct, frozen=True):
         """In the order of `policies.limits.index`."""
         soft = self.usd_nanos if self.soft_usd_nanos is None else self.soft_usd_nanos
         return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
-
-
-class Left(Struct, frozen=True):
-    """What the limits of a path leave to one call, and how they want its hold to be sized."""
-
-    usd_nanos: int | None = None  # the least that a limit in money has free; None: nothing limits money
-    strict: bool = False  # one of them wants an upper bound of the input held
-    hard: bool = False  # a limit in money wants all the output held that the call may produce
-    soft: bool = False  # a limit in money wants what such calls usually produce
-    tokens: bool = False  # there is a limit in tokens
-
-    @property
-    def metered(self) -> bool:
-        return self.hard or self.soft or self.tokens
-
-
-class Reservation(Struct, frozen=True):
-    """What one call keeps back on every account of `path`, until it is posted, voided or expires."""
-
-    id: str
-    path: tuple[str, ...]
-    amounts: Amounts
-    expires_at: float
 
 
 class Period(Struct, frozen=True):

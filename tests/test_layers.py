@@ -29,7 +29,10 @@ class Layer(Struct, frozen=True):
 LAYERS = (
     Layer(
         "nouns",
-        ("proxy.types", "proxy.errors", "proxy.pressure", "proxy.observed", "proxy.cache_hints"),
+        (
+            *("proxy.types", "proxy.errors", "proxy.pressure", "proxy.observed", "proxy.cache_hints", "proxy.holds"),
+            "proxy.reuse",
+        ),
         libraries=("msgspec",),
     ),
     Layer("pure", ("policies", "pricing", "proxy.dialects"), ("nouns",), ("msgspec",)),
@@ -69,7 +72,7 @@ LAYERS = (
     ),
     Layer(
         "configuration",
-        ("proxy.config", "proxy.assemble", "proxy.assembly"),
+        ("proxy.config", "proxy.targets", "proxy.assemble", "proxy.assembly"),
         ("nouns", "pure", "foundations", "ports", "execution"),
     ),
     Layer(
@@ -81,7 +84,7 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
-            "proxy.cache_desk",
+            *("proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk"),
             *(
                 "proxy.data_plane",
                 "proxy.serving",

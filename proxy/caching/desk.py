@@ -21,7 +21,7 @@ from proxy.execution.flight import Answered, Replied
 from proxy.execution.flights import conflict
 from proxy.execution.record import Record
 from proxy.observed import CacheName, LookedUp, LookUp, Reused
-from proxy.types import Reuse
+from proxy.reuse import Reuse
 
 PENDING_S = 60.0  # beyond its deadline a call that was begun may still be about to be written down
 REPLAY_MAX = 16 * 1024 * 1024  # bytes of one reply in the journal; streams are kept to `flight.KEPT_MAX`

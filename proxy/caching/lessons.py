@@ -25,7 +25,8 @@ from proxy.caching.standings import Standings
 from proxy.errors import ProxyError
 from proxy.execution.flight import Answered, Replied
 from proxy.execution.record import Record
-from proxy.types import Call, Reuse
+from proxy.reuse import Reuse
+from proxy.types import Call
 
 JUDGE_S: Final = 30.0
 ALL: Final = Reuse()

@@ -27,8 +27,9 @@ from proxy.caching.standings import Standing, Standings
 from proxy.execution.flight import Answered, Replied
 from proxy.execution.record import Record
 from proxy.observed import LookedUp, LookUp, Reused
+from proxy.reuse import Reuse
 from proxy.snapshot import Snapshot
-from proxy.types import Call, Reuse
+from proxy.types import Call
 
 SERVED_MAX: Final = 10_000  # hits that somebody may still complain of
 ALL: Final = Reuse()

@@ -60,7 +60,9 @@ COMMANDS = (
     Command("caches", "known answers: how many, what they have saved; purge", "proxy.cli.caches", "caches"),
     Command("ledger", "verify the ledger, export it, hold a bill against it", "proxy.cli.ledger", "ledger"),
     Command("quote", "what a request would do and cost, without sending it", "proxy.cli.quote", "quote"),
+    Command("requests", "the latest calls, by agent, run, model, target, error", "proxy.cli.requests", "requests"),
     Command("explain", "one request: attempts, decisions, price", "proxy.cli.reports", "explain"),
+    Command("doctor", "is everything in place: keys, prices, providers, clock, disk", "proxy.cli.doctor", "doctor"),
 )
 
 

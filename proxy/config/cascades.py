@@ -1,15 +1,55 @@
-"""The fields of a cascade: which models are tried, the cheapest first."""
+"""The fields of a cascade: which models are tried, the cheapest first, and when the answer of one is good enough."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from policies.accept_rules import GATES_USUAL, Agree, CascadeRules, GateName, Judge, OnNoMoney, Revise, Verify
 from proxy.config.providers import Block
-from proxy.config.values import ModelName
+from proxy.config.values import HttpAddress, ModelName, Seconds, Share, Text, Usd, usd_nanos
 
 STEPS_MAX = 9
+PATTERN_CHARS_MAX = 500
+
+
+def _pattern(text: str) -> str:
+    """Read as it will be, but for what only the other library knows: better refused here than never matched."""
+    try:
+        re.compile(text)
+    except re.error:
+        raise ValueError("it is no regular expression") from None
+    return text
+
+
+Gates = Annotated[tuple[GateName, ...], Field(strict=False)]
+Pattern = Annotated[Text, Field(max_length=PATTERN_CHARS_MAX), AfterValidator(_pattern)]
+
+
+class Agreeing(Block):
+    """A second answer has to be the same, once both are put into one form."""
+
+    model: ModelName | None = Field(default=None, description="Another configured model; unset: the step's own again.")
+    samples: int = Field(default=1, ge=1, le=4, description="So many further answers, all of them the same.")
+
+
+class Judging(Block):
+    """A model that marks answers by a rubric, from 0 to 1."""
+
+    model: ModelName = Field(description="A configured model; it is asked in a call of its own.")
+    rubric: Text = Field(min_length=1, max_length=4_000, description="What a good answer is, in words.")
+    budget: Usd = Field(default="1", description="What it may cost a day, in USD; once spent, nothing is accepted.")
+    least: Share = Field(default=0.7, description="The mark from which on an answer is accepted.")
+    timeout_s: Seconds = Field(default=30.0, description="Later it has not answered.")
+
+
+class Verifying(Block):
+    """A service of your own that is sent each answer and says whether it holds."""
+
+    url: HttpAddress = Field(description="It is sent a POST; loopback and private addresses are fine.")
+    timeout_s: Seconds = Field(default=10.0, description="Later it has not answered.")
 
 
 class Cascading(Block):
@@ -18,3 +58,49 @@ class Cascading(Block):
     steps: Annotated[tuple[ModelName, ...], Field(strict=False)] = Field(
         default=(), max_length=STEPS_MAX, description="`cascade`: models, or provider/model, the cheapest first."
     )
+    accept: Gates = Field(default=GATES_USUAL, description="`cascade`: the gates that an answer has to pass.")
+    pattern: Pattern = Field(default="", description="`cascade`: what the gate `regex` looks for in an answer.")
+    hold: int | None = Field(
+        default=None, ge=1, le=4_096, description="`cascade`: tokens that are judged before a stream goes out; unset: all."
+    )
+    on_no_money: OnNoMoney = Field(
+        default="best", description="`cascade`: where nobody else can be asked, the last answer, marked, or an error."
+    )
+    revise: Revise = Field(
+        default="off", description="`cascade`: who is told once what was wrong, the `same` step or the `next`."
+    )
+    agree: Agreeing | None = Field(default=None, description="`cascade`: a second answer has to be the same; off.")
+    judge: Judging | None = Field(default=None, description="`cascade`: a model marks answers; off.")
+    verify: Verifying | None = Field(default=None, description="`cascade`: a service of yours verifies answers; off.")
+
+    @model_validator(mode="after")
+    def _only_of_cascades(self) -> Self:
+        given = sorted(self.model_fields_set & OWN)
+        if given and not self.steps:
+            raise ValueError(f"only a cascade has {given[0]}")
+        if ("regex" in self.accept) != bool(self.pattern):
+            raise ValueError("the gate `regex` and a pattern go together")
+        whole = [name for name in ("agree", "judge", "verify") if getattr(self, name) is not None]
+        if self.hold is not None and (whole or self.revise != "off"):
+            raise ValueError(f"{[*whole, 'revise'][0]} needs all of an answer: leave out hold")
+        return self
+
+    def cascade(self) -> CascadeRules:
+        agree, judge, verify = self.agree, self.judge, self.verify
+        return CascadeRules(
+            accept=self.accept,
+            pattern=self.pattern,
+            hold=self.hold,
+            on_no_money=self.on_no_money,
+            revise=self.revise,
+            agree=None if agree is None else Agree(agree.model, agree.samples),
+            judge=None
+            if judge is None
+            else Judge(judge.model, judge.rubric, usd_nanos(judge.budget), judge.timeout_s, judge.least),
+            verify=None if verify is None else Verify(verify.url, verify.timeout_s),
+        )
+
+
+OWN: Final = frozenset(
+    {"accept", "pattern", "hold", "on_no_money", "revise", "agree", "judge", "verify"}
+)

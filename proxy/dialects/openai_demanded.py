@@ -25,11 +25,12 @@ CRITIQUE: Final = (
     "What the check found: {reason}.\n\nAnswer the conversation again so that this is put right. Do not mention the draft or the check."
 )
 _OBJECT: Final = b"{"
+_NONE: Final = Raw(b"")
 
 
 class _Function(Struct):
     name: str = ""
-    parameters: Raw | None = None
+    parameters: Raw = _NONE
 
 
 class _Tool(Struct):
@@ -39,7 +40,7 @@ class _Tool(Struct):
     function: _Function | None = None
     custom: _Function | None = None
     name: str = ""
-    parameters: Raw | None = None
+    parameters: Raw = _NONE
 
 
 _LIST: Final = msgspec.json.Decoder(list[Raw])
@@ -94,8 +95,8 @@ def _format(fields: dict[str, Raw]) -> tuple[str, bytes | None]:
     kind = _value(wanted.get("type"))
     if kind != "json_schema":
         return kind if isinstance(kind, str) else "", None
-    schema = _members(wanted.get("json_schema")).get("schema", wanted.get("schema"))
-    return kind, None if schema is None or not bytes(schema).startswith(_OBJECT) else bytes(schema)
+    schema = bytes(_members(wanted.get("json_schema")).get("schema", wanted.get("schema", _NONE)))
+    return kind, schema if schema.startswith(_OBJECT) else None
 
 
 def _tools(raw: Raw | None) -> dict[str, bytes | None]:
@@ -107,8 +108,8 @@ def _tools(raw: Raw | None) -> dict[str, bytes | None]:
         except (ValueError, RecursionError):
             continue
         made = tool.function or tool.custom or _Function(tool.name, tool.parameters)
-        schema = made.parameters if tool.custom is None else None
-        found[made.name] = None if schema is None or not bytes(schema).startswith(_OBJECT) else bytes(schema)
+        schema = bytes(made.parameters if tool.custom is None else _NONE)
+        found[made.name] = schema if schema.startswith(_OBJECT) else None
     return found
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from proxy.errors import ProxyError
-from proxy.types import Reuse
+from proxy.reuse import Reuse
 
 FIELD: Final = "cache"
 

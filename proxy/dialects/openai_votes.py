@@ -39,20 +39,6 @@ def debated(call: Call, own: str, others: Sequence[str]) -> Call:
     return structs.replace(call, raw=raw, head=head, input_tokens_estimate=estimate)
 
 
-def shortened(text: str, bytes_max: int) -> str:
-    """Its beginning and its end, where it is longer as JSON: an answer says at its end what it has come to."""
-    written = dumps(text)
-    if len(written) <= bytes_max:
-        return text
-    room = bytes_max * len(text) // len(written)
-    while True:  # ends: the room shrinks, and an empty text fits
-        half = max(0, room - 16) // 2
-        short = f"{text[:half]}\n[...]\n{text[len(text) - half :]}"
-        if half == 0 or len(dumps(short)) <= bytes_max:
-            return short
-        room = room * 9 // 10
-
-
 def with_votes(body: bytes, votes: Mapping[str, object]) -> bytes:
     told = dumps({"votes": votes})
     if body.lstrip().startswith(b"{"):

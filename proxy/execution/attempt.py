@@ -24,7 +24,8 @@ from proxy.execution.occupancy import Occupancy
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.execution.steering import Trip
-from proxy.types import AbortRule, Amounts, Attempt, Left, Usage
+from proxy.holds import Left
+from proxy.types import AbortRule, Amounts, Attempt, Usage
 
 ROUNDING_S = 1e-3
 

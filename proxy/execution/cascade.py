@@ -146,19 +146,19 @@ class Cascade:
     async def _step(self, climb: Climb) -> Answer | None:
         """What this rung has come to: the answer for the client, or None: on to where `climb` stands now."""
         kit, record, plan = self._kit, climb.record, climb.plan
-        refused = kit.admission.admit(record.call, climb.member) if climb.rung or record.climbed else None
-        if isinstance(refused, ProxyError):
-            return self._failed(climb, refused)
+        admitted = kit.admission.admit(record.call, climb.member)
+        if isinstance(admitted, ProxyError):
+            return self._failed(climb, admitted)
         # What holds for the attempts of this rung, and for what is kept of its answer.
         record.plan = structs.replace(
             plan,
-            steps=climb.member.steps,
-            fallbacks=climb.member.fallbacks,
-            output_tokens_max=climb.member.output_tokens_max,
+            steps=admitted.steps,
+            fallbacks=admitted.fallbacks,
+            output_tokens_max=admitted.output_tokens_max,
         )
         leg = Leg("escalation" if record.climbed else "first", climb.ask)
         try:
-            answer = await kit.race.run(record, climb.member, climb.rules, leg=leg)
+            answer = await kit.race.run(record, admitted, climb.rules, leg=leg)
             if climb.is_last:
                 self._climbed(climb, "accept", "last")
                 return answer

@@ -10,9 +10,10 @@ from __future__ import annotations
 from msgspec import structs
 
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
 from proxy.state.store import Ask, Store
-from proxy.types import Amounts, Charge, Left, Reservation
+from proxy.types import Amounts, Charge
 
 NOTHING = Amounts()
 

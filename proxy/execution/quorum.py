@@ -34,7 +34,7 @@ SHOWN_CHARS: Final = 200  # of an answer, in a reply that tells of the vote
 class Poll:
     """One call's."""
 
-    __slots__ = ("asked", "ended", "members", "plan", "record", "rules", "vote", "votes")
+    __slots__ = ("asked", "ended", "members", "plan", "record", "rules", "tried", "vote", "votes")
 
     def __init__(self, record: Record, plan: Plan, rules: Rules, votes: VoteRules, members: Members) -> None:
         self.record = record
@@ -43,7 +43,8 @@ class Poll:
         self.votes = votes
         self.members = members
         self.vote = Vote(votes.rule, votes.sizes, strengths(record.call, self.member_plans(max(votes.sizes))))
-        self.asked = 0
+        self.asked = 0  # members that were due by now
+        self.tried = 0  # those of them for which there was money
         self.ended: dict[int, Member] = {}
 
     def __repr__(self) -> str:
@@ -63,6 +64,7 @@ class Poll:
         while self.asked < due:
             if self.asked not in self.vote.missing:
                 self.members.ask(self.asked, plans[self.asked])
+                self.tried += 1
             self.asked += 1
 
     def take(self, member: Member) -> None:
@@ -101,7 +103,7 @@ class Quorum:
     async def _hold_first(self, poll: Poll) -> None:
         """As many as can be paid for; the first of them, if it is the only one, is a call like any other."""
         size = poll.vote.size
-        paid = size
+        paid = self._stake.payable(poll.record, poll.costs(0, size), poll.rules)
         while paid and await self._stake.hold(poll.record, poll.costs(0, paid), poll.rules) is not None:
             paid -= 1
         for number in range(max(1, paid), size):
@@ -124,9 +126,10 @@ class Quorum:
         vote, larger = poll.vote, poll.vote.next_size
         if larger is None:
             return False
-        refused = await self._stake.hold(poll.record, poll.costs(vote.size, larger), poll.rules)
-        if refused is not None:
-            self._say(poll, f"a tie, and no money for more than {vote.size} members ({refused.code})")
+        more = poll.costs(vote.size, larger)
+        payable = self._stake.payable(poll.record, more, poll.rules) == len(more)
+        if not payable or await self._stake.hold(poll.record, more, poll.rules) is not None:
+            self._say(poll, f"a tie, and no money for more than {vote.size} members")
             return False
         self._say(poll, f"a tie of {vote.size}: up to {larger} are asked")
         vote.grow()
@@ -134,8 +137,7 @@ class Quorum:
 
     def _committed(self, poll: Poll, verdict: Verdict) -> Answer:
         record, vote = poll.record, poll.vote
-        tried = len([number for number in range(poll.asked) if number in poll.ended or number not in vote.missing])
-        record.voted = Voted(verdict.result, verdict.counts, tried, len(vote.missing))
+        record.voted = Voted(verdict.result, verdict.counts, poll.tried, len(vote.missing))
         winner = None if verdict.member is None else poll.ended[verdict.member]
         if winner is None or winner.answer is None:
             raise failure(list(poll.ended.values()), poll.plan)

@@ -8,6 +8,7 @@ Where no limit stands over the call, nothing is held.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from msgspec import structs
 
@@ -19,7 +20,8 @@ from proxy.execution.bench import Rules
 from proxy.execution.occupancy import Occupancy
 from proxy.execution.purse import NOTHING
 from proxy.execution.record import Record
-from proxy.types import Amounts, Call, Left, Plan, Target
+from proxy.holds import Left
+from proxy.types import Amounts, Call, Plan, Target
 
 Asked = tuple[Call, Plan]
 
@@ -40,6 +42,14 @@ class Stake:
             self._sized(call, target, rules, free, plan.output_tokens_max) for step in plan.steps for target in step
         ]
         return max(sized, key=lambda each: (each.amounts.usd_nanos, each.amounts.tokens))
+
+    def payable(self, record: Record, asked: Sequence[Asked], rules: Rules) -> int:
+        """How many of them the money that is free would do for, in their order."""
+        free = record.purse.free_usd_nanos
+        if free is None:
+            return len(asked)
+        sums = accumulate([self.size(each, rules).amounts.usd_nanos for each in asked])
+        return sum(total <= free for total in sums)
 
     async def hold(self, record: Record, asked: Sequence[Asked], rules: Rules) -> ProxyError | None:
         """Beside what is held or spent already."""

@@ -19,10 +19,11 @@ from policies.limits import Crossing, Instant, Refusal, Standing, Totals
 from policies.refusal import budget_exceeded
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
 from proxy.state.events import Change
 from proxy.state.store import Ask
-from proxy.types import Amounts, Charge, Left, Period, Reservation, Unit
+from proxy.types import Amounts, Charge, Period, Unit
 
 
 class Waiting(Struct, frozen=True):

@@ -18,10 +18,11 @@ from policies.leases import Hold, Lease, Leases, Terms, Wanted
 from policies.limits import NO_DEMANDS, Rulebook, demands
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused
 from proxy.pressure import Pressure
 from proxy.state.store import Ask
-from proxy.types import Amounts, Charge, Left, Reservation
+from proxy.types import Amounts, Charge
 
 LASTS_S = 10.0  # after the last heartbeat that the owner has answered
 PATIENCE_S = 10.0

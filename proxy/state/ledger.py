@@ -36,6 +36,7 @@ from proxy.types import Outcome
 GROUP_S = 0.05  # an outcome waits at most this long for company
 GROUP_ROWS = 500  # ... or until this many rows wait
 ROWS_WAITING_MAX = 20_000
+ENDED_MAX = 10_000
 READS_WAITING_MAX = 64
 READ_STEPS = 50_000  # of SQLite's machine, a millisecond or two, between two looks at what waits behind a read
 
@@ -72,6 +73,7 @@ class Ledger:
         self._report = report
         self._appended = 0  # rows; only the loop writes it, only the writer writes `written`
         self._queue: deque[Item] = deque()
+        self.ended: deque[Entry] = deque(maxlen=ENDED_MAX)  # the latest calls, for whoever takes them
         self._group: list[Item] = []  # taken from the queue, not yet committed
         self._reads: deque[tuple[int, Callable[[sqlite3.Connection], None]]] = deque()  # due at how many rows, what
         self._wall = wall
@@ -149,6 +151,7 @@ class Ledger:
 
     def append_entry(self, entry: Entry) -> None:
         """A call of another process."""
+        self.ended.append(entry)
         self._append(entry, 1 + len(entry.attempts))
 
     def append_event(self, kind: str, subject: str, body: object) -> None:

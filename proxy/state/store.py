@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
-from proxy.types import Amounts, Charge, Left, Reservation
+from proxy.types import Amounts, Charge
 
 Ask = Callable[[Left], Amounts]
 """What a call needs, given what the limits of its path leave it. May be asked again with another figure when the call

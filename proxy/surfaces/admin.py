@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from html import escape
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
@@ -20,18 +19,16 @@ from proxy.secret import Secret
 from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_caches import CacheRoutes
 from proxy.surfaces.admin_caches import Desk as CacheDesk
+from proxy.surfaces.admin_events import EventRoutes
 from proxy.surfaces.admin_guard import Audit, Guard, Rules
 from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.admin_runs import RunRoutes, RunServices
+from proxy.surfaces.console import ConsoleRoutes
+from proxy.surfaces.feed import Feed
 from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import KeyRecord
 
-PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-LINKS = (
-    *("/spend", "/agents", "/budgets", "/runs", "/requests", "/keys", "/targets", "/gates", "/caches"),
-    *("/config", "/metrics"),
-)
 WINDOW = ("since", "limit", "before")
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -88,8 +85,8 @@ class AdminServices(Struct, frozen=True):
     reload: Callable[[], Awaitable[str | None]]  # None: swapped; else why the old configuration was kept
     wall: Callable[[], float]
     audit: Callable[[Audit], None]
-    version: str
-    base_url: str  # of the data listener
+    about: Callable[[], Struct]
+    feed: Feed
     token: Secret | None = None
     hosts: frozenset[str] = frozenset()  # names beside the loopback ones, without port
     key_errors: tuple[type[Exception], ...] = ()  # what `keys` raises when its file cannot be used
@@ -114,7 +111,9 @@ def admin_surface(services: AdminServices) -> Guard:
 def admin_routes(services: AdminServices) -> list[Route]:
     admin = _Admin(services)
     return [
-        Route("GET", "/", admin.page),
+        *ConsoleRoutes().routes(),
+        *EventRoutes(services.feed).routes(),
+        Route("GET", "/about", admin.about),
         Route("GET", "/health/live", admin.live),
         Route("GET", "/metrics", admin.metrics),
         Route("GET", "/spend", admin.spend),
@@ -138,11 +137,10 @@ def admin_routes(services: AdminServices) -> list[Route]:
 class _Admin:
     def __init__(self, services: AdminServices) -> None:
         self._services = services
-        self._page = _page(services.version, services.base_url).encode()
 
-    async def page(self, asked: AdminRequest) -> Reply:
-        headers = (("Content-Security-Policy", PAGE_POLICY),)
-        return Reply(self._page, content_type="text/html; charset=utf-8", headers=headers)
+    async def about(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        return json_reply(self._services.about())
 
     async def live(self, asked: AdminRequest) -> Reply:
         return json_reply({"status": "live"})
@@ -231,12 +229,3 @@ def _shown(stored: StoredKey) -> dict[str, object]:
         "revoked_wall": stored.revoked_wall,
         "budget": stored.budget,
     }
-
-
-def _page(version: str, base_url: str) -> str:
-    links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in LINKS)
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Headgate</title>'
-        f"<h1>Headgate {escape(version)}</h1><p>Agents use the base URL <code>{escape(base_url)}</code>.</p>"
-        f"<p>What this listener answers:</p><ul>{links}</ul></html>"
-    )

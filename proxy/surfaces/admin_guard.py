@@ -8,6 +8,7 @@ caller did not wait for the answer.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import math
@@ -18,17 +19,18 @@ from msgspec import Struct
 from proxy.errors import ProxyError
 from proxy.secret import Secret
 from proxy.snapshot import Limits
-from proxy.surfaces.admin_route import AdminRequest, Reply, Route, Routes, json_reply
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, Routes, Streamed, json_reply
 from proxy.surfaces.body import read_body
 from proxy.surfaces.client import Client
 from proxy.surfaces.connection import Connection, Edges
+from proxy.surfaces.console import FOLDER
 from proxy.surfaces.request import Request
 
 BODY_BYTES_MAX = 1024 * 1024
 EDGES = Edges(connections_max=500)
 LIMITS = Limits(body_bytes_max=BODY_BYTES_MAX)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN_PATHS = frozenset({"/", "/health/live"})  # they say nothing about anyone
+OPEN_PATHS = frozenset({"/", "/health/live"})  # they, and the console's files, say nothing about anyone
 READING = ("GET", "HEAD")
 HEADERS = (
     ("Cache-Control", "no-store"),
@@ -37,6 +39,7 @@ HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 CLIENT_CLOSED = 499
+STREAM_WRITE_S = 60.0
 
 
 class Audit(Struct, frozen=True):
@@ -78,10 +81,13 @@ class Guard:
             if asked.method not in READING:
                 self._rules.audit(Audit(asked.method, asked.path, asked.remote, status, asked.key_id))
         client = Client(request, connection, LIMITS.write_timeout_s)
-        await client.whole(status, [("Content-Type", reply.content_type), *reply.headers, *HEADERS], reply.body)
+        if isinstance(reply, Streamed):
+            await _stream(reply, client, bodiless=asked.method == "HEAD")
+        else:
+            await client.whole(status, _headers(reply), reply.body)
         return client.keep_alive
 
-    async def _answer(self, asked: AdminRequest, request: Request, connection: Connection) -> Reply:
+    async def _answer(self, asked: AdminRequest, request: Request, connection: Connection) -> Reply | Streamed:
         try:
             self._admit(asked)
             handler, asked.params = self._routes.find(asked.method, asked.path)
@@ -101,11 +107,35 @@ class Guard:
             raise ProxyError("not_allowed", "this Host name is not served here: list it under `admin.hosts`")
         if origin is not None and origin.partition("://")[2] != host:
             raise ProxyError("not_allowed", "requests from pages of another origin are refused")
-        if self._token is None or asked.path in OPEN_PATHS:
+        if self._token is None or asked.path in OPEN_PATHS or asked.path.startswith(FOLDER):
             return
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token) or scheme.lower() != "bearer":
             raise ProxyError("invalid_api_key", "the admin listener wants its token: `Authorization: Bearer TOKEN`")
+
+
+def _headers(reply: Reply) -> list[tuple[str, str]]:
+    """A reply's own word on caching comes before ours."""
+    own = {name for name, _ in reply.headers}
+    return [("Content-Type", reply.content_type), *reply.headers, *[each for each in HEADERS if each[0] not in own]]
+
+
+async def _stream(reply: Streamed, client: Client, *, bodiless: bool) -> None:
+    """Until either side has had enough; a viewer that takes nothing for long is one that has left."""
+    headers = [("Content-Type", "text/event-stream"), *HEADERS[1:]]  # a stream has its own word on caching
+    try:
+        if bodiless:
+            await client.whole(reply.status, headers, b"")
+            return
+        await client.start(reply.status, headers)
+        while data := await reply.parts.take():
+            async with asyncio.timeout(STREAM_WRITE_S):
+                await client.write(data)
+        await client.end()
+    except TimeoutError:
+        raise ConnectionResetError("the viewer read too slowly") from None
+    finally:
+        reply.parts.close()
 
 
 def error_reply(error: ProxyError) -> Reply:

@@ -8,7 +8,7 @@ gets decoded. RFC 9110: HEAD is answered as GET is, and a wrong method is told t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -49,7 +49,24 @@ class Reply(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Handler = Callable[[AdminRequest], Awaitable[Reply]]
+class Parts(Protocol):
+    """What a reply without an end is made of."""
+
+    async def take(self) -> bytes:
+        """The next ones; none: it has ended after all."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Streamed(Struct, frozen=True):
+    """An event stream. Whoever sends it closes its parts."""
+
+    parts: Parts
+    status: int = 200
+
+
+Handler = Callable[[AdminRequest], Awaitable[Reply | Streamed]]
 
 
 class Route(Struct, frozen=True):

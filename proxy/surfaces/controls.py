@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from proxy.errors import ProxyError
-from proxy.types import Reuse
+from proxy.reuse import Reuse
 
 WORDS = ("cache-control", "x-headgate-cache")
 NAMES = frozenset((*WORDS, "cf-aig-skip-cache", "cf-aig-cache-ttl", "idempotency-key"))

@@ -76,7 +76,7 @@ class Viewer:
 
 
 class Feed:
-    """`epoch` tells this process's numbers from those before a restart; `snapshot` makes what a new viewer begins with."""
+    """`epoch` tells this process's numbers from those before a restart; a new viewer begins with a `snapshot`."""
 
     def __init__(self, epoch: str, snapshot: Callable[[], Struct]) -> None:
         self._epoch = epoch

@@ -19,6 +19,7 @@ from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.pipeline import Pipeline
+from proxy.reuse import Reuse
 from proxy.snapshot import Snapshot
 from proxy.surfaces.body import read_body
 from proxy.surfaces.catalogue import Catalogue
@@ -27,7 +28,7 @@ from proxy.surfaces.connection import Connection
 from proxy.surfaces.controls import reuse_of
 from proxy.surfaces.identify import UNATTRIBUTED, Place, authenticate, identity, place
 from proxy.surfaces.request import Request
-from proxy.types import Call, Endpoint, Head, Identity, KeyRecord, Reuse
+from proxy.types import Call, Endpoint, Head, Identity, KeyRecord
 
 ENDPOINTS: dict[str, Endpoint] = {
     "/chat/completions": "chat",

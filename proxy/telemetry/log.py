@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Literal, Protocol
 
@@ -62,6 +63,7 @@ class RequestLog:
         self._form: Form = human_form if terminal else json_form
         self._note_form: Callable[[Note], bytes] = _human_note if terminal else _json_note
         self._queue: deque[Outcome | Note] = deque()
+        self.listener: Callable[[Note], None] | None = None  # hears every event, on the thread it comes from
         self._wake = Event()
         self._closing = Event()
         self._closed = False  # the same, for the hot path: an Event's own word costs a call
@@ -88,7 +90,15 @@ class RequestLog:
             self._bytes_in += size
 
     def event(self, name: str, level: Level, fields: Mapping[str, Field]) -> None:
-        self._put(Note(name, level, fields, self._wall()))
+        note = Note(name, level, {key: _plain(value) for key, value in fields.items()}, self._wall())
+        self._put(note)
+        self.tell(note)
+
+    def tell(self, note: Note) -> None:
+        """To the listener alone: another process has written the line."""
+        if self.listener is not None:
+            with suppress(RuntimeError):  # its loop has ended before this
+                self.listener(note)
 
     def close(self) -> None:
         """Writes what waits, for a few seconds at most."""

@@ -20,10 +20,11 @@ from policies.limits import Crossing, Instant
 from policies.refusal import budget_exceeded
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.money.budgets import Budgets
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused
 from proxy.tasks import Tasks
-from proxy.types import Amounts, Charge, Left, Reservation
+from proxy.types import Amounts, Charge
 from proxy.workers.messages import Renewed
 
 

@@ -15,6 +15,7 @@ from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, 
 from proxy.runs.registry import Applied, RunCommand, RunState, Seen
 from proxy.state.ledger_rows import Entry
 from proxy.state.target_report import Standing
+from proxy.telemetry.log import Field, Level
 from proxy.telemetry.merging import Change
 from proxy.workers.gate_messages import Entering, KeptOut, LetIn, Over, Unwanted
 
@@ -99,6 +100,15 @@ class Linked(Struct, frozen=True, array_like=True, tag="linked"):
     parent: str
 
 
+class Told(Struct, frozen=True, array_like=True, tag="told"):
+    """An event that the worker has written to the log, for whoever looks on."""
+
+    name: str
+    level: Level
+    fields: dict[str, Field]
+    wall: float
+
+
 # --- from the supervisor
 
 
@@ -173,7 +183,19 @@ class Stop(Struct, frozen=True, array_like=True, tag="stop"):
 FromLeases = Asking | Feeling | Withdrawn | GaveBack | Renewing
 FromGates = Entering | Unwanted | Over
 Upward = (
-    FromLeases | FromGates | Ready | Failed | Settled | Beat | Prepared | Done | Looked | Surveyed | Stocked | Linked
+    FromLeases
+    | FromGates
+    | Ready
+    | Failed
+    | Settled
+    | Beat
+    | Prepared
+    | Done
+    | Looked
+    | Surveyed
+    | Stocked
+    | Linked
+    | Told
 )
 ToLeases = Granted | Felt | Refused | Renewed | Recalled
 Downward = (

@@ -26,6 +26,7 @@ from proxy.state.events import change, charged
 from proxy.state.journal import Journal
 from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks
+from proxy.telemetry.log import Note
 from proxy.telemetry.merging import Merger
 from proxy.telemetry.metrics import Metrics
 from proxy.types import Charge
@@ -48,6 +49,7 @@ from proxy.workers.messages import (
     Settled,
     Stocked,
     Surveyed,
+    Told,
     Upward,
 )
 from proxy.workers.settlements import SETTLED
@@ -68,6 +70,7 @@ class Shared(Struct, frozen=True):
     listening: socket.socket
     failed: Callable[[int, str], None]  # a worker that cannot serve, and why
     linked: Callable[[int, Linked], None]
+    told: Callable[[Note], None]  # an event that a worker has written to the log
     gates: GateDesk
     tasks: Tasks
 
@@ -195,6 +198,9 @@ class Slot:
                 _answer(self._replies.pop(message.number, None), message)
             case Linked():
                 self._shared.linked(self.number, message)
+            case Told():
+                fields = {"worker": self.number, **message.fields}
+                self._shared.told(Note(message.name, message.level, fields, message.wall))
 
     def _book(self, settled: Settled) -> None:
         """In the accounts and in the ledger in one step, so that the two never differ."""

@@ -93,6 +93,7 @@ class Supervisor:
             listening=listening,
             failed=self._failed,
             linked=self._linked,
+            told=house.log.tell,
             gates=house.gates,
             tasks=house.tasks,
         )

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ from proxy.runs.registry import RunCommand, Runs
 from proxy.state.journal import Journal
 from proxy.state.keys import KeyStoreError
 from proxy.tasks import Tasks
-from proxy.telemetry.log import LibraryHandler, RequestLog
+from proxy.telemetry.log import LibraryHandler, Note, RequestLog
 from proxy.telemetry.merging import Sender
 from proxy.types import Amounts
 from proxy.watching import watch_keys
@@ -63,6 +64,7 @@ from proxy.workers.messages import (
     Surveyed,
     Swap,
     TakeStock,
+    Told,
     Welcome,
 )
 from proxy.workers.orphans import Lock
@@ -89,6 +91,7 @@ class Worker:
         self._ready = False
         self.assembly = Assembly(config, self.clock, welcome.number)
         self.log = RequestLog(WholeLines(2), self.clock.wall, terminal=welcome.terminal)
+        self.log.listener = partial(asyncio.get_running_loop().call_soon_threadsafe, self._told)
         logging.getLogger().addHandler(LibraryHandler(self.log))
         self.tasks = Tasks(self._task_failed)
         self.metrics = metrics_of(self.assembly)
@@ -238,6 +241,9 @@ class Worker:
     async def _take_stock(self, number: int, purge: Purge | None) -> None:
         gone = Gone() if purge is None else await self.plane.purge(purge)
         self.channel.send(Stocked(number, await self.plane.stock(), gone))
+
+    def _told(self, note: Note) -> None:
+        self.channel.send(Told(note.name, note.level, dict(note.fields), note.wall))
 
     def _linked(self, run: str, parent: str) -> None:
         self.channel.send(Linked(run, parent))

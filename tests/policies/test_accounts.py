@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from policies.accounts import ENDED_MAX, Accounts, Hold
 from policies.limits import Limit, LimitsByName, Posting, Refusal
+from proxy.holds import Left
 from proxy.pressure import Pressure
-from proxy.types import Amounts, Left, Period
+from proxy.types import Amounts, Period
 from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, refusing, reserve, usd
 
 # --- reserve ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from policies.budget import Allowance
 from policies.estimate import Expected
 from pricing.book import hold_usd_nanos
 from pricing.gpu import GpuForecast, GpuRate
-from proxy.types import Call, Head, Identity, Left, Target, Traits
+from proxy.holds import Left
+from proxy.types import Call, Head, Identity, Target, Traits
 from tests.build import PRICE, call, target, with_traits
 
 SMALL = with_traits(target(), Traits(output_tokens_max=500))

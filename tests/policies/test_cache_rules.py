@@ -22,7 +22,8 @@ from policies.cache_rules import (
     why_not_shared,
 )
 from proxy.dialects.openai_request import read
-from proxy.types import Call, Endpoint, Identity, Plan, Reuse
+from proxy.reuse import Reuse
+from proxy.types import Call, Endpoint, Identity, Plan
 from tests.proxy.telemetry.samples import CALL
 
 ON, RUNS = CacheRules(exact="on"), CacheRules(replay="run")

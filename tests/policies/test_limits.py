@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from policies.limits import NO_DEMANDS, Limit, Reason, Refusal, Shortfall, demands, index, tightest
-from proxy.types import Amounts, Left, Period
+from proxy.holds import Left
+from proxy.types import Amounts, Period
 
 
 def shortfall(reason: Reason, resets_wall: float | None) -> Shortfall:

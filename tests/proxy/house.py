@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from policies.accounts import Accounts
 from policies.limits import Instant, Limit, LimitsByName, Rulebook, Totals
 from proxy.errors import ProxyError
+from proxy.holds import Reservation
 from proxy.money.budgets import Budgets
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books
 from proxy.state.ledger import Ledger
-from proxy.types import Amounts, Charge, Period, Reservation
+from proxy.types import Amounts, Charge, Period
 from tests.money import News
 from tests.proxy.state.samples import attempt, call, outcome
 

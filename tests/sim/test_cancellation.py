@@ -15,12 +15,13 @@ from msgspec import structs
 
 from policies.survival import Survival
 from proxy.errors import ProxyError
+from proxy.holds import Reservation
 from proxy.providers.base import UpstreamRequest
 from proxy.snapshot import AgentRules
 from proxy.state.store import Ask
 from proxy.surfaces.connection import Connection
 from proxy.surfaces.request import Request
-from proxy.types import AbortRule, Amounts, Outcome, Reservation
+from proxy.types import AbortRule, Amounts, Outcome
 from tests.flow.world import Peer, World, head, plain, streaming
 from tests.money import WatchedBudgets
 from tests.sim.gate import CACHED, OUTPUT, PLAIN, PROMPT, STREAM, SmallGate, answer

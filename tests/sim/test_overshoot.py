@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from policies.limits import Limit, LimitsByName
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.providers.base import UpstreamRequest
 from proxy.state.store import Ask
-from proxy.types import Amounts, Charge, Left, Reservation
+from proxy.types import Amounts, Charge
 from tests.build import PRICE
 from tests.effort import some
 from tests.money import WatchedBudgets

@@ -15,10 +15,11 @@ from msgspec import Raw
 from policies.leases import Hold, Leases, Terms, Wanted
 from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock
+from proxy.holds import Left, Reservation
 from proxy.money.lease_messages import Asking
 from proxy.money.leases import LeasedStore
 from proxy.state.journal import Journal
-from proxy.types import Amounts, Left, Period, Reservation
+from proxy.types import Amounts, Period
 from proxy.workers.settlements import Settlements
 from tests.proxy.state.samples import outcome
 

@@ -8,7 +8,8 @@ from policies.semantic.answer import Answer
 from policies.semantic.eligible import CHARACTERS_MAX, why_not_asked, why_not_looked_up, why_not_stored
 from policies.semantic.rules import DAY_S, SemanticRules
 from policies.semantic.scope import Question
-from proxy.types import Plan, Reuse
+from proxy.reuse import Reuse
+from proxy.types import Plan
 from tests.policies.semantic.test_scope import PLAIN, call
 
 RULES = SemanticRules("e")

@@ -5,7 +5,7 @@ from msgspec import Raw
 
 from proxy.dialects.openai_known import reuse_of
 from proxy.errors import ProxyError
-from proxy.types import Reuse
+from proxy.reuse import Reuse
 
 
 @pytest.mark.parametrize(

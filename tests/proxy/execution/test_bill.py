@@ -10,7 +10,8 @@ from policies.estimate import Expected
 from pricing.gpu import GpuShare
 from proxy.execution import bill
 from proxy.execution.bill import Facts
-from proxy.types import Amounts, Head, Left, Usage
+from proxy.holds import Left
+from proxy.types import Amounts, Head, Usage
 from tests.build import PRICE, call, target
 
 EXPECTED = Expected(input_tokens=100, input_margin=214, watched=True)

@@ -15,7 +15,8 @@ from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.execution.meter import DOUBT, DOUBT_TOKENS, MARK_GUARDS, STEP_LEAST, STEP_MAX, Meter
 from proxy.execution.purse import Purse
-from proxy.types import Amounts, Head, Left, Reservation, Usage
+from proxy.holds import Left, Reservation
+from proxy.types import Amounts, Head, Usage
 from tests.build import call, target
 from tests.money import WatchedBudgets
 

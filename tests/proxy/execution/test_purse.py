@@ -6,8 +6,9 @@ from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
 from proxy.execution.purse import Purse, SidePurse
+from proxy.holds import Left, Reservation
 from proxy.state.store import Ask
-from proxy.types import Amounts, Left, Reservation
+from proxy.types import Amounts
 from tests.money import WatchedBudgets
 
 PATH = ("key:k",)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ProxyError
+from proxy.holds import Reservation
 from proxy.money.books import Books
 from proxy.money.holds import holds
 from proxy.state.journal import Journal
 from proxy.state.ledger_rows import entry
-from proxy.types import Amounts, Reservation
+from proxy.types import Amounts
 from tests.proxy.house import NOON, House
 from tests.proxy.state.samples import call, outcome
 

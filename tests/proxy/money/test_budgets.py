@@ -7,8 +7,9 @@ import asyncio
 from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
+from proxy.holds import Reservation
 from proxy.money.budgets import Waiting
-from proxy.types import Amounts, Reservation
+from proxy.types import Amounts
 from tests.money import WatchedBudgets
 
 RULES = LimitsByName({}, {"key": (Limit("usd", 100), Limit("tokens", 10**9)), "agent": (Limit("usd", 10),)})

@@ -9,12 +9,13 @@ from policies.leases import Hold, Leases, Wanted
 from policies.limits import Limit, LimitsByName
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
+from proxy.holds import Left, Reservation
 from proxy.money.budgets import Budgets, Waiting
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.money.leases import LeasedStore
 from proxy.state.store import Ask
 from proxy.tasks import Tasks
-from proxy.types import Amounts, Left, Reservation
+from proxy.types import Amounts
 from proxy.workers.lender import Bank, Lender
 from proxy.workers.messages import Renewed
 from tests.money import News

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from policies.limits import Limit, LimitsByName, Totals
 from proxy.errors import ProxyError
+from proxy.holds import Reservation
 from proxy.money.holds import HELD
 from proxy.state.events import TopUp
 from proxy.state.journal import Journal
-from proxy.types import Amounts, Charge, Period, Reservation
+from proxy.types import Amounts, Charge, Period
 from tests.effort import examples, some
 from tests.loop import run
 from tests.proxy.house import House

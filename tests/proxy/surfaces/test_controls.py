@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import ProxyError
+from proxy.reuse import Reuse
 from proxy.surfaces.controls import KEY_CHARS_MAX, reuse_of
-from proxy.types import Reuse
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Do runs get through? Where they come from, who waits at the gates of engines, and whether prompts stay in memory."""
+
+from __future__ import annotations
+
+from grafana.frame import dashboard
+from grafana.panels import Json, lines, stack, stat
+from grafana.queries import chosen, gauge, quantile, rate
+
+
+def now() -> list[Json]:
+    return [
+        stat(
+            "Runs with calls",
+            "Runs that have a call in flight. Falls to nothing while agents work: they send no run ids.",
+            gauge("runs_active"),
+            unit="short",
+        ),
+        stat(
+            "Runs waiting",
+            "At the admission gates of engines. For long: more memory, fewer agents, or a larger `gate.share`.",
+            gauge(chosen("run_gate_runs", "route", 'state="waiting"')),
+            unit="short",
+        ),
+        stat(
+            "New runs per second",
+            "Runs seen first. Much above what was started: ids change within a run, so its calls are strangers.",
+            rate(chosen("runs_started_total", "agent")),
+            unit="reqps",
+        ),
+    ]
+
+
+def flow() -> list[Json]:
+    waits = chosen("run_gate_wait_seconds", "route")
+    return [
+        stack(
+            "New runs by source",
+            "Where their ids came from. `none`: each call is a run of its own; send one, see the docs on runs.",
+            (rate(chosen("runs_started_total", "agent"), "source"), "{{source}}"),
+            unit="reqps",
+        ),
+        stack(
+            "New runs by agent",
+            "One that starts runs without end calls itself: give it a budget in steps.",
+            (rate(chosen("runs_started_total", "agent"), "agent"), "{{agent}}"),
+            unit="reqps",
+        ),
+        stack(
+            "Runs at the gates",
+            "`active` may call, `parked` pause between calls, `waiting` have not begun. Waiting is cheaper than thrashing.",
+            (gauge(chosen("run_gate_runs", "route"), "route", "state"), "{{route}} {{state}}"),
+            unit="short",
+        ),
+        lines(
+            "Room at the gates",
+            "What active runs take, and what they may: tokens of prompts, or runs. At the limit, new runs wait.",
+            (gauge(chosen("run_gate_in_use", "route"), "route"), "{{route}} in use"),
+            (gauge(chosen("run_gate_limit", "route"), "route"), "{{route}} limit"),
+            unit="short",
+        ),
+        lines(
+            "Wait at the gates, p95",
+            "Of calls, however they ended. Above a minute: fewer runs at a time would end as many in an hour.",
+            (quantile(0.95, waits, "route"), "{{route}}"),
+            unit="s",
+        ),
+        lines(
+            "Wait for others, p95",
+            "Of calls that had to wait for their key, their agent or a target. `headgate targets` shows who is full.",
+            (quantile(0.95, chosen("queue_seconds", "route"), "route"), "{{route}}"),
+            unit="s",
+        ),
+    ]
+
+
+def board() -> Json:
+    panels = [*now(), *flow()]
+    return dashboard("headgate-runs", "Headgate / Runs", "Do runs get through?", panels, choices=("route", "agent"))
