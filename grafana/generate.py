@@ -1,7 +1,8 @@
 """Writes dashboards, rules and the page of runbooks: `python -m grafana.generate`; `--check` says what is stale.
 
-All of it is committed; a test compares it with this. Which question a dashboard answers is decided in `boards/`, when
-somebody is told, and what to do then, in `alerts.py`. Every metric, label and value named there is declared by the gate.
+All of it is committed; a test compares it with this. Which question a dashboard answers is decided in `boards/`; when
+somebody is told, and what to do then, in `alerts.py`. Every metric, label and value that they name is declared by the
+gate.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def everything() -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    stale = {file: content for file, content in everything().items() if not file.exists() or file.read_text() != content}
+    stale = {
+        file: content for file, content in everything().items() if not file.exists() or file.read_text() != content
+    }
     for file, content in stale.items():
         if "--check" not in arguments:
             file.parent.mkdir(exist_ok=True)

@@ -125,7 +125,9 @@ def bars(title: str, description: str, query: Query, *, unit: str) -> Json:
 def timeline(title: str, description: str, query: Query, *, states: dict[str, tuple[str, str]]) -> Json:
     """`states`: what a value is called, and its colour."""
     made = panel("state-timeline", title, description, unit="none", queries=(query,))
-    named = {value: {"text": text, "color": color, "index": at} for at, (value, (text, color)) in enumerate(states.items())}
+    named = {
+        value: {"text": text, "color": color, "index": at} for at, (value, (text, color)) in enumerate(states.items())
+    }
     made["fieldConfig"]["defaults"]["mappings"] = [{"type": "value", "options": named}]
     made["options"] = {"mergeValues": True, "showValue": "never", "rowHeight": 0.8}
     return made

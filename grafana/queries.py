@@ -1,14 +1,13 @@
 """The vocabulary of queries: the only place that writes a selector or a range.
 
-Each function adds the metric prefix and the choices of job and instance. Rates of panels are over the range that Grafana
-chooses, totals over the range shown; a fixed window is written out by `rate_over` and `increase_over` alone. PromQL as
-of Prometheus 2.42. Standard library only.
+Each function adds the metric prefix and the choices of job and instance. Rates of panels are over the range that
+Grafana chooses, totals over the range shown; a fixed window is written out by `rate_over` and `increase_over` alone.
+PromQL as of Prometheus 2.42. Standard library only.
 """
 
 from __future__ import annotations
 
 ALWAYS = 'job=~"$job",instance=~"$instance"'
-DAY_S = 86_400
 
 
 def selector(metric: str, suffix: str = "") -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from policies.engine_load import EngineLoad
 from policies.speed import SECONDS_A_TOKEN, WEIGHT, Load, Ticket, is_plain
 from proxy.types import Call, Target
 
@@ -21,6 +22,7 @@ BUSY_MAX: Final = 0.6  # a prompt delays those that come after it by two and a h
 PRICED_BUSY_MAX: Final = 0.8  # where what is read pushes others out of memory: five times
 BUSY_S: Final = 5.0  # what a target that always reads costs beside that
 DECODE_TOKENS: Final = 16  # an answer that is being made slows others down as much
+FOREIGN_WAITING: Final = 64  # a call of somebody else's that waits is a prompt of a thousand tokens
 WARM_UP_S: Final = 30.0  # of a new target
 NOISE_SHARE: Final = 0.5  # of a mean error lies between two running means that have nothing else between them
 UNCACHED_LEAST: Final = 0.1
@@ -80,6 +82,20 @@ class Loads:
             share = max(UNCACHED_LEAST, 1 - cached_tokens / ticket.asked)
             load.uncached += WEIGHT * (share - load.uncached)
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Of the targets that are known."""
+        return tuple(dict.fromkeys(id.partition("/")[0] for id in self._loads))
+
+    def told(self, provider: str, said: EngineLoad) -> None:
+        """What it is doing, whoever asked for it; it stands until it says something else."""
+        loads = [load for id, load in self._loads.items() if id.startswith(f"{provider}/")]
+        own = sum(len(load.waiting) + load.decodes for load in loads)
+        foreign = max(0, said.running + said.waiting - own)
+        waiting = min(foreign, said.waiting)
+        for load in loads:
+            load.foreign = foreign - waiting + waiting * FOREIGN_WAITING
+
     def warming(self, target_id: str, now: float, for_s: float = WARM_UP_S) -> None:
         """It is as good as new: what was learnt of its speed is forgotten, and it is trusted with more step by step."""
         self._of(target_id, now).renew(now, for_s)
@@ -94,7 +110,7 @@ class Loads:
         heaviest = max([target.weight for target in targets])
         scores = []
         for target, load in zip(targets, loads, strict=True):
-            others = load.decodes * DECODE_TOKENS * load.spt
+            others = (load.decodes + load.foreign) * DECODE_TOKENS * load.spt
             if load.waiting:
                 others += load.wait_s(now)
             if target.weight != heaviest:
@@ -118,7 +134,7 @@ class Loads:
         scores = []
         for target, load, busy, known in zip(targets, loads, busies, cached, strict=True):
             spt = load.spt
-            others = load.decodes * DECODE_TOKENS * spt + BUSY_S * busy
+            others = (load.decodes + load.foreign) * DECODE_TOKENS * spt + BUSY_S * busy
             if load.waiting:
                 others += load.wait_s(now)
             if target.weight != heaviest:

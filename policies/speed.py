@@ -56,7 +56,7 @@ class Load:
     """What is known of one target. `waiting` holds the calls without a first event, the oldest first."""
 
     __slots__ = (
-        "busy", "busy_at", "call_s", "cold_until", "decodes", "first_s", "learned_at",
+        "busy", "busy_at", "call_s", "cold_until", "decodes", "first_s", "foreign", "learned_at",
         "noise_s", "progress_at", "spt", "tokens", "uncached", "waiting", "warm_s", "whole_s",
     )  # fmt: skip
 
@@ -64,6 +64,7 @@ class Load:
         self.waiting: dict[Ticket, None] = {}
         self.tokens = 0.0  # of those that wait
         self.decodes = 0
+        self.foreign = 0.0  # what it does for others, as it says itself, in answers that are being made
         self.spt = SECONDS_A_TOKEN
         self.call_s = CALL_S
         self.first_s = 0.0  # of a stream whose prompt is nothing; 0: unknown

@@ -109,6 +109,8 @@ def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
         agents={name: _rules(agent, agent.models) for name, agent in config.agents.items()},
         default_rules=_rules(config.defaults, None),
         limits=_limits(config),
+        cascades={name: model.cascade() for name, model in config.models.items() if model.mode == "cascade"},
+        votes={name: model.votes() for name, model in config.models.items() if model.members},
         strict=config.ledger.strict,
         revision=config.revision,
     )

@@ -22,10 +22,12 @@ from proxy.caching.desk import Caches
 from proxy.caching.semantic import Semantic
 from proxy.caching.semantic_parts import Kit
 from proxy.caching.stock import Gone, Purge, Stock
+from proxy.cascading import Cascading
 from proxy.config.load import Config
 from proxy.counting import Counting
 from proxy.execution.bench import Bench
 from proxy.execution.easing import unheard
+from proxy.execution.engine_watch import EngineWatch
 from proxy.execution.gating import Desk, Gating
 from proxy.execution.race import Race
 from proxy.execution.shared_homes import shared_homes
@@ -48,6 +50,7 @@ from proxy.tasks import Tasks
 from proxy.telemetry.affinity_metrics import AffinityMetrics
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
+from proxy.voting import voting
 from proxy.watching import measure_lag
 
 MIB = 1024 * 1024
@@ -93,7 +96,10 @@ class DataPlane:
         self.semantic = self._new_semantic()
         self.pipeline = self._new_pipeline()
         tools = around.assembly.tools
-        self.semantic.attach(SideCalls(tools.clock, tools.dialect, around.tasks, self.pipeline.serve))
+        self.sides = SideCalls(tools.clock, tools.dialect, around.tasks, self.pipeline.serve)
+        self.semantic.attach(self.sides)
+        self.cascading.attach(self.sides)
+        self._use_cascades()
         surface = Surface(
             Services(
                 clock=around.assembly.tools.clock,
@@ -116,6 +122,9 @@ class DataPlane:
     async def start(self) -> None:
         await self._listener.start()
         self._around.tasks.start("probes", self.health.probe(self._around.tasks))
+        loads, assembly = self.steering.loads, self._around.assembly
+        watch = EngineWatch(loads, assembly.tools.clock, lambda: assembly.snapshot.providers)
+        self._around.tasks.start("engines", watch.keep())
         self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
 
     async def stop(self) -> None:
@@ -138,6 +147,7 @@ class DataPlane:
         self._attempt_budget.share = config.defaults.retry.budget
         self.caches.replace(config.caches.bounds())
         self.semantic.library.resize(config.caches.semantic_mb * MIB)
+        self._use_cascades()
         self._watch_races()
         self._use_affinity()
         self._server.edges = _edges(config)
@@ -165,6 +175,13 @@ class DataPlane:
         around, now = self._around, self._around.assembly.tools.clock.now
         routes, armed_s = around.assembly.snapshot.planner.routes.names, self.steering.hedges.armed_s
         around.metrics.races.watch(routes, armed_s, lambda: self._attempt_budget.remaining_ratio(now()))
+
+    def _use_cascades(self) -> None:
+        routes = self._around.assembly.snapshot.planner.routes.all
+        rungs = {route.name: len(route.members) for route in routes if route.mode == "cascade"}
+        self._around.metrics.cascades.expect(rungs)
+        if rungs:
+            self.cascading.load()
 
     def _new_caches(self) -> Caches:
         config, clock = self._around.assembly.config, self._around.assembly.tools.clock
@@ -201,11 +218,14 @@ class DataPlane:
             "admission": self._pacing.admission,
             "gates": self.gating,
         }
+        race = Race(bench, self._attempt_budget, self._pacing.permits, around.tasks)
+        self.cascading = Cascading(tools, race, admission=self._pacing.admission)
         return Pipeline(
             Parts(
                 clock=tools.clock,
                 dialect=tools.dialect,
-                race=Race(bench, self._attempt_budget, self._pacing.permits, around.tasks),
+                race=race,
+                executors={"cascade": self.cascading.executor, **voting(tools, race, bench.experience, tasks=around.tasks)},
                 store=around.store,
                 rates=self._pacing.rates,
                 admission=self._pacing.admission,

@@ -17,7 +17,7 @@ from proxy.execution.following import Following
 from proxy.execution.reading import Reading
 from proxy.execution.record import Record
 from proxy.money.rate_limits import Quota
-from proxy.observed import Climbed, Reused
+from proxy.observed import Climbed, Reused, Voted
 from proxy.pressure import Pressure
 from proxy.providers.limit_headers import PREFIXES as LIMIT_PREFIXES
 from proxy.relay import Headers
@@ -45,6 +45,8 @@ def of_reply(
         headers.append(("x-headgate-fallback", f"{_latin(fallback[1])} {fallback[0]}"))
     if record.climbed:
         headers.append(("x-headgate-cascade", _climbed(record.climbed)))
+    if record.voted is not None:
+        headers.append(("x-headgate-quorum", _vote(record.voted)))
     if exchange.clamped_to is not None:
         headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
     if record.reused is not None:
@@ -56,6 +58,17 @@ def of_reply(
     if not record.open and (cost := _cost(record)) is not None:
         headers.append(("x-headgate-cost-usd", usd(cost)))
     return headers
+
+
+def _vote(voted: Voted) -> str:
+    """`agreed 3/5 votes=3,1,1 asked=5`; of a debate also what it has changed about the vote over its first round."""
+    votes = ",".join(map(str, voted.counts)) or "0"
+    said = f"{voted.result} {voted.agreed}/{voted.size} votes={votes} asked={voted.asked}"
+    if voted.missing:
+        said = f"{said} missing={voted.missing}"
+    if voted.changed is None:
+        return said
+    return f"{said} rounds={voted.rounds} first-vote={'other' if voted.changed else 'same'}"
 
 
 def _similar(reused: Reused) -> Headers:

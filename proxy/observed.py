@@ -143,8 +143,9 @@ class Voted(Struct, frozen=True):
 
     result: VoteResult
     counts: tuple[int, ...]
+    size: int  # members that it is over, whether all had to be asked or not
     asked: int  # answers that were asked for
-    missing: int  # of the members that should have voted: they failed, or there was no money for them
+    missing: int = 0  # of the members that should have voted: they failed, or there was no money for them
     rounds: int = 0  # of a debate
     changed: bool | None = None  # whether the debate's answer is another than that of its first round; None: no debate
 

@@ -26,6 +26,7 @@ from proxy.surfaces.admin import AdminServices, KeyRequest
 from proxy.surfaces.admin_ledger import CorrectionRequest
 from proxy.surfaces.admin_runs import KillRequest, PauseRequest, TopUpRequest
 from proxy.telemetry.line import Line, Try
+from proxy.telemetry.live_report import Delta, Event, Gauges, Second, Snapshot, Totals
 from proxy.types import Balance, Price
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,7 @@ def reply_headers() -> set[str]:
 
 def admin_routes() -> set[str]:
     services: Any = dict.fromkeys(AdminServices.__struct_fields__)  # none of them is asked for anything
-    services |= {"version": "", "base_url": "", "hosts": frozenset(), "key_errors": ()}
+    services |= {"hosts": frozenset(), "key_errors": ()}
     return {f"{route.method} {route.path}" for route in admin.admin_routes(AdminServices(**services))}
 
 
@@ -86,6 +87,8 @@ def known_words() -> set[str]:
     cuts = [(ROOT / file).read_text() for file in ("proxy/survival.py", "proxy/execution/holding.py")]
     answers |= {name for text in cuts for name in re.findall(r'"([a-z_]+_tokens)":', text)}
     answers |= set(GateRow.__struct_fields__)
+    for message in (Snapshot, Delta, Event, Second, Gauges, Totals):
+        answers |= set(message.__struct_fields__)
     answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance)}
     answers |= set(CacheRule.__struct_fields__)
     types = {rule.openai_type for rule in generate.CODES.values()}

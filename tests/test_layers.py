@@ -86,6 +86,8 @@ LAYERS = (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
             *("proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk"),
             *(
+                "proxy.cascading",
+                "proxy.voting",
                 "proxy.data_plane",
                 "proxy.serving",
                 "proxy.instruments",
@@ -113,8 +115,14 @@ LIBRARIES_OF = {  # loaded by name: when an upstream reports nothing; when a sem
     "pricing.vocabulary": ("tiktoken",),
     "proxy.caching.vectors": ("numpy",),
     "proxy.caching.graph": ("numpy", "usearch"),
+    "proxy.execution.forms": ("jsonschema", "jsonschema_specifications", "referencing", "regex"),
+    "proxy.execution.patterns": ("regex",),
 }
-WITHIN = {"pydantic_core": ["pydantic"]}  # pinned by it, to the digit
+WITHIN = {  # pinned by it, to the digit; brought by it, and part of what it is asked with
+    "pydantic_core": ["pydantic"],
+    "jsonschema_specifications": ["jsonschema"],
+    "referencing": ["jsonschema"],
+}
 TOOLS = ("pricing.generate_names", "pricing.generate_prices", "pricing.generate_rates", "pricing.generate_vocab")
 
 # Calendars are arithmetic on an instant that is given; nobody there may ask what the time is.
@@ -125,6 +133,7 @@ LOADED_BY_NAME = {
     "proxy/counting.py": 1,
     "proxy/cli/by_name.py": 1,
     "proxy/caching/library.py": 3,
+    "proxy/cascading.py": 1,
     "pricing/generate_prices.py": 1,
 }
 

@@ -50,7 +50,8 @@ def now() -> list[Json]:
         ),
         stat(
             "Estimated",
-            "Spend that no upstream reported, in the shown time. Much of it: switch `stream_usage` on for the provider.",
+            "Spend that no upstream reported, in the shown time. Much of it: switch `stream_usage` on for the "
+            "provider.",
             increase(chosen("spend_estimated_usd_total", "provider")),
             unit="currencyUSD",
         ),
@@ -58,7 +59,7 @@ def now() -> list[Json]:
 
 
 def limits() -> list[Json]:
-    pace = f"sum by (budget, window) (deriv(headgate_budget_spent_usd{{budget=~\"$budget\",{ALWAYS}}}[1h]))"
+    pace = f'sum by (budget, window) (deriv(headgate_budget_spent_usd{{budget=~"$budget",{ALWAYS}}}[1h]))'
     hours = f"({limited(*BY)} - {used(*BY)}) / clamp_min({pace}, 1e-9) / 3600"
     return [
         bars(
@@ -76,7 +77,8 @@ def limits() -> list[Json]:
         column_unit(
             table(
                 "Hours to empty",
-                "At the pace of the last hour; compare with the reset. `run`: all runs, `key`: all keys, `other`: the rest.",
+                "At the pace of the last hour; compare with the reset. `run`: all runs, `key`: all keys, "
+                "`other`: the rest.",
                 (f"{hours} < 10000", "Hours left"),
                 (f"{limited(*BY)} - {used(*BY)}", "Left"),
                 (f"({gauge(of('budget_resets_timestamp_seconds'), *BY)} - time()) / 3600", "Hours to the reset"),
@@ -89,7 +91,11 @@ def limits() -> list[Json]:
 
 
 def books() -> list[Json]:
-    usage = ("usage_unknown_fields_total", "usage_clamped_total", "unpriced_requests_total")
+    doubts = {
+        "unknown fields": "usage_unknown_fields_total",
+        "clamped": "usage_clamped_total",
+        "unpriced": "unpriced_requests_total",
+    }
     return [
         right(
             lines(
@@ -117,7 +123,7 @@ def books() -> list[Json]:
         stack(
             "Doubtful usage",
             "Attempts whose bill is not certain, by provider. Each should stay near 0: update the price book.",
-            *((rate(chosen(name, "provider"), "provider"), f"{{{{provider}}}} {name.split('_')[-2]}") for name in usage),
+            *((rate(chosen(name, "provider"), "provider"), f"{{{{provider}}}} {why}") for why, name in doubts.items()),
             unit="reqps",
         ),
         lines(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana.boards.agents import INPUT
 from grafana.frame import dashboard
 from grafana.panels import Json, lines, right, stack, stat
-from grafana.queries import chosen, gauge, increase, most, quantile, rate, share, share_shown
+from grafana.queries import chosen, gauge, increase, most, quantile, rate, share
 
 LOOKED = 'cache_lookups_total{result=~"hit|stale|miss"}'
 HITS = 'cache_lookups_total{result=~"hit|stale"}'
@@ -26,9 +26,9 @@ def now() -> list[Json]:
             unit="short",
         ),
         stat(
-            "False hits",
-            "Share of compared answers that differed, in the shown time. Above `max_error`: it will be switched off.",
-            share_shown('semantic_labels_total{answer="different"}', "semantic_labels_total"),
+            "Wrong hits, at worst",
+            "Share of a model's semantic hits that were wrong, by labels. Above `max_error`: it will be switched off.",
+            most(chosen("semantic_false_hit_ratio", "route")),
             unit="percentunit",
         ),
         stat(
@@ -51,14 +51,16 @@ def answers() -> list[Json]:
         ),
         stack(
             "Look-ups by result",
-            "`bypass`: the call is not for that cache, or its caller wants none; `stale`: served while a new one comes.",
+            "`bypass`: the call is not for that cache, or its caller wants none; `stale`: served while a new one "
+            "comes.",
             (rate("cache_lookups_total", "cache", "result"), "{{cache}} {{result}}"),
             unit="reqps",
         ),
         right(
             lines(
                 "Size",
-                "Bytes in memory and on the disk, and how many answers have to make room. Many: raise `caches.memory_mb`.",
+                "Bytes in memory and on the disk, and how many answers have to make room. Many: raise "
+                "`caches.memory_mb`.",
                 (gauge("cache_bytes", "cache"), "{{cache}}"),
                 (most("cache_disk_bytes"), "disk"),
                 (rate("cache_evictions_total", "cache", "reason"), "{{cache}}: {{reason}}"),
@@ -75,7 +77,8 @@ def answers() -> list[Json]:
         ),
         lines(
             "First token of known answers, p50",
-            "Streams that were answered out of a cache, or joined. Above 50 ms: the disk is slow, or the gate lacks a core.",
+            "Streams that were answered out of a cache, or joined. Above 50 ms: the disk is slow, or the gate "
+            "lacks a core.",
             (quantile(0.5, first, "route"), "{{route}}"),
             unit="s",
         ),
@@ -99,7 +102,8 @@ def prompts() -> list[Json]:
     return [
         lines(
             "Prompt caches by provider",
-            "Share of input that was read out of a provider's cache. A fall after a release: its prompts changed early.",
+            "Share of input that was read out of a provider's cache. A fall after a release: its prompts changed "
+            "early.",
             (share(cached, given, "provider"), "{{provider}}"),
             unit="percentunit",
         ),

@@ -43,7 +43,8 @@ def now() -> list[Json]:
         ),
         stat(
             "Net saved",
-            "What known answers had cost, less what the losers of hedges cost, in the shown time. Below zero: hedge less.",
+            "What known answers had cost, less what the losers of hedges cost, in the shown time. Below zero: "
+            "hedge less.",
             saved,
             unit="currencyUSD",
         ),

@@ -83,7 +83,8 @@ def limits() -> list[Json]:
         right(
             lines(
                 "Series and bounds",
-                "Series exposed, and which queue, map or size was full. A bound that is hit refuses somebody: find whom.",
+                "Series exposed, and which queue, map or size was full. A bound that is hit refuses somebody: "
+                "find whom.",
                 (most("metrics_series"), "series"),
                 (rate("bound_hits_total", "bound") + " > 0", "{{bound}}"),
                 unit="short",

@@ -47,7 +47,8 @@ def flow() -> list[Json]:
         ),
         stack(
             "Runs at the gates",
-            "`active` may call, `parked` pause between calls, `waiting` have not begun. Waiting is cheaper than thrashing.",
+            "`active` may call, `parked` pause between calls, `waiting` have not begun. Waiting is cheaper than "
+            "thrashing.",
             (gauge(chosen("run_gate_runs", "route"), "route", "state"), "{{route}} {{state}}"),
             unit="short",
         ),

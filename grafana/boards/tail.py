@@ -20,7 +20,8 @@ def now() -> list[Json]:
     return [
         stat(
             "First-token budget left",
-            "Of the 5 % of streams that may take longer than 2 s, in the shown time. Below zero: the objective is missed.",
+            "Of the 5 % of streams that may take longer than 2 s, in the shown time. Below zero: the objective "
+            "is missed.",
             left,
             unit="percentunit",
         ),
@@ -71,7 +72,8 @@ def first_token() -> list[Json]:
         ),
         lines(
             "Tail ratio",
-            "p99 to p50 of the first token. Above 10: waiting is a lottery; give the route a second target to hedge to.",
+            "p99 to p50 of the first token. Above 10: waiting is a lottery; give the route a second target to "
+            "hedge to.",
             (f"{quantile(0.99, FIRST, 'route')} / {quantile(0.5, FIRST, 'route')}", "{{route}}"),
             unit="short",
         ),
@@ -89,7 +91,8 @@ def stream() -> list[Json]:
         ),
         lines(
             "Stalls over 2 s in a thousand gaps",
-            "Streams that stand still. More than a few: lower `idle_timeout_s`, and let `on_cut: continue` go on elsewhere.",
+            "Streams that stand still. More than a few: lower `idle_timeout_s`, and let `on_cut: continue` go on "
+            "elsewhere.",
             (f"1000 * {above(2.0, chosen('inter_chunk_seconds', 'route'), 'route')}", "{{route}}"),
             unit="short",
         ),

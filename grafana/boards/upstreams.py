@@ -13,7 +13,8 @@ def now() -> list[Json]:
     return [
         stat(
             "Attempts a call",
-            "1.00: nothing is tried twice; less: known answers. Above 1.1 for long, an upstream fails: see below which.",
+            "1.00: nothing is tried twice; less: known answers. Above 1.1 for long, an upstream fails: see below "
+            "which.",
             share("upstream_attempts_total", "requests_total"),
             unit="short",
         ),
@@ -33,7 +34,9 @@ def now() -> list[Json]:
 
 
 def health() -> list[Json]:
-    out, trying = (most(chosen("breaker_state", "target", f'state="{state}"'), "target") for state in ("open", "half_open"))
+    out, trying = (
+        most(chosen("breaker_state", "target", f'state="{state}"'), "target") for state in ("open", "half_open")
+    )
     who = f"max by (target, provider, model) ({selector('target_info')})"
     well = f"{least(chosen('upstream_healthy', 'target'), 'target')} * on (target) group_left (provider, model) {who}"
     return [
@@ -114,7 +117,8 @@ def remedies() -> list[Json]:
         ),
         lines(
             "Own engines: charged of elapsed",
-            "Share of an engine's time that calls were charged for. Low: it stands idle, and you pay; above 1: report it.",
+            "Share of an engine's time that calls were charged for. Low: it stands idle, and you pay; above 1: "
+            "report it.",
             (share("gpu_charged_usd_total", "gpu_elapsed_usd_total", "provider"), "{{provider}}"),
             unit="percentunit",
         ),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -98,7 +99,39 @@ def _token(file: str | None) -> str:
         raise Refusal(f"the token file cannot be read: {error}", 2) from error
 
 
+@contextmanager
+def opened(
+    args: argparse.Namespace, target: str, headers: Mapping[str, str], *, timeout_s: float
+) -> Iterator[HTTPResponse]:
+    """A reply that its reader takes its time for. Raises Refusal."""
+    connection = _connection(args.admin, timeout_s)
+    own = _headers(_token(args.token_file), posts=False)
+    try:
+        reply = _replied(connection, args.admin, "GET", target, headers=own | dict(headers))
+        if reply.status != 200:
+            raise _refusal(reply.status, reply.read(), args.admin)
+        yield reply
+    finally:
+        connection.close()
+
+
 def _ask(admin: str, target: str, token: str, order: object | None) -> bytes:
+    connection = _connection(admin, TIMEOUT_S)
+    method, body = ("GET", None) if order is None else ("POST", msgspec.json.encode(order))
+    headers = _headers(token, posts=body is not None)
+    try:
+        reply = _replied(connection, admin, method, target, body=body, headers=headers)
+        said = reply.read()
+    except (OSError, HTTPException) as error:
+        raise Refusal(f"no answer from {admin}: {error}") from error
+    finally:
+        connection.close()
+    if reply.status not in (200, 201):
+        raise _refusal(reply.status, said, admin)
+    return said
+
+
+def _connection(admin: str, timeout_s: float) -> HTTPConnection:
     try:
         url = urlsplit(admin)
         host, port = url.hostname, url.port
@@ -107,22 +140,26 @@ def _ask(admin: str, target: str, token: str, order: object | None) -> bytes:
     if url.scheme not in ("http", "https") or not host:
         raise Refusal(f"--admin {admin} is not a URL like {ADMIN_URL}", 2)
     kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = kind(host, port, timeout=TIMEOUT_S)
-    method, body = ("GET", None) if order is None else ("POST", msgspec.json.encode(order))
+    return kind(host, port, timeout=timeout_s)
+
+
+def _replied(
+    connection: HTTPConnection,
+    admin: str,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> HTTPResponse:
     try:
-        connection.request(method, url.path.rstrip("/") + target, body, _headers(token, posts=body is not None))
-        reply = connection.getresponse()
-        status, said = reply.status, reply.read()
+        connection.request(method, urlsplit(admin).path.rstrip("/") + target, body, headers)
+        return connection.getresponse()
     except ConnectionRefusedError as error:
         hint = f"nothing listens at {admin}: start it with `headgate up`, or name its address with --admin"
         raise Refusal(hint) from error
     except (OSError, HTTPException, UnicodeError) as error:
         raise Refusal(f"no answer from {admin}: {error}") from error
-    finally:
-        connection.close()
-    if status not in (200, 201):
-        raise _refusal(status, said, admin)
-    return said
 
 
 def _headers(token: str, *, posts: bool) -> dict[str, str]:

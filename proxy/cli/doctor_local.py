@@ -58,11 +58,9 @@ def prices(config: Config) -> Iterator[Finding]:
     targets = Targets(config, prices_of(config, today(clock)))
     date = targets.book_about.date
     days = (clock.wall() - day_wall(date)) / DAY_S
-    words = f"the price book is of {date}, {max(0, days):.0f} days old"
-    if days > BOOK_OLD_DAYS:
-        yield Finding("prices", "warning", words, "a newer release of headgate has newer prices")
-    else:
-        yield Finding("prices", "ok", words)
+    words, old = f"the price book is of {date}", days > BOOK_OLD_DAYS
+    remedy = f"that is {days:.0f} days ago; a newer release of headgate has newer prices"
+    yield Finding("prices", "warning" if old else "ok", words, remedy if old else "")
     trouble = [*targets.warnings, *unpriced(config, targets.price), *unpayable(config, targets.price)]
     for warning in trouble[:SAID_MAX]:
         yield Finding("prices", "warning", warning, "`headgate check` shows all of them")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Final
@@ -20,6 +20,7 @@ from msgspec import Struct
 from proxy.cli.doctor_finding import Finding
 from proxy.clock import SystemClock
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
+from proxy.providers.engines import ENGINES
 
 TIMEOUT_S: Final = 5.0
 SKEW_WARNING_S, SKEW_FAILED_S = 5.0, 60.0  # a date has whole seconds, and took a moment to come
@@ -85,9 +86,8 @@ def _headers(settings: OpenAIProvider) -> dict[str, str]:
     headers = {name: value.reveal() for name, value in settings.headers.items()}
     if settings.api_key is None:
         return headers
-    key = settings.api_key.reveal()
-    own = {"api-key": key} if settings.engine == "azure" else {"Authorization": f"Bearer {key}"}
-    return headers | own
+    key, header = settings.api_key.reveal(), ENGINES[settings.engine].key_header
+    return headers | {header: f"Bearer {key}" if header == "Authorization" else key}
 
 
 def _ahead_s(reply: HTTPResponse, ours: float) -> float | None:
@@ -100,7 +100,7 @@ def _ahead_s(reply: HTTPResponse, ours: float) -> float | None:
         return None
 
 
-def clock(ahead_s: Iterator[float | None]) -> Finding:
+def clock(ahead_s: Iterable[float | None]) -> Finding:
     """By the median of what the providers said: one of them may be wrong itself."""
     known = sorted(each for each in ahead_s if each is not None)
     if not known:

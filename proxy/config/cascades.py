@@ -44,6 +44,9 @@ class Judging(Block):
     least: Share = Field(default=0.7, description="The mark from which on an answer is accepted.")
     timeout_s: Seconds = Field(default=30.0, description="Later it has not answered.")
 
+    def rules(self) -> Judge:
+        return Judge(self.model, self.rubric, usd_nanos(self.budget), self.timeout_s, self.least)
+
 
 class Verifying(Block):
     """A service of your own that is sent each answer and says whether it holds."""
@@ -61,7 +64,7 @@ class Cascading(Block):
     accept: Gates = Field(default=GATES_USUAL, description="`cascade`: the gates that an answer has to pass.")
     pattern: Pattern = Field(default="", description="`cascade`: what the gate `regex` looks for in an answer.")
     hold: int | None = Field(
-        default=None, ge=1, le=4_096, description="`cascade`: tokens that are judged before a stream goes out; unset: all."
+        default=None, ge=1, le=4_096, description="`cascade`: tokens of a stream that are judged; unset: all of it."
     )
     on_no_money: OnNoMoney = Field(
         default="best", description="`cascade`: where nobody else can be asked, the last answer, marked, or an error."
@@ -80,9 +83,8 @@ class Cascading(Block):
             raise ValueError(f"only a cascade has {given[0]}")
         if ("regex" in self.accept) != bool(self.pattern):
             raise ValueError("the gate `regex` and a pattern go together")
-        whole = [name for name in ("agree", "judge", "verify") if getattr(self, name) is not None]
-        if self.hold is not None and (whole or self.revise != "off"):
-            raise ValueError(f"{[*whole, 'revise'][0]} needs all of an answer: leave out hold")
+        if self.hold is not None and (self.agree or self.judge or self.verify or self.revise != "off"):
+            raise ValueError("agree, judge, verify and revise need all of an answer: leave out hold")
         return self
 
     def cascade(self) -> CascadeRules:
@@ -94,13 +96,9 @@ class Cascading(Block):
             on_no_money=self.on_no_money,
             revise=self.revise,
             agree=None if agree is None else Agree(agree.model, agree.samples),
-            judge=None
-            if judge is None
-            else Judge(judge.model, judge.rubric, usd_nanos(judge.budget), judge.timeout_s, judge.least),
+            judge=None if judge is None else judge.rules(),
             verify=None if verify is None else Verify(verify.url, verify.timeout_s),
         )
 
 
-OWN: Final = frozenset(
-    {"accept", "pattern", "hold", "on_no_money", "revise", "agree", "judge", "verify"}
-)
+OWN: Final = frozenset({"accept", "pattern", "hold", "on_no_money", "revise", "agree", "judge", "verify"})

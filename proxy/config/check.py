@@ -16,7 +16,7 @@ from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
 _KNOBS = frozenset("breaker output_tokens_max".split())  # noqa: SIM905
-_MODES = frozenset("accept answer ask max_cost_ratio max_loss rounds shadow".split())  # noqa: SIM905
+_MODES = frozenset("max_loss shadow".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
 NOT_YET: Mapping[Path, frozenset[str]] = {
@@ -82,6 +82,7 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
             yield Problem(("models", name, "cheaper"), f"it must name another model, without `*`{hint}")
         yield from _fallbacks(name, below(model, ("fallbacks",)), models)
         yield from _members(values, name, model)
+        yield from _second_looks(values, name, model)
     for pattern in (("agents", "*"), ("keys", "*")):
         for path, block in _blocks(values, pattern):
             for at, wanted in enumerate(_list(block.get("models"))):
@@ -132,6 +133,17 @@ def _members(values: Value, name: str, model: Value) -> Iterator[Problem]:
                     yield Problem(path, "it must name a model that answers alone")
             elif not (named.startswith(wild) or named.partition("/")[0] in providers):
                 yield Problem(path, f"there is no model {named!r}{nearest(named, models - {name})}")
+
+
+def _second_looks(values: Value, name: str, model: Value) -> Iterator[Problem]:
+    """Who looks at the answers of a cascade answers alone: else it could be asked about its own."""
+    models = _names(values, "models")
+    for block in ("agree", "judge"):
+        named = below(model, (block, "model"))
+        if isinstance(named, str) and named not in models:
+            yield Problem(("models", name, block, "model"), f"there is no model {named!r}{nearest(named, models)}")
+        elif isinstance(named, str) and below(values, ("models", named, "mode")) not in (None, "single"):
+            yield Problem(("models", name, block, "model"), "it must name a model that answers alone")
 
 
 def _semantic(values: dict[str, Value], models: frozenset[str]) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ class Model(Cascading, Voting):
         given = [name for name in ("targets", "steps", "members") if getattr(self, name)]
         if given != [wanted]:
             raise ValueError(f"a model of mode {self.mode} has {wanted}, and neither of the others")
+        self.check_votes(self.mode)
         return self
 
     @property

@@ -200,9 +200,7 @@ class Cascade:
         now = kit.clock.now()
         evidence = kit.evidence.threshold(call, climb.plan, climb.rung, score=mark, now=now)
         if evidence is None or evidence.accepted:
-            kit.onlooker.accepted(
-                Accepted(call, climb.plan, climb.rung, said, mark, climb.cascade, climb.snapshot)
-            )
+            kit.onlooker.accepted(Accepted(call, climb.plan, climb.rung, said, mark, climb.cascade, climb.snapshot))
         return verdict if evidence is None else evidence
 
     # --- what follows ------------------------------------------------------------------------------------------------
@@ -244,7 +242,9 @@ class Cascade:
             return None
         if climb.best is None or climb.cascade.on_no_money == "error" or not (passing or error.code in SPENT):
             raise error
-        self._say(climb, f"{climb.member.model!r} could not be asked ({error.code}): the answer before goes out unverified")
+        self._say(
+            climb, f"{climb.member.model!r} could not be asked ({error.code}): the answer before goes out unverified"
+        )
         record = climb.record
         record.lookup = None  # nobody else is given it
         if record.wanted is not None:

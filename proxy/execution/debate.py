@@ -148,8 +148,16 @@ class Debate:
         record, ranks = talk.record, strengths(talk.record.call, talk.plans)
         ballots = talk.ballots
         verdict, before = plurality(ballots, ranks), plurality(talk.first, ranks)
-        changed, missing = verdict.answer != before.answer, len(talk.plans) - len(ballots)
-        record.voted = Voted(verdict.result, verdict.counts, talk.asked, missing, talk.rounds, changed)
+        size = len(talk.plans)
+        record.voted = Voted(
+            verdict.result,
+            verdict.counts,
+            size,
+            talk.asked,
+            missing=size - len(ballots),
+            rounds=talk.rounds,
+            changed=verdict.answer != before.answer,
+        )
         assert verdict.member is not None  # somebody answered
         winner = talk.last[verdict.member]
         assert winner.answer is not None  # whoever did not has no ballot

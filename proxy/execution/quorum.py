@@ -137,7 +137,7 @@ class Quorum:
 
     def _committed(self, poll: Poll, verdict: Verdict) -> Answer:
         record, vote = poll.record, poll.vote
-        record.voted = Voted(verdict.result, verdict.counts, poll.tried, len(vote.missing))
+        record.voted = Voted(verdict.result, verdict.counts, vote.size, poll.tried, len(vote.missing))
         winner = None if verdict.member is None else poll.ended[verdict.member]
         if winner is None or winner.answer is None:
             raise failure(list(poll.ended.values()), poll.plan)

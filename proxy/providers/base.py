@@ -84,6 +84,11 @@ class Provider(Protocol):
         """A question that costs nothing and that it answers with 2xx when it is well; None: it is not to be asked."""
         ...
 
+    def load(self) -> UpstreamRequest | None:
+        """A question that costs nothing and that it answers by how busy it is (`policies.engine_load`); None: it is no
+        engine that could."""
+        ...
+
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         """The meaning of a reply other than 2xx, with this provider's credential redacted from every word of it."""
         ...

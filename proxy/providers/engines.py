@@ -45,6 +45,7 @@ class Engine(Struct, frozen=True):
     health: str | None = None  # a path beside `/v1` that says whether it is well; None: its list of models says so
     adaptive: bool = False  # how much it can do at a time is learned from how soon it answers
     continues_messages: bool = False  # it knows `continue_final_message`
+    load: str | None = None  # a path beside `/v1` that says how busy it is
     prefix_cache: bool = False  # it is one's own and keeps the prompts that it has read
 
     def traits(self, model: str) -> Traits:
@@ -59,7 +60,7 @@ class Engine(Struct, frozen=True):
         )
 
 
-def _own(*further: Endpoint, health: str | None = None, continues: bool = False) -> Engine:
+def _own(*further: Endpoint, health: str | None = None, load: str | None = None, continues: bool = False) -> Engine:
     serves = frozenset({"chat", "completions", *further})
     return Engine(
         None,
@@ -67,6 +68,7 @@ def _own(*further: Endpoint, health: str | None = None, continues: bool = False)
         serves,
         abort="stops",
         health=health,
+        load=load,
         adaptive=True,
         continues_messages=continues,
         prefix_cache=True,
@@ -109,10 +111,12 @@ ENGINES: Mapping[str, Engine] = {
     # a gateway: what stands behind it decides; its `/health` asks the models themselves, which costs money
     "litellm": Engine(None, None, EVERYTHING),
     "headgate": Engine(None, None, EVERYTHING, health="/health/ready", deadline_header=True),  # another gate like this
-    "vllm": _own("embeddings", "responses", "transcriptions", "rerank", health="/health", continues=True),
-    "sglang": _own("embeddings", "responses", "rerank", health="/health", continues=True),
+    "vllm": _own(
+        "embeddings", "responses", "transcriptions", "rerank", health="/health", load="/metrics", continues=True
+    ),
+    "sglang": _own("embeddings", "responses", "rerank", health="/health", load="/metrics", continues=True),
     "tgi": _own(health="/health"),
-    "llamacpp": _own("embeddings", "responses", "rerank", health="/health"),
+    "llamacpp": _own("embeddings", "responses", "rerank", health="/health", load="/slots"),
     "ollama": _own("embeddings", "responses", "images"),
     "lmstudio": _own("embeddings", "responses"),
     # answered in this process by `simulated`; the name resolves nowhere

@@ -90,6 +90,7 @@ class OpenAICompatible:
         }
         self._lines = {accept: header_lines(headers) for accept, headers in self._headers.items()}
         self._health = self._health_of(account.health, base)
+        self._load = None if self._engine.load is None else self._get(base.removesuffix("/v1") + self._engine.load)
         self._secrets = _forms([account.api_key or "", *[value for _, value in account.headers]])
 
     def __repr__(self) -> str:
@@ -121,6 +122,9 @@ class OpenAICompatible:
     def health(self) -> UpstreamRequest | None:
         return self._health
 
+    def load(self) -> UpstreamRequest | None:
+        return self._load
+
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         body = self.redact(body)
         error = self.dialect.failure(status, headers, body)
@@ -148,6 +152,9 @@ class OpenAICompatible:
             return None
         path = self._engine.health if health == "auto" else health
         url = f"{base}/models{self._query}" if path is None else base.removesuffix("/v1") + path
+        return self._get(url)
+
+    def _get(self, url: str) -> UpstreamRequest:
         return UpstreamRequest("GET", url, self._headers["application/json"], b"", self._lines["application/json"])
 
     def _url(self, endpoint: Endpoint, target: Target) -> str:

@@ -14,6 +14,7 @@ from proxy import errors, types
 from proxy.errors import CODES
 from proxy.observed import NoHedgeKind
 from proxy.telemetry import ladders
+from proxy.telemetry.catalog_cascades import CASCADES
 from proxy.telemetry.catalog_known import KNOWN
 from proxy.telemetry.family import (
     AGENT,
@@ -36,7 +37,7 @@ TO = Label("to")
 OUTCOME = Label("outcome", get_args(errors.Family))
 RESULT = Label("result", ("ok", "error"))
 STREAM = Label("stream", ("yes", "no"))
-ROLE = Label("role", ("first", "retry", "hedge"))
+ROLE = Label("role", ("first", "retry", "hedge", "escalation", "member"))
 SERVED_BY = Label("served_by", tuple(served for served in get_args(types.ServedBy) if served != "none"))
 ENDPOINT = Label("endpoint", ("chat", "completions", "responses", "embeddings", "media", OTHER))
 STATUSES = tuple(str(status) for status in sorted({200} | {rule.status for rule in CODES.values()}))
@@ -223,7 +224,7 @@ SELF = (
 
 CAPPED = tuple(
     family.name
-    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *MONEY, *BUDGETS)
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *CASCADES, *MONEY, *BUDGETS)
     if any(label.values is None for label in family.labels)
 )
 
@@ -234,6 +235,7 @@ FAMILIES: tuple[Family, ...] = (
     *UPSTREAM,
     *RACE,
     *KNOWN,
+    *CASCADES,
     *MONEY,
     *BUDGETS,
     *SELF,

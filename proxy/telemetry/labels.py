@@ -25,6 +25,7 @@ class Labels:
         self._build: dict[str, None] = {}
         self._known: dict[str, Collection[str]] = {
             "route": self.routes,
+            "cascade": self.routes,
             "agent": self.agents,
             "target": self.targets,
             "to": self.targets,

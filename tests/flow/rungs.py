@@ -1,4 +1,4 @@
-"""A world whose upstreams are the rungs of one cascade, the cheapest first; each may be asked by itself, as `m0`, `m1`."""
+"""A world whose upstreams are the rungs of one cascade, the cheapest first; each can be asked alone, as `m0`, `m1`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Seen:
 class Rungs(World):
     """Asked as `m`."""
 
-    def __init__(self, *scripts: Script, cascade: CascadeRules | None = None, rungs: int | None = None, **more: object) -> None:
+    def __init__(
+        self, *scripts: Script, cascade: CascadeRules | None = None, rungs: int | None = None, **more: object
+    ) -> None:
         """`rungs`: so many of the upstreams are; the others are models of their own."""
         super().__init__(*scripts, **more)  # type: ignore[arg-type]  # passed through as they came
         self.cascade = cascade or CascadeRules()
@@ -69,4 +71,6 @@ class Rungs(World):
 def dearer(price: Price | None, rung: int) -> Price | None:
     if price is None:
         return None
-    return structs.replace(price, input_uncached=price.input_uncached * CHEAPER**rung, output=price.output * CHEAPER**rung)
+    return structs.replace(
+        price, input_uncached=price.input_uncached * CHEAPER**rung, output=price.output * CHEAPER**rung
+    )

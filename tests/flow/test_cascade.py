@@ -360,7 +360,9 @@ async def test_another_model_may_have_to_agree() -> None:
         assert len(world.upstreams[2].requests) == 1
 
 
-@pytest.mark.parametrize(("mark", "verdict"), [("9", "accept passed"), ("3", "escalate judge"), ("?", "escalate judge")])
+@pytest.mark.parametrize(
+    ("mark", "verdict"), [("9", "accept passed"), ("3", "escalate judge"), ("?", "escalate judge")]
+)
 async def test_a_judge_marks_the_answer_in_a_call_of_its_own(mark: str, verdict: str) -> None:
     rules = CascadeRules(judge=Judge("m2", "Is it right?", 10**9))
     async with Rungs(plain, plain, saying(mark), cascade=rules, rungs=2) as world:
@@ -439,9 +441,12 @@ async def test_it_is_told_but_once() -> None:
 
 
 async def test_or_to_the_next_model() -> None:
-    async with Rungs(saying("no number"), saying(" "), plain, cascade=CascadeRules(
-        accept=("regex", "not_empty"), pattern=r"\d", revise="next"
-    )) as world:
+    async with Rungs(
+        saying("no number"),
+        saying(" "),
+        plain,
+        cascade=CascadeRules(accept=("regex", "not_empty"), pattern=r"\d", revise="next"),
+    ) as world:
         await world.request(body())
         second, third = [json.loads(up.requests[0][1])["messages"] for up in world.upstreams[1:]]
         assert "no number" in second[-1]["content"]

@@ -18,6 +18,7 @@ from proxy.state.budget_report import BudgetList
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import AdminServices, admin_surface
+from proxy.surfaces.feed import Feed
 from proxy.types import Outcome, Usage
 from tests import build
 from tests.known import CacheDesk
@@ -69,8 +70,8 @@ class Gate:
             reload=kept,
             wall=lambda: 1_700_000_000.0,
             audit=lambda line: None,
-            version="1",
-            base_url="",
+            about=lambda: BudgetList((), truncated=False),
+            feed=Feed("1", lambda: BudgetList((), truncated=False)),
             token=Secret(token) if token else None,
         )
         self._guard = admin_surface(services)

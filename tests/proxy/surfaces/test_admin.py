@@ -14,6 +14,7 @@ from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import AdminServices, admin_routes, admin_surface
 from proxy.surfaces.admin_guard import BODY_BYTES_MAX, Audit
+from proxy.surfaces.feed import Feed
 from proxy.types import KeyRecord
 from tests.known import CacheDesk
 from tests.proxy.admin import asking
@@ -92,8 +93,8 @@ class Gate:
             reload=self.reload,
             wall=lambda: WALL + 3600,
             audit=self.audit.append,
-            version=f"1.2.3{SCRIPT}",
-            base_url="http://127.0.0.1:8080/v1",
+            about=lambda: KeyRecord(f"1.2.3{SCRIPT}"),
+            feed=Feed("1", lambda: KeyRecord("nothing yet")),
             token=self.token,
         )
 
@@ -226,20 +227,22 @@ async def test_configuration_and_targets_are_what_the_gate_says(gate: Gate) -> N
     assert await gate.get("/targets") == [{"id": "up/model"}]
 
 
-async def test_the_page_is_static_and_escapes_what_it_is_given(gate: Gate) -> None:
+async def test_the_page_holds_no_name_of_anyone_and_names_leave_as_json(gate: Gate) -> None:
     gate.ledger.append(outcome(call(agent=SCRIPT, run=SCRIPT)))
     async with gate.client() as client:
         reply = await client.get("/")
         text = await reply.text()
         assert reply.content_type == "text/html"
         assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
-        assert "<script" not in text and "1.2.3&lt;script&gt;" in text and "http://127.0.0.1:8080/v1" in text
+        assert SCRIPT not in text and "1.2.3" not in text
+        assert (await client.get("/about")).content_type == "application/json"
         rows = await client.get("/agents")
         assert rows.content_type == "application/json"
 
 
 ROUTES = [
     ("GET", "/metrics"),
+    ("GET", "/about"),
     ("GET", "/spend"),
     ("GET", "/agents"),
     ("GET", "/budgets"),
@@ -274,7 +277,9 @@ async def test_every_route_but_the_page_and_liveness_needs_the_token(gate: Gate)
     async with gate.client() as client:
         routes = {(route.method, route.path) for route in admin_routes(gate.services())}
         tested = {(method, path.replace("/x", "/{id}").replace("/old", "/{id}")) for method, path in ROUTES}
-        assert routes == tested | {("GET", "/"), ("GET", "/health/live")}
+        free = {("GET", "/"), ("GET", "/health/live"), ("GET", "/console/{file}")}
+        assert routes == tested | free | {("GET", "/events")}  # which has no end
+        assert (await client.get("/events")).status == 401
         for method, path in ROUTES:
             assert (await client.request(method, path)).status == 401, path
             given = await client.request(method, path, headers={"Authorization": "Bearer operator-token"})

@@ -1,0 +1,81 @@
+"""The cascades of one process, put together: what judges answers, what looks at them, and who learns from them.
+
+The library that checks JSON schemas is loaded with the first configuration that has a cascade: other gates do without
+its time and memory.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from policies.accept import Cheapest, Evidence, FirstRung, Forms, NoEvidence, Tools
+from policies.logprobs import Logprobs
+from proxy.assemble import Tools as Assembling
+from proxy.caching.semantic_parts import Asks
+from proxy.execution.admission import Admission
+from proxy.execution.cascade import Cascade, Kit, Nobody, Onlooker
+from proxy.execution.race import Race
+from proxy.execution.second_look import SecondLook
+
+CONNECT_S = 2.0  # to a verifier
+
+
+class LateForms:
+    """Implements `accept.Forms`."""
+
+    def __init__(self) -> None:
+        self._forms: Forms | None = None
+
+    def __repr__(self) -> str:
+        return f"LateForms({self._forms!r})"
+
+    def load(self) -> Forms:
+        if self._forms is None:
+            self._forms = import_module("proxy.execution.forms").Forms()
+        assert self._forms is not None
+        return self._forms
+
+    def fault(self, schema: bytes, text: str) -> str | None:
+        return self.load().fault(schema, text)
+
+    def finds(self, pattern: str, text: str) -> bool | str:
+        return self.load().finds(pattern, text)
+
+
+class Cascading:
+    def __init__(
+        self,
+        tools: Assembling,
+        race: Race,
+        *,
+        admission: Admission,
+        evidence: Evidence | None = None,
+        first_rung: FirstRung | None = None,
+        onlooker: Onlooker | None = None,
+    ) -> None:
+        self._forms = LateForms()
+        self._second_look = SecondLook(tools.clock, tools.dialect, race, tools.transports.get(CONNECT_S))
+        self.executor = Cascade(
+            Kit(
+                clock=tools.clock,
+                dialect=tools.dialect,
+                race=race,
+                admission=admission,
+                tools=Tools(self._forms, Logprobs()),
+                second_look=self._second_look,
+                evidence=evidence or NoEvidence(),
+                first_rung=first_rung or Cheapest(),
+                onlooker=onlooker or Nobody(),
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"Cascading({self.executor!r})"
+
+    def attach(self, side: Asks) -> None:
+        """Who asks judges: made after the pipeline, which this is a part of."""
+        self._second_look.attach(side)
+
+    def load(self) -> None:
+        """What takes a while: there is a cascade to be served."""
+        self._forms.load()
