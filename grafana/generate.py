@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from grafana import runbooks
-from grafana.boards import agents, budgets, caches, fleet, loadtest, runs, tail, upstreams
+from grafana.boards import agents, budgets, caches, cascades, fleet, loadtest, runs, tail, upstreams
 from grafana.panels import Json
 from grafana.rules import files
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE / "dashboards"
 RULES = HERE / "rules"
 RUNBOOKS = HERE.parent / "docs/runbooks.md"
-BOARDS = (fleet, agents, tail, upstreams, caches, runs, budgets, loadtest)
+BOARDS = (fleet, agents, tail, upstreams, caches, cascades, runs, budgets, loadtest)
 
 
 def dashboards() -> dict[str, Json]:

@@ -81,3 +81,8 @@ def above(edge: float, metric: str, *by: str) -> str:
 def recorded(name: str) -> str:
     """What a recording rule keeps; those are over all instances of a job."""
     return f'headgate:{name}{{job=~"$job"}}'
+
+
+def or_nothing(expression: str) -> str:
+    """0 where there is no such series at all: for sums in which one part may not be configured."""
+    return f"({expression} or vector(0))"

@@ -17,7 +17,8 @@ PARTS = (
 INTRODUCTION = """# Runbooks
 
 One part for each alert of `grafana/rules/`, written by `python -m grafana.generate`. `page` wakes somebody, `ticket`
-waits until morning. The same text is in the alert's annotation `runbook`. How to load the rules: `grafana/README.md`."""
+waits until morning. The same text is in the alert's annotation `runbook`. How to load the rules:
+[grafana](../grafana/README.md)."""
 
 
 def page() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, ItemsView, Iterator
 from typing import Generic, TypeVar
 
 _K = TypeVar("_K", bound=Hashable)
@@ -23,8 +23,17 @@ class Recent(Generic[_K, _V]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __iter__(self) -> Iterator[_K]:
+        return iter(self._kept)
+
     def __repr__(self) -> str:
         return f"Recent({len(self._kept)} of {self._most})"
+
+    def items(self) -> ItemsView[_K, _V]:
+        return self._kept.items()
+
+    def forget(self, key: _K) -> None:
+        self._kept.pop(key, None)
 
     def find(self, key: _K) -> _V | None:
         found = self._kept.get(key)

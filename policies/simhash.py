@@ -16,29 +16,26 @@ from typing import Final
 BITS: Final = 64
 NEAR_BITS: Final = 3
 WORDS_LEAST: Final = 12
-WORDS_MAX: Final = 256  # half of them from either end
-CHARS_MAX: Final = 8_192
-LANE: Final = 10  # bits in which one of the 64 votes is counted: WORDS_MAX fits, twice
+WORDS_MAX: Final = 128  # half of them from either end
+CHARS_MAX: Final = 4_096
+LANE: Final = 9  # bits in which one of the 64 votes is counted: WORDS_MAX fits, twice
 HIGHEST: Final = sum(1 << (LANE * bit + LANE - 1) for bit in range(BITS))
 
-_WORD: Final = re.compile(r"\w+")
-_NUMBER: Final = re.compile(r"\d+")
+_WORD: Final = re.compile(r"[^\W\d_]+")
 
 
-def fingerprint(text: str, *, numbers: bool = True) -> int:
-    """64 bits; 0 for a text without a word. `numbers` False: texts that differ in figures alone are the same."""
+def fingerprint(text: str) -> int:
+    """64 bits; 0 for a text without a word. Case, figures and punctuation do not count."""
     if len(text) > CHARS_MAX:
         text = text[: CHARS_MAX // 2] + text[-CHARS_MAX // 2 :]
-    text = text.lower()
-    words: list[str] = _WORD.findall(text if numbers else _NUMBER.sub("", text))
+    words: list[str] = _WORD.findall(text.lower())
     if len(words) < WORDS_LEAST:
         return _digest(" ".join(words)) if words else 0
     if len(words) > WORDS_MAX:
         words = words[: WORDS_MAX // 2] + words[-WORDS_MAX // 2 :]
     # All votes are counted at once, each in a lane of its own of one long integer.
     count = len(words)
-    votes = sum(map(_lanes, words))
-    return _majority(votes, count)
+    return _majority(sum(map(_lanes, words)), count)
 
 
 def near(one: int, other: int) -> bool:
@@ -48,8 +45,7 @@ def near(one: int, other: int) -> bool:
 def _majority(votes: int, count: int) -> int:
     """The bits for which more than half have voted: those whose lane overflows into its highest bit."""
     lifted = votes + _every_lane((1 << (LANE - 1)) - 1 - count // 2)
-    found = (lifted & HIGHEST) >> (LANE - 1)
-    return _packed(found)
+    return _packed((lifted & HIGHEST) >> (LANE - 1))
 
 
 @lru_cache(maxsize=WORDS_MAX)
@@ -58,7 +54,7 @@ def _every_lane(value: int) -> int:
 
 
 def _packed(spread: int) -> int:
-    """One bit from each lane; in binary text every tenth digit is one of them."""
+    """The lowest bit of each lane: in binary text those digits stand LANE places apart."""
     return int(bin(spread | 1 << (LANE * BITS))[2:][:: -LANE][:BITS][::-1], 2)
 
 

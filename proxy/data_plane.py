@@ -179,7 +179,7 @@ class DataPlane:
     def _use_cascades(self) -> None:
         routes = self._around.assembly.snapshot.planner.routes.all
         rungs = {route.name: len(route.members) for route in routes if route.mode == "cascade"}
-        self._around.metrics.cascades.expect(rungs)
+        self._around.metrics.races.cascades.expect(rungs)
         if rungs:
             self.cascading.load()
 
@@ -225,7 +225,10 @@ class DataPlane:
                 clock=tools.clock,
                 dialect=tools.dialect,
                 race=race,
-                executors={"cascade": self.cascading.executor, **voting(tools, race, bench.experience, tasks=around.tasks)},
+                executors={
+                    "cascade": self.cascading.executor,
+                    **voting(tools, race, bench.experience, tasks=around.tasks),
+                },
                 store=around.store,
                 rates=self._pacing.rates,
                 admission=self._pacing.admission,

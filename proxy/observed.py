@@ -18,6 +18,8 @@ NoHedgeKind = Literal["attempt_budget", "class_budget", "usd_budget", "run_budge
 CacheName = Literal["exact", "replay", "semantic"]
 LookUp = Literal["hit", "stale", "miss", "bypass"]  # `bypass`: the call is not for that cache, or its caller wants none
 VoteResult = Literal["agreed", "plurality", "tie_broken", "split", "no_votes", "failed"]
+LoopKind = Literal["repeat", "cycle", "text", "spend"]
+LoopAction = Literal["annotate", "throttle", "refuse", "allow"]  # `allow`: the client wanted it so
 Culprit = Literal["model", "tools", "tool_order", "tool_choice", "setting", "system", "clock", "message"]
 
 
@@ -153,3 +155,56 @@ class Voted(Struct, frozen=True):
     def agreed(self) -> int:
         """With the answer that was given."""
         return self.counts[0] if self.counts else 0
+
+
+class Looped(Struct, frozen=True):
+    """A sign that a run goes round in circles, and what was done about it."""
+
+    kind: LoopKind
+    repeats: int  # the first time not counted
+    period: int  # steps of one round
+    tool: str = ""
+    action: LoopAction = "annotate"
+
+
+class ToolUse(Struct, frozen=True):
+    """A tool that was asked for by a model, as the next request tells it."""
+
+    tool: str
+    arguments: bytes
+    result: str
+
+    def __repr__(self) -> str:
+        """Without what was said: it is part of the prompt."""
+        return f"ToolUse({self.tool!r})"
+
+
+class Turn(Struct, frozen=True):
+    """What a model wrote and asked for, and what came back."""
+
+    text: str
+    uses: tuple[ToolUse, ...] = ()
+    heard: str = ""  # from the user
+
+    def __repr__(self) -> str:
+        """Without what was said: it is part of the prompt."""
+        return f"Turn({len(self.text)} characters, {len(self.uses)} tools)"
+
+
+class Mark(Struct, frozen=True):
+    """How far a conversation was read, and the bytes in front of that."""
+
+    end: int
+    sample: bytes
+
+    def __repr__(self) -> str:
+        """Without the sample: it is part of the prompt."""
+        return f"Mark({self.end})"
+
+
+class Turns(Struct, frozen=True):
+    """The turns of a conversation, the oldest first."""
+
+    mark: Mark  # where the next look may begin
+    turns: tuple[Turn, ...] = ()
+    known: bool = False  # they follow those that were read before

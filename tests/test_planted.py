@@ -248,7 +248,7 @@ PLANTED = (
     Mutation(
         "the text so far is not held as input of who goes on",
         "proxy/execution/attempt.py",
-        "self._call = ask if self._continues else record.call",
+        "self._call = ask if self._continues or ask.raw is not record.call.raw else record.call",
         "self._call = record.call",
         (SURVIVAL,),
     ),
@@ -398,7 +398,7 @@ PLANTED = (
     Mutation(
         "an agent that saves up while it is away",
         "policies/fair_queue.py",
-        "            share.counter = max(share.counter, self._next().counter if self._waiting else self._level)\n",
+        "            share.counter = max(share.counter, self._next().taken if self._waiting else self._level)\n",
         "            pass\n",
         ("tests/policies/test_fair_queue.py",),
     ),
@@ -412,7 +412,7 @@ PLANTED = (
     Mutation(
         "an estimate that is never corrected",
         "policies/fair_queue.py",
-        "        share.counter += change\n",
+        "        share.counter += used - cost\n",
         "",
         ("tests/policies/test_fair_queue.py",),
     ),
@@ -702,8 +702,8 @@ PLANTED = (
     Mutation(
         "sent without a hold",
         "proxy/execution/attempt.py",
-        "        if isinstance(taken, ProxyError):\n            raise taken\n",
-        "        if isinstance(taken, ProxyError):\n            return\n",
+        "            if isinstance(taken, ProxyError):\n                raise taken\n",
+        "            if isinstance(taken, ProxyError):\n                return\n",
         (CANCELLATION,),
     ),
     Mutation(
@@ -1292,8 +1292,8 @@ PLANTED = (
     Mutation(
         "a log line with content",
         "proxy/telemetry/line.py",
-        "        model=printable(call.model),\n",
-        "        model=printable(call.raw.decode()),\n",
+        "        printable(call.model),\n",
+        "        printable(call.raw.decode()),\n",
         ("tests/proxy/telemetry/test_log.py", "tests/proxy/telemetry/test_line.py"),
     ),
     Mutation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.frame import dashboard
 from grafana.panels import Json, column_unit, lines, right, stack, stat, table, traced
-from grafana.queries import chosen, gauge, increase, quantile, rate, share
+from grafana.queries import chosen, gauge, increase, or_nothing, quantile, rate, share
 
 BAD = 'outcome=~"upstream_error|timeout|proxy_error"'
 JUDGED = 'outcome!~"client_error|rejected"'
@@ -14,7 +14,8 @@ FIRST = chosen("time_to_first_token_seconds", "route")
 
 def now() -> list[Json]:
     failed, counted = (chosen("requests_total", "route", own) for own in (BAD, JUDGED))
-    saved = f"{increase('cache_saved_usd_total')} - {increase('hedge_wasted_usd_total')}"
+    cascades = or_nothing(f"{increase('cascade_baseline_usd_total')} - {increase('cascade_actual_usd_total')}")
+    saved = f"{increase('cache_saved_usd_total')} + {cascades} - {increase('hedge_wasted_usd_total')}"
     return [
         stat(
             "Calls per second",

@@ -35,6 +35,13 @@ class Refusal(Exception):
         self.exit_code = exit_code
 
 
+class _Question(msgspec.Struct, frozen=True):
+    target: str
+    headers: dict[str, str]
+    method: str = "GET"
+    body: bytes | None = None
+
+
 class _Error(msgspec.Struct):
     message: str
 
@@ -107,7 +114,7 @@ def opened(
     connection = _connection(args.admin, timeout_s)
     own = _headers(_token(args.token_file), posts=False)
     try:
-        reply = _replied(connection, args.admin, "GET", target, headers=own | dict(headers))
+        reply = _replied(connection, args.admin, _Question(target, own | dict(headers)))
         if reply.status != 200:
             raise _refusal(reply.status, reply.read(), args.admin)
         yield reply
@@ -117,10 +124,10 @@ def opened(
 
 def _ask(admin: str, target: str, token: str, order: object | None) -> bytes:
     connection = _connection(admin, TIMEOUT_S)
-    method, body = ("GET", None) if order is None else ("POST", msgspec.json.encode(order))
-    headers = _headers(token, posts=body is not None)
+    headers = _headers(token, posts=order is not None)
+    body = None if order is None else msgspec.json.encode(order)
     try:
-        reply = _replied(connection, admin, method, target, body=body, headers=headers)
+        reply = _replied(connection, admin, _Question(target, headers, "GET" if body is None else "POST", body))
         said = reply.read()
     except (OSError, HTTPException) as error:
         raise Refusal(f"no answer from {admin}: {error}") from error
@@ -143,17 +150,10 @@ def _connection(admin: str, timeout_s: float) -> HTTPConnection:
     return kind(host, port, timeout=timeout_s)
 
 
-def _replied(
-    connection: HTTPConnection,
-    admin: str,
-    method: str,
-    target: str,
-    *,
-    headers: Mapping[str, str],
-    body: bytes | None = None,
-) -> HTTPResponse:
+def _replied(connection: HTTPConnection, admin: str, question: _Question) -> HTTPResponse:
     try:
-        connection.request(method, urlsplit(admin).path.rstrip("/") + target, body, headers)
+        path = urlsplit(admin).path.rstrip("/") + question.target
+        connection.request(question.method, path, question.body, question.headers)
         return connection.getresponse()
     except ConnectionRefusedError as error:
         hint = f"nothing listens at {admin}: start it with `headgate up`, or name its address with --admin"

@@ -65,12 +65,12 @@ def _cells(row: BudgetRow, *, bars: bool) -> tuple[str, ...]:
     window = "" if row.window == "total" else f"/{row.window}"
     return (
         row.account,
-        f"{_amount(row, row.limit)}{'' if row.unit == 'usd' else ' ' + row.unit}{window}",
+        f"{amount_shown(row, row.limit)}{'' if row.unit == 'usd' else ' ' + row.unit}{window}",
         f"{bar(row.used)} {share:>4}" if bars else share,
-        _amount(row, row.spent),
-        _amount(row, row.held),
-        _amount(row, row.left),
-        "-" if row.rate_per_hour is None else _amount(row, row.rate_per_hour),
+        amount_shown(row, row.spent),
+        amount_shown(row, row.held),
+        amount_shown(row, row.left),
+        "-" if row.rate_per_hour is None else amount_shown(row, row.rate_per_hour),
         row.resets_at or "never",
         row.exhausted_at or "-",
         row.rung or "-",
@@ -80,7 +80,7 @@ def _cells(row: BudgetRow, *, bars: bool) -> tuple[str, ...]:
 def _besides(row: BudgetRow) -> Iterator[str]:
     """What is missing between spent, held and left."""
     found = ((row.overrun, "overrun"), (row.unresolved, "unresolved since a crash"))
-    shown = [(_amount(row, amount), word) for amount, word in found]
+    shown = [(amount_shown(row, amount), word) for amount, word in found]
     parts = [f"{amount} {word}" for amount, word in shown if amount not in ("0", "$0.00")]
     if parts:
         yield f"{row.account} {row.unit}/{row.window}: besides, {', '.join(parts)}"
@@ -94,7 +94,7 @@ def bar(used: float) -> str:
     return "█" * cells + "░" * (BAR_CELLS - cells)
 
 
-def _amount(row: BudgetRow, amount: Amount) -> str:
+def amount_shown(row: BudgetRow, amount: Amount) -> str:
     """Money with the digits that matter; `--json` has all of them."""
     if row.unit != "usd" or not isinstance(amount, str):
         return str(amount)

@@ -161,6 +161,7 @@ class Cascade:
             answer = await kit.race.run(record, admitted, climb.rules, leg=leg)
             if climb.is_last:
                 self._climbed(climb, "accept", "last")
+                self._say(climb, f"{climb.member.model!r} is the last rung: its answer goes out")
                 return answer
             whole = await self._take(climb, answer)
         except ProxyError as error:

@@ -16,6 +16,7 @@ from proxy.observed import NoHedgeKind
 from proxy.telemetry import ladders
 from proxy.telemetry.catalog_cascades import CASCADES
 from proxy.telemetry.catalog_known import KNOWN
+from proxy.telemetry.catalog_votes import VOTES
 from proxy.telemetry.family import (
     AGENT,
     MODEL,
@@ -224,7 +225,7 @@ SELF = (
 
 CAPPED = tuple(
     family.name
-    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *CASCADES, *MONEY, *BUDGETS)
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *CASCADES, *VOTES, *MONEY, *BUDGETS)
     if any(label.values is None for label in family.labels)
 )
 
@@ -236,6 +237,7 @@ FAMILIES: tuple[Family, ...] = (
     *RACE,
     *KNOWN,
     *CASCADES,
+    *VOTES,
     *MONEY,
     *BUDGETS,
     *SELF,

@@ -19,7 +19,6 @@ from proxy.errors import CODES, family
 from proxy.telemetry.breaker_metrics import BreakerMetrics
 from proxy.telemetry.budget_metrics import BudgetMetrics
 from proxy.telemetry.cache_metrics import CacheMetrics
-from proxy.telemetry.cascade_metrics import CascadeMetrics
 from proxy.telemetry.catalog import CAPPED, FAMILIES, TOKEN_KINDS
 from proxy.telemetry.family import NANOS, OTHER
 from proxy.telemetry.foresee import foreseen
@@ -58,7 +57,6 @@ class Metrics:
         self.breakers = BreakerMetrics(table, labels)
         self.races = RaceMetrics(table, labels)
         self.caches = CacheMetrics(table.numbers, labels)
-        self.cascades = CascadeMetrics(table.numbers, labels)
         self._bind()
         self._registry = CollectorRegistry()
         self._registry.register(table)
@@ -187,8 +185,6 @@ class Metrics:
             self.races.observe(outcome)
         if outcome.looked_up or outcome.served_by in ("cache", "join"):
             self.caches.observe(outcome)
-        if outcome.climbed:
-            self.cascades.observe(outcome)
         attempt = usual_attempt(outcome)
         if attempt is None:
             self._observe_any(outcome)

@@ -12,6 +12,7 @@ from functools import partial
 from math import inf
 from operator import attrgetter
 
+from proxy.telemetry.cascade_metrics import CascadeMetrics
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.reading import attempt_result
 from proxy.telemetry.series import Table
@@ -33,6 +34,7 @@ class RaceMetrics:
         self._left = numbers["attempt_budget_remaining_ratio"]
         self._refused = numbers["attempt_budget_refused_total"]
         self._broke = numbers["prompt_prefix_breaks_total"]
+        self.cascades = CascadeMetrics(numbers, labels)
 
     def watch(self, routes: Iterable[str], armed_s: Mapping[str, float], left: Callable[[], float]) -> None:
         """`armed_s`: the last delay of each route that had one; `left`: the attempt budget's share of its burst."""
@@ -51,6 +53,8 @@ class RaceMetrics:
                     self._suppressed[route, spared.kind].value += 1
                 if spared.kind == "attempt_budget":
                     self._refused[spared.role,].value += 1
+        if outcome.climbed:
+            self.cascades.observe(outcome)
         if _begun_late(outcome) and outcome.attempts:
             self._fell_back(outcome.attempts[0], route, "no_permit")
         for attempt in outcome.attempts:

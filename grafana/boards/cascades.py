@@ -1,0 +1,80 @@
+"""Do the cheaper models do? What cascades accept and hand on, what that saves, and what it costs in time."""
+
+from __future__ import annotations
+
+from grafana.frame import dashboard
+from grafana.panels import Json, lines, signed, stack, stat
+from grafana.queries import chosen, increase, quantile, rate, share, share_shown
+
+STEPS, BASELINE, ACTUAL = "cascade_steps_total", "cascade_baseline_usd_total", "cascade_actual_usd_total"
+ACCEPTED, HANDED_ON = (f'{STEPS}{{decision="{decision}"}}' for decision in ("accept", "escalate"))
+
+
+def now() -> list[Json]:
+    return [
+        stat(
+            "Net saved",
+            "What the last rung alone would have cost, less what was paid, in the shown time. Below zero: switch "
+            "it off.",
+            f"{increase(BASELINE)} - {increase(ACTUAL)}",
+            unit="currencyUSD",
+        ),
+        stat(
+            "Saved, as a share",
+            "Of what the last rung alone would have cost. Small: the first rung is asked in vain too often.",
+            f"1 - {share_shown(ACTUAL, BASELINE)}",
+            unit="percentunit",
+        ),
+        stat(
+            "Answered below the top",
+            "Share of tried rungs whose answer was accepted. Low: a stronger first rung, or a milder test, saves more.",
+            share(ACCEPTED, STEPS),
+            unit="percentunit",
+        ),
+    ]
+
+
+def course() -> list[Json]:
+    first = chosen("time_to_first_token_seconds", "route", 'served_by="cascade"')
+    roles = 'upstream_attempts_total{role=~"first|escalation|member"}'
+    return [
+        stack(
+            "Decisions",
+            "Rungs that were tried, the first being 0. Many `error`: that rung's target fails; see Upstreams.",
+            (rate(STEPS, "cascade", "tier", "decision") + " > 0", "{{cascade}} {{tier}} {{decision}}"),
+            unit="reqps",
+        ),
+        lines(
+            "Handed on",
+            "Share of a rung's answers that were not good enough. Above a half, asking it costs more than it saves.",
+            (share(HANDED_ON, STEPS, "cascade", "tier"), "{{cascade}} {{tier}}"),
+            unit="percentunit",
+        ),
+        signed(
+            lines(
+                "Saved per hour",
+                "In US dollars, by cascade, the cost of judges not counted. Below zero for long: raise "
+                "`max_cost_ratio`.",
+                (f"({rate(BASELINE, 'cascade')} - {rate(ACTUAL, 'cascade')}) * 3600", "{{cascade}}"),
+                unit="currencyUSD",
+            )
+        ),
+        lines(
+            "First token through a cascade, p95",
+            "Streams. What clients wait for the test of the first answers, and for the next rung.",
+            (quantile(0.95, first, "route"), "{{route}}"),
+            unit="s",
+        ),
+        stack(
+            "Attempts by part",
+            "`escalation`: a further rung; `member`: one of several that answer together. Each is paid for.",
+            (rate(roles, "role"), "{{role}}"),
+            unit="reqps",
+        ),
+    ]
+
+
+def board() -> Json:
+    question = "Do the cheaper models do, and what does that save?"
+    panels = [*now(), *course()]
+    return dashboard("headgate-cascades", "Headgate / Cascades and quorums", question, panels, choices=("route",))
