@@ -30,7 +30,7 @@ def files() -> dict[str, str]:
         "recordings.yaml": file(
             "Series that alerts and dashboards ask for often.",
             Group("headgate-recordings", recordings.USUAL),
-            Group("headgate-slow-recordings", recordings.SLOW, interval="5m"),
+            Group("headgate-slow-recordings", recordings.SLOW, interval="2m"),
         ),
         "litellm.yaml": file(
             "Optional: the same numbers under names of LiteLLM's, for dashboards that were made for it.",

@@ -24,7 +24,7 @@ Find = Callable[[str, str], str | None]
 """The last match of a pattern in a text: its first group, or all of it without one. None: there is none."""
 
 CHARS_MAX: Final = 65_536  # of an answer: of a longer text its end is looked at, where answers stand
-_MARKED: Final = re.compile(r"(?:####|\banswer(?: is)?[ \t*]{0,4}[:=]|\banswer is\b)[ \t*$(]{0,8}([^\n]{1,200})", re.I)
+_MARK: Final = re.compile(r"####|\banswer(?: is)?[ \t*]{0,4}[:=]|\banswer is\b", re.IGNORECASE)
 _BOXED: Final = re.compile(r"\\boxed\{([^{}\n]{1,200})\}")
 _FENCED: Final = re.compile(r"```\w{0,16}\n(.*)\n?```", re.DOTALL)
 _NUMBER: Final = re.compile(r"([+-]?)[$€£¥]? ?([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))? ?(%?)\.?")
@@ -93,8 +93,14 @@ def _extracted(text: str, by: Extraction, find: Find) -> str | None:
     bare = _unfenced(text)
     if bare[:1] in ("{", "["):
         return bare
-    marked = _BOXED.findall(bare) or _MARKED.findall(bare)
-    return marked[-1] if marked else bare
+    boxed = _BOXED.findall(bare)
+    return boxed[-1] if boxed else _marked(bare) or bare
+
+
+def _marked(text: str) -> str:
+    """The rest of the line after the last mark, or the line that follows it. "": nothing is marked."""
+    marks = [mark.end() for mark in _MARK.finditer(text)]
+    return text[marks[-1] :].lstrip(" \t\n*").partition("\n")[0] if marks else ""
 
 
 def _number(text: str) -> str | None:

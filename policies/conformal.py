@@ -35,7 +35,8 @@ Key = tuple[str, str, int]
 
 
 class Label(Struct, frozen=True):
-    """`model`: the cascade's name. `weight`: less than 1 where one word about a run is shared over its steps."""
+    """`model`: the cascade's name; `kind`: of the call, see `call_kind`. `weight`: less than 1 where one word about a run
+    is shared over its steps."""
 
     agent: str
     model: str
@@ -44,6 +45,7 @@ class Label(Struct, frozen=True):
     agreed: bool
     source: Source = "shadow"
     weight: float = 1.0
+    kind: str = ""
 
     @property
     def key(self) -> Key:
@@ -72,15 +74,16 @@ class Floor:
     """The labels of one rung."""
 
     __slots__ = (
-        *("_fitted_at", "_fresh", "_fresh_lost", "_labels", "_since", "accepts_from", "bound", "loss_max"),
-        *("withdrawals", "withdrawn"),
+        *("_fitted", "_fresh", "_fresh_lost", "_labels", "_since", "accepts_from", "bound", "loss_max", "lost"),
+        *("weight", "withdrawals", "withdrawn"),
     )
 
     def __init__(self) -> None:
         self._labels: deque[Label] = deque(maxlen=LABELS_KEPT)
         self._since = 0  # labels since the last fit
         self._fresh = self._fresh_lost = 0.0  # ... of answers that were acceptable
-        self._fitted_at = 0  # labels at the last fit; 0: there was none
+        self._fitted = False
+        self.weight = self.lost = 0.0  # of all labels, of those that did not agree
         self.loss_max = 0.0  # that the fit was made for
         self.accepts_from = NEVER
         self.bound = 1.0
@@ -98,38 +101,38 @@ class Floor:
         return len(self._labels)
 
     @property
-    def weight(self) -> float:
-        return sum([label.weight for label in self._labels])
-
-    @property
-    def lost(self) -> float:
-        return sum([label.weight for label in self._labels if not label.agreed])
-
-    @property
     def open(self) -> bool:
         return self.accepts_from < NEVER
 
     def learn(self, label: Label, loss_max: float) -> None:
+        if len(self._labels) == LABELS_KEPT:
+            self._count(self._labels[0], -1)
         self._labels.append(label)
+        self._count(label, 1)
         self._since += 1
         if label.score >= self.accepts_from:
             self._fresh += label.weight
             self._fresh_lost += 0.0 if label.agreed else label.weight
             if as_many(self._fresh_lost, self._fresh, self.loss_max) <= ODD:
-                self._withdraw()
+                self._close()
+                self._forget()
                 return
-        if self._since >= LABELS_A_FIT or not self._fitted_at or loss_max != self.loss_max:
+        if self._since >= LABELS_A_FIT or not self._fitted or loss_max != self.loss_max:
             self.fit(loss_max)
 
     def fit(self, loss_max: float) -> None:
         """Finds the largest set anew, if there are labels enough."""
+        was_open, same = self.open, loss_max == self.loss_max
+        self.loss_max, self.accepts_from, self.bound = loss_max, NEVER, 1.0
         if self.weight < LABELS_LEAST:
-            self.loss_max, self.accepts_from, self.bound = loss_max, NEVER, 1.0
             return
-        self.loss_max, self._since, self._fitted_at = loss_max, 0, self.count
+        self._since, self._fitted = 0, True
         self._fresh = self._fresh_lost = 0.0
         self.accepts_from, self.bound = _largest(self._labels, loss_max)
-        self.withdrawn = self.withdrawn and not self.open
+        if self.open:
+            self.withdrawn = False
+        elif was_open and same:
+            self._close()
 
     def standing(self, key: Key) -> Standing:
         whole = self.weight
@@ -151,18 +154,23 @@ class Floor:
         """Why it may answer, or may not."""
         if self.open:
             return f"worse in at most {self.bound:.1%} of such answers, by {self.count} labels"
-        if self.withdrawn:
-            return f"withdrawn: it was worse too often; {self.count} of {LABELS_LEAST} new labels"
+        before = "withdrawn, as it was worse too often: " if self.withdrawn else ""
         if self.weight < LABELS_LEAST:
-            return f"{self.count} of {LABELS_LEAST} labels, so nothing is known"
-        return f"no answers of it are surely worse in at most {self.loss_max:.1%}, by {self.count} labels"
+            return f"{before}{self.weight:.0f} of {LABELS_LEAST} labels, so nothing is known"
+        return f"{before}no kind of its answers is surely worse in at most {self.loss_max:.1%}, by {self.count} labels"
 
-    def _withdraw(self) -> None:
+    def _close(self) -> None:
         self.withdrawn, self.accepts_from, self.bound = True, NEVER, 1.0
         self.withdrawals += 1
+
+    def _forget(self) -> None:
         self._labels.clear()
-        self._since = self._fitted_at = 0
-        self._fresh = self._fresh_lost = 0.0
+        self._since, self._fitted = 0, False
+        self.weight = self.lost = self._fresh = self._fresh_lost = 0.0
+
+    def _count(self, label: Label, sign: int) -> None:
+        self.weight += sign * label.weight
+        self.lost += 0.0 if label.agreed else sign * label.weight
 
 
 class Conformal:

@@ -8,11 +8,14 @@ ICML 2024.
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 ANSWER_TOKENS_MAX: Final = 1_000  # of each answer that others are shown
 BYTES_A_TOKEN: Final = 4
 _BETWEEN: Final = "\n[...]\n"
+_DEAR: Final = "audio image "  # words that make a hold reckon with dearer kinds of input, see `policies.budget`
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # JSON takes six bytes for each
 
 
 def room_bytes(output_tokens_max: int) -> int:
@@ -22,11 +25,12 @@ def room_bytes(output_tokens_max: int) -> int:
 
 def longest(bytes_max: int) -> str:
     """What takes all of that room."""
-    return "x" * (bytes_max - 2)  # and its quotes
+    return _DEAR.ljust(bytes_max - 2, "x")[: bytes_max - 2]  # and its quotes
 
 
 def shortened(text: str, bytes_max: int) -> str:
     """Its beginning and its end, where it is longer as JSON: at its end an answer says what it has come to."""
+    text = _CONTROLS.sub(" ", text)
     size = _written(text)
     if size <= bytes_max:
         return text
@@ -47,4 +51,4 @@ def too_expensive(worst_usd_nanos: int, one_usd_nanos: int, ratio_max: float) ->
 
 
 def _written(text: str) -> int:
-    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return len(json.dumps(text, ensure_ascii=False).encode())

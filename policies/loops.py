@@ -78,17 +78,21 @@ def canonical(arguments: bytes) -> bytes:
 class Trail:
     """The last steps of one run, the newest last. Bounded, and holds no text."""
 
-    __slots__ = ("_costs", "_fresh", "_steps", "_streaks", "told")
+    __slots__ = ("_costs", "_idle", "_steps", "_streaks", "last_dear")
 
     def __init__(self) -> None:
-        self._steps: deque[Step] = deque(maxlen=STEPS_MAX)
-        self._streaks = [0] * (PERIOD_MAX + 1)  # by period: steps on end that equal the one so many before
-        self._fresh = (0, 0)  # steps on end that brought no new use, and those that heard nothing new
         self._costs: deque[int] = deque(maxlen=STEPS_MAX)
-        self.told = 0  # steps that were ever added
+        self.last_dear = False  # the last step cost far more than those before
+        self.forget()
 
     def __repr__(self) -> str:
         return f"Trail({len(self._steps)} steps, streaks {self._streaks[1:]})"
+
+    def forget(self) -> None:
+        """What is to come belongs to another conversation. What it has cost is the run's all the same."""
+        self._steps: deque[Step] = deque(maxlen=STEPS_MAX)
+        self._streaks = [0] * (PERIOD_MAX + 1)  # by period: steps on end that equal the one so many before
+        self._idle = (0, 0)  # steps on end that made no new use of a tool, and those that heard nothing new
 
     def add(self, step: Step) -> None:
         steps, streaks = self._steps, self._streaks
@@ -98,12 +102,14 @@ class Trail:
         known = {use[1] for each in steps for use in each.uses}
         repeats = all(use[1] in known for use in step.uses) if step.uses else streaks[1] > 0
         hears = any(each.heard == step.heard for each in steps)
-        self._fresh = (self._fresh[0] + 1 if repeats else 0, self._fresh[1] + 1 if hears else 0)
+        self._idle = (self._idle[0] + 1 if repeats else 0, self._idle[1] + 1 if hears else 0)
         steps.append(step)
-        self.told += 1
 
     def spent(self, usd_nanos: int) -> None:
-        self._costs.append(usd_nanos)
+        """Of a step that has ended."""
+        costs = self._costs
+        self.last_dear = len(costs) >= SPEND_LEAST and usd_nanos > SPEND_FACTOR * median(costs)
+        costs.append(usd_nanos)
 
     def found(self, spend_bound: float | None) -> Looped | None:
         """The strongest sign, if there is one. `spend_bound`: what a step of the agent hardly ever costs, in
@@ -111,10 +117,6 @@ class Trail:
         signs = [*self._repeated(), *self._periodic(), *self._alike(), *self._dear(spend_bound)]
         strong = [sign for sign in signs if sign.repeats >= ANNOTATED]
         return max(strong, key=lambda sign: sign.repeats, default=None)
-
-    def dear(self, usd_nanos: int) -> bool:
-        """Whether a step costs far more than the run's others."""
-        return len(self._costs) >= SPEND_LEAST and usd_nanos > SPEND_FACTOR * median(self._costs)
 
     # --- the four signs ----------------------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class Trail:
         before = list(self._steps)[-2::-1]  # the nearest first
         for asked, answered, tool in self._steps[-1].uses:
             times = _times_in(before, asked, answered)
-            idle = _times_in(before[: self._fresh[0]], asked, answered)
+            idle = _times_in(before[: self._idle[0]], asked, answered)
             yield Looped("repeat", max(min(times, ANNOTATED), idle), period=1, tool=tool)
 
     def _periodic(self) -> Iterable[Looped]:
@@ -139,12 +141,12 @@ class Trail:
             return
         text, before = self._steps[-1].text, list(self._steps)[-2::-1]
         times = sum([near(text, step.text) for step in before])
-        idle = sum([near(text, step.text) for step in before[: self._fresh[1]]])
+        idle = sum([near(text, step.text) for step in before[: self._idle[1]]])
         yield Looped("text", max(min(times, ANNOTATED), idle), period=1)
 
     def _dear(self, bound: float | None) -> Iterable[Looped]:
         costs = self._costs
-        if bound is None or len(costs) < SPEND_LEAST or costs[-1] <= bound:
+        if bound is None or not self.last_dear or costs[-1] <= bound:
             return
         least = max(bound, SPEND_FACTOR * median(costs))
         yield Looped("spend", sum([cost > least for cost in costs]), period=1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
+from math import inf
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ KEPT_LEAST: Final = 64  # so many that the parent of a run that is being made is
 
 LimitName = Literal["seconds", "width", "depth"]
 Mark = Literal["paused", "killed"]
+AtLimit = Literal["error", "best"]  # what a call gets that a hard limit refuses: why, or the last complete answer
 
 
 class RunLimits(Struct, frozen=True):
@@ -30,6 +32,7 @@ class RunLimits(Struct, frozen=True):
     seconds: float | None = None  # from a run's first call
     width: int | None = None  # calls of a run at the same time, and children with calls at the same time
     depth: int | None = None  # levels of a tree of runs; one without a parent stands at level 1
+    at_limit: AtLimit = "error"
 
 
 class Bounds(Struct, frozen=True):
@@ -77,6 +80,7 @@ class Run:
         "level",
         "limits",
         "lineage",
+        "loops",
         "mark",
         "parent",
         "steps",
@@ -89,6 +93,7 @@ class Run:
         self.first_at = self.last_at = now
         self.calls = 0  # in flight, its own
         self.steps = 0  # of its own calls, those that were answered
+        self.loops = 0  # calls with which it went round in circles
         self.branches = 0  # children that have calls in flight, or a child that has
         self.children: dict[str, Run] = {}
         self.stand_below(above)
@@ -100,6 +105,12 @@ class Run:
     @property
     def busy(self) -> bool:
         return self.calls > 0 or self.branches > 0
+
+    @property
+    def ends_at(self) -> float:
+        """When its time is over, and that of all below it; infinite where nothing limits it."""
+        seconds = self.limits.seconds
+        return inf if seconds is None else self.first_at + seconds
 
     def stand_below(self, above: tuple[Run, ...]) -> None:
         self.parent: Run | None = above[-1] if above else None

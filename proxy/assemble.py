@@ -187,6 +187,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         priority=rules.priority,
         survival=rules.survival(),
         cache=rules.cache.rules(),
+        loops=rules.loops.rules(),
     )
 
 

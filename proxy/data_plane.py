@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 from msgspec import Struct
 
@@ -38,6 +39,7 @@ from proxy.listeners import Listener
 from proxy.pacing import Pacing
 from proxy.parts import Parts
 from proxy.pipeline import Pipeline
+from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.side_calls import SideCalls
 from proxy.standing import standings
@@ -50,10 +52,13 @@ from proxy.tasks import Tasks
 from proxy.telemetry.affinity_metrics import AffinityMetrics
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.tracing import Tracing
 from proxy.voting import voting
 from proxy.watching import measure_lag
 
 MIB = 1024 * 1024
+
+CONNECT_S = 5.0  # to a collector of traces
 
 
 class Surroundings(Struct, frozen=True):
@@ -94,6 +99,12 @@ class DataPlane:
         self.caches = self._new_caches()
         around.metrics.caches.watch(self.caches)
         self.semantic = self._new_semantic()
+        self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
+        self.tracing = Tracing(
+            around.assembly.tools.clock, around.assembly.tools.transports.get(CONNECT_S), version("headgate")
+        )
+        around.metrics.watch("trace_spans_dropped_total", lambda: self.tracing.dropped)
+        self._use_collector(around.assembly.config)
         self.pipeline = self._new_pipeline()
         tools = around.assembly.tools
         self.sides = SideCalls(tools.clock, tools.dialect, around.tasks, self.pipeline.serve)
@@ -125,6 +136,7 @@ class DataPlane:
         loads, assembly = self.steering.loads, self._around.assembly
         watch = EngineWatch(loads, assembly.tools.clock, lambda: assembly.snapshot.providers)
         self._around.tasks.start("engines", watch.keep())
+        self._around.tasks.start("traces", self.tracing.keep())
         self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
 
     async def stop(self) -> None:
@@ -132,6 +144,7 @@ class DataPlane:
         self._listener.close()
         await self.pipeline.drain(self._around.assembly.snapshot.limits.drain_s)
         await self._listener.stop()
+        await self.tracing.flush()
         await self.caches.close()
 
     async def prepare(self, config: Config) -> str | None:
@@ -146,6 +159,7 @@ class DataPlane:
         self.steering.hedges.replace(config.hedging.rules())
         self._attempt_budget.share = config.defaults.retry.budget
         self.caches.replace(config.caches.bounds())
+        self._use_collector(config)
         self.semantic.library.resize(config.caches.semantic_mb * MIB)
         self._use_cascades()
         self._watch_races()
@@ -214,9 +228,11 @@ class DataPlane:
             "ledger": Recorder(around.ledger),
             "metrics": around.metrics,
             "log": around.log,
+            "traces": self.tracing,
             "budgets": around.metrics.of_budgets(),
             "admission": self._pacing.admission,
             "gates": self.gating,
+            "loops": self.loops,
         }
         race = Race(bench, self._attempt_budget, self._pacing.permits, around.tasks)
         self.cascading = Cascading(tools, race, admission=self._pacing.admission)
@@ -236,6 +252,7 @@ class DataPlane:
                 finish=Finish(tools.clock, observers, self._observer_failed),
                 caches=self.caches,
                 semantic=self.semantic,
+                loops=self.loops,
                 tasks=around.tasks,
                 ledger_accepting=around.accepting,
                 started=around.metrics.started,
@@ -245,6 +262,10 @@ class DataPlane:
                 recorded=around.ledger.flush,
             )
         )
+
+    def _use_collector(self, config: Config) -> None:
+        otlp = config.telemetry.otlp
+        self.tracing.collector = None if otlp is None else otlp.collector()
 
     def _observer_failed(self, name: str, error: Exception) -> None:
         self._around.metrics.observer_failed(name)

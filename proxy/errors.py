@@ -59,6 +59,7 @@ CODES: dict[str, Rule] = {
     "run_killed": _rule("policy", 403, "invalid_request_error"),
     "run_paused": _rule("policy", 429, "rate_limit_error", client=True),
     "run_limit_exceeded": _rule("policy", 403, "invalid_request_error"),
+    "loop_detected": _rule("policy", 403, "invalid_request_error"),  # not a 429: the same again changes nothing
     "run_width_exceeded": _rule("policy", 429, "rate_limit_error", client=True),
     "debate_too_expensive": _rule("policy", 403, "invalid_request_error"),
     "run_gate_full": _rule("policy", 429, "rate_limit_error", client=True),

@@ -91,4 +91,5 @@ class Finish:
             looked_up=record.looked_up,
             climbed=record.climbed,
             voted=record.voted,
+            loop=record.loop,
         )

@@ -98,6 +98,18 @@ def of_error(record: Record, error: ProxyError) -> Headers:
     return headers
 
 
+def of_best(record: Record, limit: str) -> Headers:
+    """Of an earlier answer that is given because a limit of its run stands in the way."""
+    kind = "text/event-stream" if record.call.head.stream else "application/json"
+    return [
+        ("Content-Type", kind),
+        *_of_call(record, set()),
+        ("x-headgate-model", _latin(record.call.model)),
+        ("x-headgate-served-by", record.served_by),
+        ("x-headgate-run-limit", limit),
+    ]
+
+
 def _without_hints(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Upstreams say when to come back in a dozen forms, and clients read two: the gate says it anew."""
     return tuple([header for header in headers if not header[0].startswith("retry-after")])
@@ -162,6 +174,8 @@ def _of_call(record: Record, present: set[str]) -> Headers:
         headers.append(("x-headgate-degraded", ", ".join(plan.degraded)))
     if pressure is not None and pressure.felt >= NOTICED and pressure.period is not None and pressure.taken >= NOTICED:
         headers.append(("x-headgate-budget-used", _used(pressure, pressure.period)))
+    if record.loop is not None:
+        headers.append(("x-headgate-loop", f"{record.loop.action} {record.loop.kind} {record.loop.repeats}"))
     if identity.run is not None:
         headers += [("x-headgate-run", _latin(identity.run)), ("x-headgate-run-source", identity.run_source)]
     return headers

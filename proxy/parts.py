@@ -24,6 +24,7 @@ from proxy.finish import Finish
 from proxy.last_word import unwritten
 from proxy.money.rate_limits import RateLimits
 from proxy.relay import Downstream
+from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Runs
 from proxy.snapshot import Snapshot
 from proxy.state.store import Store
@@ -59,6 +60,7 @@ class Parts(Struct, frozen=True):
     denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
     executors: Mapping[Mode, Executor] = field(default_factory=dict)  # of models that several answer together
     semantic: Semantic | None = None  # None: no agent can have one
+    loops: LoopGuard | None = None  # None: nobody looks whether a run goes round in circles
     let_in: Callable[[Running, Plan], Awaitable[None]] = ungated  # by the gate of its pool; raises ProxyError
     recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError
 

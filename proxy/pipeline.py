@@ -12,6 +12,7 @@ import asyncio
 from policies import budget, gates
 from policies.cache_rules import CacheRules
 from policies.plan import CALM
+from policies.runs import Run
 from proxy.caching.recalled import Recalled
 from proxy.delivery import Delivery
 from proxy.draining import can_be_joined, drain
@@ -23,10 +24,11 @@ from proxy.execution.following import Following, join
 from proxy.execution.purse import Purse, SidePurse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
+from proxy.fail_soft import FailSoft, of_its_run
 from proxy.parts import Parts, Shared
 from proxy.relay import Downstream
 from proxy.renewal import Nobody, renewal
-from proxy.snapshot import Snapshot
+from proxy.snapshot import AgentRules, Snapshot
 from proxy.telling import tell
 from proxy.types import Call
 
@@ -42,6 +44,7 @@ class Pipeline:
         self._serving: set[Running] = set()
         self._flights = Flights()
         self._delivery = Delivery(parts)
+        self._soft = FailSoft(parts.clock, parts.dialect)
 
     @property
     def in_flight(self) -> int:
@@ -113,9 +116,8 @@ class Pipeline:
             raise refusal
         # The run: needs nothing but its own counters, and precedes everything that costs or waits.
         rules = snapshot.rules(call.identity.agent)
-        refusal = parts.runs.admit(running, rules.run) if running.run is not None else None
-        if refusal is not None:
-            raise refusal
+        if running.run is not None:
+            call = await self._in_run(running, running.run, rules)
         # The ledger next: what cannot be recorded must not be spent.
         if not parts.ledger_accepting():
             raise ProxyError("ledger_unavailable", "The ledger cannot take new calls now.", retry_after_s=1.0)
@@ -136,6 +138,7 @@ class Pipeline:
                 if isinstance(known, Recalled) and known.renew is not None:
                     parts.tasks.start("renewal", self._renew(call, known.renew, snapshot))
                 await self._delivery.known(record, downstream, known, snapshot)
+                self._soft.keep(running, known)
                 return
         else:
             record.flight = self._flights.begin(call, downstream)
@@ -157,6 +160,7 @@ class Pipeline:
             similar = await parts.semantic.recall(record, rules.cache, snapshot)
             if similar is not None:
                 await self._delivery.known(record, downstream, similar, snapshot)
+                self._soft.keep(running, similar)
                 return
         if plan.members:
             answer = await parts.executors[plan.mode].run(record, plan, means, snapshot)
@@ -165,6 +169,20 @@ class Pipeline:
             await parts.let_in(running, plan)
             answer = await parts.race.run(record, plan, means)
         await self._delivery.answer(record, downstream, answer, rules=means, snapshot=snapshot)
+        self._soft.keep(running, answer[1])
+
+    async def _in_run(self, running: Running, run: Run, rules: AgentRules) -> Call:
+        """Counted into its run, and ending with it. Raises ProxyError."""
+        loops, record = self._parts.loops, running.record
+        refusal = self._parts.runs.admit(running, rules.run)
+        if refusal is None:
+            running.bounded()
+            # Whether it goes round in circles, next: needs its own request and what its run did before.
+            if rules.loops.mode != "off" and loops is not None and not record.call.cause:
+                refusal = await loops.admit(record, run, rules.loops)
+        if refusal is not None:
+            raise refusal
+        return record.call
 
     async def _known(
         self, record: Record, downstream: Shared, rules: CacheRules, snapshot: Snapshot
@@ -208,7 +226,9 @@ class Pipeline:
         if not running.record.open:
             running.record.close()  # nothing is held for as long as a slow client takes to listen
         running.settle()
-        await tell(running.record, downstream, error, self._parts.dialect)
+        error = of_its_run(running, error, self._parts.clock.now())
+        if not await self._soft.answered(running, downstream, error):
+            await tell(running.record, downstream, error, self._parts.dialect)
 
     async def _close(self, record: Record, snapshot: Snapshot) -> None:
         """Exactly one outcome. What is not at its end when the client leaves is brought there by a task: a settlement

@@ -14,6 +14,7 @@ from msgspec import Struct
 from policies.accept_rules import CascadeRules
 from policies.cache_rules import CacheRules
 from policies.ladder import Ladder
+from policies.loops import LoopRules
 from policies.plan import Planner
 from policies.retry import Retry
 from policies.runs import NO_LIMITS, RunLimits
@@ -43,6 +44,7 @@ class AgentRules(Struct, frozen=True):
     priority: Priority = "standard"  # of its calls, at most
     survival: Survival = Survival()  # of its streams
     cache: CacheRules = CacheRules()
+    loops: LoopRules = LoopRules()  # of its runs that go round in circles
 
 
 class Limits(Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from proxy.cache_hints import CacheHints
-from proxy.observed import Begun, Climbed, Decision, Gaps, LookedUp, Reused, Voted
+from proxy.observed import Begun, Climbed, Decision, Gaps, LookedUp, Looped, Reused, Voted
 from proxy.reuse import Reuse
 
 DialectName = Literal["openai"]
@@ -27,7 +27,8 @@ AbortRule = Literal["stops", "continues", "unknown"]
 Mode = Literal["single", "cascade", "quorum", "debate"]
 Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
-ServedBy = Literal["primary", "retry", "hedge", "fallback", "cascade", "quorum", "join", "cache", "none"]
+ServedBy = Literal["primary", "retry", "hedge", "fallback", "cascade", "quorum", "join", "cache", "best",
+                   "none"]  # fmt: skip
 Rung = Literal["cheaper", "shorter", "cache_only", "queue", "stop"]  # of the ladder near the end of a budget
 Balance = Literal["score", "weighted", "ordered", "least_cost", "lowest_latency"]  # how targets are chosen from
 Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
@@ -173,8 +174,10 @@ class Call(Struct, frozen=True):
     hops: int = 0  # gates that it has passed before this one
     hedged: bool = True  # the client lets it be sent twice
     reuse: Reuse | None = None  # None: it says nothing of known answers
+    parent_span: str = ""  # of its caller, in the trace; "": it begins one
     cause: str = ""  # the id of the call because of which the gate makes this one; "": a client's own
     hints: CacheHints | None = None  # what an upstream is asked beside, for its prompt cache
+    loop_allowed: bool = False  # it goes on though its run goes round in circles
     votes_shown: bool = False  # the client wants to read in its reply how a vote went
 
     def __repr__(self) -> str:
@@ -280,6 +283,7 @@ class Outcome(Struct, frozen=True):
     looked_up: tuple[LookedUp, ...] = ()  # where it was looked for
     climbed: tuple[Climbed, ...] = ()  # the rungs of a cascade that were tried
     voted: Voted | None = None  # of a quorum or a debate
+    loop: Looped | None = None  # where its run goes round in circles
 
     @property
     def target(self) -> Target | None:

@@ -59,7 +59,7 @@ LAYERS = (
         (
             *("proxy.pipeline", "proxy.relay", "proxy.survival", "proxy.finish", "proxy.headers", "proxy.last_word"),
             *("proxy.joining", "proxy.draining", "proxy.telling", "proxy.parts", "proxy.delivery", "proxy.renewal"),
-            "proxy.side_calls",
+            *("proxy.side_calls", "proxy.fail_soft"),
         ),
         ("nouns", "pure", "foundations", "ports", "execution"),
         ("msgspec",),
@@ -115,12 +115,11 @@ LIBRARIES_OF = {  # loaded by name: when an upstream reports nothing; when a sem
     "pricing.vocabulary": ("tiktoken",),
     "proxy.caching.vectors": ("numpy",),
     "proxy.caching.graph": ("numpy", "usearch"),
-    "proxy.execution.forms": ("jsonschema", "jsonschema_specifications", "referencing", "regex"),
+    "proxy.execution.forms": ("jsonschema", "referencing", "regex"),
     "proxy.execution.patterns": ("regex",),
 }
 WITHIN = {  # pinned by it, to the digit; brought by it, and part of what it is asked with
     "pydantic_core": ["pydantic"],
-    "jsonschema_specifications": ["jsonschema"],
     "referencing": ["jsonschema"],
 }
 TOOLS = ("pricing.generate_names", "pricing.generate_prices", "pricing.generate_rates", "pricing.generate_vocab")

@@ -93,6 +93,13 @@ def answers() -> list[Json]:
             "{{purpose}}",
             unit="currencyUSD",
         ),
+        stack(
+            "Semantic answers compared",
+            "With what was asked for all the same. Many `different`: questions that only look alike; lower "
+            "`max_error`.",
+            (rate(chosen("semantic_labels_total", "route"), "route", "answer"), "{{route}} {{answer}}"),
+            unit="reqps",
+        ),
     ]
 
 

@@ -71,6 +71,29 @@ def course() -> list[Json]:
             (rate(roles, "role"), "{{role}}"),
             unit="reqps",
         ),
+        stack(
+            "Quorums",
+            "How they ended. `failed`: too few answered; give the model more members, or members that do not "
+            "fail together.",
+            (rate(chosen("quorum_calls_total", "route"), "route", "result"), "{{route}} {{result}}"),
+            unit="reqps",
+        ),
+        lines(
+            "Answers a quorum",
+            "How many were asked for until it was clear. Near the number of members each time: the vote never "
+            "ends early.",
+            (
+                share(chosen("quorum_answers_total", "route"), chosen("quorum_calls_total", "route"), "route"),
+                "{{route}}",
+            ),
+            unit="short",
+        ),
+        stack(
+            "Debates",
+            "By whether a plain vote over the first round says the same. Mostly the same: a quorum would do, for less.",
+            (rate(chosen("debates_total", "route"), "route", "first_vote"), "{{route}} {{first_vote}}"),
+            unit="reqps",
+        ),
     ]
 
 

@@ -94,8 +94,10 @@ def limits() -> list[Json]:
         ),
         stack(
             "Lost on the way",
-            "Log lines dropped, observers that failed, series folded, workers restarted. All of it should be nothing.",
+            "Log lines and spans dropped, observers that failed, series folded, workers restarted. All of it "
+            "should be nothing.",
             (rate("log_records_dropped_total"), "log lines"),
+            (rate("trace_spans_dropped_total"), "spans"),
             (rate("observer_errors_total", "observer"), "{{observer}} failed"),
             (rate("metrics_overflow_total"), "series folded"),
             (rate("worker_restarts_total"), "workers restarted"),

@@ -46,6 +46,13 @@ def flow() -> list[Json]:
             unit="reqps",
         ),
         stack(
+            "Loops",
+            "Runs that said the same again and again, by what was done. `annotate` alone stops nobody: refuse, "
+            "or throttle.",
+            (rate(chosen("loops_detected_total", "agent"), "agent", "action"), "{{agent}} {{action}}"),
+            unit="reqps",
+        ),
+        stack(
             "Runs at the gates",
             "`active` may call, `parked` pause between calls, `waiting` have not begun. Waiting is cheaper than "
             "thrashing.",

@@ -76,9 +76,10 @@ def attempts() -> list[Json]:
             unit="reqps",
         ),
         lines(
-            "First token by target, p95",
-            "From sending to first content. A target that is slow alone loses calls to the others by itself.",
-            (quantile(0.95, chosen("upstream_first_token_seconds", "target"), "target"), "{{target}}"),
+            "Time by target, p95",
+            "From sending to first content, and to the end. A target that is slow alone loses calls to the others.",
+            (quantile(0.95, chosen("upstream_first_token_seconds", "target"), "target"), "{{target}} first token"),
+            (quantile(0.95, chosen("upstream_duration_seconds", "target"), "target"), "{{target}} whole"),
             unit="s",
         ),
         lines(

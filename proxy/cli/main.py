@@ -53,6 +53,8 @@ COMMANDS = (
     Command("demo", "a simulated fleet, direct against through the gate; nothing needed", "proxy.demo", "demo"),
     Command("check", "validate a configuration and show every value with its origin", "proxy.cli.check", "check"),
     Command("keys", "create, list and revoke the keys that callers present", "proxy.cli.keys", "keys"),
+    Command("top", "the fleet as it works, live: agents, routes, targets, runs, requests", "proxy.cli.top", "top"),
+    Command("tail", "every call as it ends, live", "proxy.cli.tail", "tail"),
     Command("spend", "what was spent, by agent, model, run or key", "proxy.cli.reports", "spend"),
     Command("budgets", "every budget: spent, held, left, and when it will be empty", "proxy.cli.budgets", "budgets"),
     Command("runs", "the runs of agents, their cost and time; kill, pause, resume, topup", "proxy.cli.runs", "runs"),

@@ -8,7 +8,7 @@ from proxy.cli.table import Page, dollars, seconds
 from proxy.state.run_report import Governed, LimitRow, RunRow, Runs, RunTree, ToppedUp
 
 CALLS_HEAD = ("*", "at", "model", "target", "end", "took", "input", "output", "cost", "request")
-LIST_HEAD = ("run", "agents", "state", "in flight", "started", "wall", "calls", "errors", "tokens", "cost")
+LIST_HEAD = ("run", "agents", "state", "in flight", "started", "wall", "calls", "errors", "loops", "tokens", "cost")
 
 
 def listed(answer: Runs, page: Page) -> Iterator[str]:
@@ -22,6 +22,7 @@ def listed(answer: Runs, page: Page) -> Iterator[str]:
             seconds(row.summary.wall_s),
             str(row.summary.calls),
             str(row.summary.errors or ""),
+            str(row.loops or ""),
             str(row.summary.input_tokens + row.summary.output_tokens),
             dollars(row.summary.cost_usd_nanos),
         )
@@ -77,7 +78,8 @@ def _branch(answer: RunTree, page: Page, indent: str, critical: frozenset[str]) 
 def _state(run: RunRow) -> str:
     above = f" by {run.stopped_by}" if run.stopped_by else ""
     flying = f", {run.in_flight} in flight" if run.in_flight else ""
-    return f"{run.state}{above}{flying}"
+    looped = f", {_calls(run.loops)} in a loop" if run.loops else ""
+    return f"{run.state}{above}{flying}{looped}"
 
 
 def _limit(limit: LimitRow) -> str:

@@ -28,7 +28,7 @@ class Look(Struct, frozen=True):
     filter: str = ""  # part of a name
     typing: bool = False
     paused: bool = False
-    hedged: bool = False  # only what was hedged
+    hedged: bool = False  # only targets that got second copies, and calls that one answered
     over: bool = False
 
 

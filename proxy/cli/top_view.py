@@ -26,15 +26,15 @@ SPARK_S: Final = 60
 RATE_S: Final = 10  # calls a second are those of the last so many
 COST_S: Final = 60
 MS: Final = 1000
-FOOT: Final = "1-5 view   s sort   / filter   h hedged only   space pause   q quit"
-HEAD: Final = (
-    *("calls/min", "calls", "failed", "refused", "hedges", "input", "cached", "output"),
-    *("first p50", "p95", "$/hour", "cost", "last"),
+FOOT: Final = "1-5 view   s sort   / filter   h hedged   space pause   q quit"
+HEAD: Final = (  # what matters most stands left, where a narrow screen still shows it
+    *("calls/min", "$/hour", "cost", "failed", "refused", "first p50", "p95"),
+    *("calls", "cached", "input", "output", "last"),
 )
 FIRST: Final[Mapping[Board, tuple[str, ...]]] = {
     "agents": ("agent",),
     "routes": ("route",),
-    "targets": ("target", "state"),
+    "targets": ("target", "state", "hedges"),
     "runs": ("run", "agent", "below"),
 }
 
@@ -141,12 +141,15 @@ def _table(state: State, look: Look, page: Page) -> Iterator[str]:
     rows = [row for row in state.board(look.view) if _fits(row, look)]
     rows.sort(key=_order(look.sort, recent))
     head = (*FIRST[look.view], *HEAD)
-    yield from page.table(head, [(*_names(state, look.view, row), *_cells(state, row, recent[row.name])) for row in rows])
+    yield from page.table(
+        head, [(*_names(state, look.view, row), *_cells(state, row, recent[row.name])) for row in rows]
+    )
 
 
 def _fits(row: Totals, look: Look) -> bool:
+    """Second copies are counted by target alone."""
     named = look.filter.lower() in " ".join((row.name, row.agent or "", row.parent or "")).lower()
-    return named and (row.hedges > 0 or not look.hedged)
+    return named and (row.hedges > 0 or not look.hedged or look.view != "targets")
 
 
 def _calls(rows: Sequence[RequestRow], look: Look) -> list[RequestRow]:
@@ -178,26 +181,31 @@ def _order(sort: Sort, recent: Mapping[str, Recent]) -> Callable[[Totals], tuple
 def _names(state: State, board: Board, row: Totals) -> tuple[str, ...]:
     if board == "targets":
         gauges = state.now.gauges
-        return (row.name, "out" if row.name in gauges.out else "on trial" if row.name in gauges.trying else "well")
+        standing = "out" if row.name in gauges.out else "on trial" if row.name in gauges.trying else "well"
+        return (row.name, standing, str(row.hedges or "-"))
     return (row.name, row.agent or "-", row.parent or "-") if board == "runs" else (row.name,)
 
 
 def _cells(state: State, row: Totals, recent: Recent) -> tuple[str, ...]:
     return (
         f"{recent.calls_a_minute:.1f}",
-        str(row.calls),
-        str(row.failed or "-"),
-        str(row.refused or "-"),
-        str(row.hedges or "-"),
-        _short(row.input_tokens),
-        f"{row.cached_tokens / row.input_tokens:.0%}" if row.input_tokens else "-",
-        _short(row.output_tokens),
-        _first(row.first_token_p50_s),
-        _first(row.first_token_p95_s),
         dollars(round(recent.usd_nanos_an_hour)),
         dollars(row.cost_usd_nanos),
-        f"{seconds(max(0, state.now.at_ms - row.last_ms) // MS).removesuffix('.00s')}s ago".replace("ss ", "s "),
+        str(row.failed or "-"),
+        str(row.refused or "-"),
+        _first(row.first_token_p50_s),
+        _first(row.first_token_p95_s),
+        str(row.calls),
+        f"{row.cached_tokens / row.input_tokens:.0%}" if row.input_tokens else "-",
+        _short(row.input_tokens),
+        _short(row.output_tokens),
+        _ago(max(0, state.now.at_ms - row.last_ms) // MS),
     )
+
+
+def _ago(length_s: int) -> str:
+    unit, letter = next(((unit, letter) for unit, letter in ((3_600, "h"), (60, "m")) if length_s >= unit), (1, "s"))
+    return f"{length_s // unit}{letter} ago"
 
 
 def _first(length_s: float | None) -> str:

@@ -24,7 +24,6 @@ NOT_YET: Mapping[Path, frozenset[str]] = {
     ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
     ("defaults",): _KNOBS,
     ("models", "*"): _MODES,
-    ("telemetry",): frozenset({"otlp"}),
 }
 # Values that are the whole block's nature: without them nothing else in the block can be judged.
 NATURES_NOT_YET: Mapping[Path, frozenset[str]] = {

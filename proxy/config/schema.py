@@ -24,8 +24,9 @@ from proxy.config.file import Place
 from proxy.config.hedging import Hedging
 from proxy.config.models import Model
 from proxy.config.providers import Block, Paced, Provider
-from proxy.config.run_rules import RunRules
+from proxy.config.run_rules import LoopGuarding, RunRules
 from proxy.config.survival import Surviving
+from proxy.config.tracing import Otlp
 from proxy.config.tree import Path as ValuePath
 from proxy.config.tree import Value
 from proxy.config.values import (
@@ -144,6 +145,7 @@ class Defaults(Surviving):
         default=("cheaper", "shorter", "stop"), description="What happens to calls near the end of a budget."
     )
     priority: Priority = Field(default="standard", description="Whose calls go first where calls wait.")
+    loops: LoopGuarding = Field(default=LoopGuarding(), description="What happens to runs that go round in circles.")
     cache: Cache = Field(default=Cache(), description="Which known answers its calls may be given.")
 
 
@@ -193,6 +195,7 @@ class Telemetry(Block):
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, else JSON."
     )
+    otlp: Otlp | None = Field(default=None, description="The collector that traces go to; without one there are none.")
 
 
 class Limits(Block):

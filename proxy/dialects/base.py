@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from proxy.errors import ProxyError
-from proxy.observed import Begun, Demand, Said
+from proxy.observed import Begun, Demand, Mark, Said, Turns
 from proxy.types import Call, Endpoint, Head, Target, Usage
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
@@ -95,6 +95,10 @@ class Dialect(Protocol):
         """The tool and the text of each error among the call's last messages, the oldest first."""
         ...
 
+    def turns(self, call: Call, mark: Mark | None) -> Turns:
+        """What its conversation tells of its last turns: those behind the mark, if it is the same conversation."""
+        ...
+
     def revised(self, call: Call, draft: str, reason: str) -> Call | None:
         """The call that asks again, with a draft of its answer and what is wrong with it. None: it has no room."""
         ...
@@ -135,6 +139,11 @@ class Dialect(Protocol):
 
     def said(self, body: bytes) -> tuple[Said, ...]:
         """What each choice of a reply says, plain or in events, whole or as far as it has come. Raises ProxyError."""
+        ...
+
+    def given(self, call: Call, text: str) -> bytes | None:
+        """A whole reply, plain or in events, that the gate makes of a text, ended before it was done. None: the
+        endpoint has none."""
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:

@@ -12,15 +12,17 @@ from proxy.dialects.base import Passage, Reply
 from proxy.dialects.openai_demanded import demanded, revised, tool_errors
 from proxy.dialects.openai_error import client_error, error_event, failure
 from proxy.dialects.openai_fold import reply_of
+from proxy.dialects.openai_given import given
 from proxy.dialects.openai_passage import ChatPassage, PlainPassage
 from proxy.dialects.openai_reply import reply_from, stream_of
 from proxy.dialects.openai_request import read, write
 from proxy.dialects.openai_responses import ResponsesPassage
 from proxy.dialects.openai_said import said
 from proxy.dialects.openai_splice import SplicedPassage, Transcript, continuing
+from proxy.dialects.openai_turns import turns
 from proxy.dialects.openai_votes import debated, with_votes
 from proxy.errors import ProxyError
-from proxy.observed import Begun, Demand, Said
+from proxy.observed import Begun, Demand, Mark, Said, Turns
 from proxy.types import Call, Endpoint, Head, Target
 
 
@@ -37,6 +39,9 @@ class OpenAI:
 
     def tool_errors(self, call: Call) -> tuple[tuple[str, str], ...]:
         return tool_errors(call)
+
+    def turns(self, call: Call, mark: Mark | None) -> Turns:
+        return turns(call, mark)
 
     def revised(self, call: Call, draft: str, reason: str) -> Call | None:
         return revised(call, draft, reason)
@@ -62,6 +67,9 @@ class OpenAI:
 
     def said(self, body: bytes) -> tuple[Said, ...]:
         return said(body)
+
+    def given(self, call: Call, text: str) -> bytes | None:
+        return given(call, text)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> ProxyError:
         return failure(status, headers, body)

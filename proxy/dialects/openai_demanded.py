@@ -116,8 +116,8 @@ def _tools(raw: Raw | None) -> dict[str, bytes | None]:
 def _tool_due(raw: Raw | None) -> bool:
     choice = _value(raw)
     if isinstance(choice, dict):
-        return choice.get("type") in ("function", "custom") or choice.get("mode") == "required"
-    return choice == "required"
+        choice = "required" if choice.get("type") in ("function", "custom") else choice.get("mode")
+    return bool(choice == "required")
 
 
 def _is_error(text: str) -> bool:

@@ -111,7 +111,9 @@ class Debate:
         refused = await stake.hold(talk.record, [*first, *again], rules)
         if refused is not None:
             raise refused
-        self._say(talk, f"{len(first)} models in up to {talk.votes.rounds} rounds, {worst / (one or 1):.1f} calls at most")
+        self._say(
+            talk, f"{len(first)} models in up to {talk.votes.rounds} rounds, {worst / (one or 1):.1f} calls at most"
+        )
 
     # --- the rounds --------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import UnknownType, ValidationError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
-from jsonschema_specifications import REGISTRY
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 SCHEMA_BYTES_MAX: Final = 32 * 1024
@@ -59,7 +59,9 @@ class Forms:
     def __init__(self) -> None:
         self._steps = _Steps()
         keywords = {name: _Counted(check, self._steps) for name, check in _keywords().items()}
-        self._validator = extend(Draft202012Validator, validators=keywords)
+        self._validator: type[Draft202012Validator] = extend(  # type: ignore[no-untyped-call]  # by its stubs
+            Draft202012Validator, validators=keywords
+        )
         self._known: OrderedDict[bytes, Validator | str] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -71,11 +73,7 @@ class Forms:
         known = self._schema(schema)
         if isinstance(known, str):
             return known
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return "it is not JSON"
-        return self._first(known, value)
+        return self._first(known, text)
 
     def finds(self, pattern: str, text: str) -> bool | str:
         try:
@@ -105,9 +103,13 @@ class Forms:
             return "its schema is not JSON"
         if not isinstance(read, dict) or not _is_plain(read, DEPTH_MAX):
             return "its schema is one that is not checked"
-        return self._validator(read, registry=REGISTRY)
+        return self._validator(read, registry=Registry())
 
-    def _first(self, validator: Validator, value: object) -> str | None:
+    def _first(self, validator: Validator, text: str) -> str | None:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return "it is not JSON"
         self._steps.left = STEPS_MAX
         try:
             error = best_match(validator.iter_errors(value))
@@ -125,9 +127,11 @@ class Forms:
 def _words(error: ValidationError) -> str:
     """Where and against which keyword: the value itself is the answer's, and stays out of logs."""
     place = "/".join([str(part)[:40] for part in error.absolute_path]) or "its top"
-    missing = error.validator == "required" and isinstance(error.instance, dict)
-    names = [name for name in error.validator_value if name not in error.instance] if missing else []
-    what = f"{', '.join(map(str, names))} missing" if names else f"against {error.validator!r}"
+    wanted, given = error.validator_value, error.instance
+    missing: list[str] = []
+    if error.validator == "required" and isinstance(wanted, list) and isinstance(given, dict):
+        missing = [str(name) for name in wanted if name not in given]
+    what = f"{', '.join(missing)} missing" if missing else f"against {error.validator!r}"
     return f"{place}: {what}"[:SHOWN_CHARS]
 
 

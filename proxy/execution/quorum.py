@@ -126,9 +126,7 @@ class Quorum:
         vote, larger = poll.vote, poll.vote.next_size
         if larger is None:
             return False
-        more = poll.costs(vote.size, larger)
-        payable = self._stake.payable(poll.record, more, poll.rules) == len(more)
-        if not payable or await self._stake.hold(poll.record, more, poll.rules) is not None:
+        if await self._stake.hold(poll.record, poll.costs(vote.size, larger), poll.rules) is not None:
             self._say(poll, f"a tie, and no money for more than {vote.size} members")
             return False
         self._say(poll, f"a tie of {vote.size}: up to {larger} are asked")

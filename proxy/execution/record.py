@@ -17,7 +17,7 @@ from proxy.execution.flight import Answered, Flight
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
-from proxy.observed import Climbed, Culprit, Decision, LookedUp, NoHedgeKind, Reused, Spared, Voted, Weighed
+from proxy.observed import Climbed, Culprit, Decision, LookedUp, Looped, NoHedgeKind, Reused, Spared, Voted, Weighed
 from proxy.pressure import Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
@@ -53,6 +53,7 @@ class Record:
         "gaps",
         "in_events",
         "last_event_at",
+        "loop",
         "open",
         "plan",
         "pressure",
@@ -101,6 +102,7 @@ class Record:
         self.reused: Reused | None = None  # the known answer that it got
         self.lookup: Lookup | None = None  # its question, where its own answer is to be compared
         self.looked_up: tuple[LookedUp, ...] = ()  # where one was looked for
+        self.loop: Looped | None = None  # where its run goes round in circles
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
 

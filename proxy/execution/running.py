@@ -8,14 +8,18 @@ cancellation without a word is a client that has left.
 from __future__ import annotations
 
 import asyncio
+from math import inf
+
+from msgspec import structs
 
 from policies.runs import Run
 from proxy.errors import ProxyError
 from proxy.execution.record import Record
+from proxy.types import Call
 
 
 class Running:
-    __slots__ = ("_settled", "_word", "ending", "record", "run", "task")
+    __slots__ = ("_settled", "_word", "ending", "ends_with_run", "record", "run", "task")
 
     def __init__(self, record: Record, run: Run | None) -> None:
         task = asyncio.current_task()
@@ -23,12 +27,22 @@ class Running:
         self.record = record
         self.run = run
         self.ending = False  # it is past the point where it can be interrupted: it ends by itself
+        self.ends_with_run = False  # its deadline is the end of its run
         self.task = task
         self._word: ProxyError | None = None
         self._settled: asyncio.Future[None] | None = None  # made when somebody waits for it
 
     def __repr__(self) -> str:
         return f"Running({self.record!r}, ending={self.ending}, word={self._word!r})"
+
+    def bounded(self) -> Call:
+        """Its call, which may not outlive its run or one above it."""
+        run, call = self.run, self.record.call
+        ends_at = inf if run is None else min([each.ends_at for each in run.lineage])
+        if ends_at < call.deadline:
+            self.ends_with_run = True
+            self.record.call = call = structs.replace(call, deadline=ends_at)
+        return call
 
     def interrupt(self, error: ProxyError) -> bool:
         """False: it has its reply whole, or is being told an error already."""

@@ -23,6 +23,7 @@ from proxy.errors import ProxyError
 from proxy.providers.base import Transport, UpstreamRequest, header_lines
 from proxy.providers.engines import ENGINES, PATHS
 from proxy.providers.hints import retry_after_s
+from proxy.telemetry.spans import span_id
 from proxy.types import Call, Endpoint, Target
 
 HINTING = frozenset({408, 409})  # statuses below 429 that may be asked again
@@ -106,7 +107,7 @@ class OpenAICompatible:
         if call.head.fields is not None and not (self._traceparent or self._tells_deadline):
             headers, lines = self._headers[accept], self._lines[accept]
         else:
-            headers, lines = self._headers_of(call, accept), b""
+            headers, lines = self._headers_of(call, target, accept), b""
         return UpstreamRequest("POST", self._url(endpoint, target), headers, body, lines)
 
     def prompt_cache(self, model: str) -> CacheRule | None:
@@ -162,13 +163,13 @@ class OpenAICompatible:
             return f"{self._deployed_at}{quote(target.model, safe='')}{PATHS[endpoint]}{self._query}"
         return self._urls[endpoint]
 
-    def _headers_of(self, call: Call, accept: str) -> dict[str, str]:
+    def _headers_of(self, call: Call, target: Target, accept: str) -> dict[str, str]:
         """Those of a call that adds its own."""
         headers = self._headers[accept]
         if call.head.fields is None:
             headers = {**headers, "Content-Type": call.head.content_type}  # its boundary is in the body
         if self._traceparent:
-            headers = {**headers, "traceparent": f"00-{call.trace_id}-{self._clock.id()[:16]}-01"}
+            headers = {**headers, "traceparent": f"00-{call.trace_id}-{span_id(call.id, target.id)}-01"}
         if self._tells_deadline:
             left_s = max(0.0, (call.deadline - self._clock.now()) * (1 - HOP_SHARE) - HOP_S)
             headers = {**headers, "X-Headgate-Deadline": f"{left_s:.3f}", "X-Headgate-Hops": str(call.hops + 1)}

@@ -80,6 +80,7 @@ class RunState(Struct, frozen=True):
     agents: tuple[str, ...] = ()  # of its calls in flight
     in_flight: int = 0  # its own calls
     children: tuple[str, ...] = ()
+    loops: int = 0  # calls with which it went round in circles
 
 
 def _nobody(run: str, parent: str) -> None:
@@ -228,6 +229,7 @@ class Runs:
             agents=tuple(sorted({call.record.call.identity.agent for call in calls})),
             in_flight=len(calls),
             children=() if run is None else tuple(run.children),
+            loops=0 if run is None else run.loops,
         )
 
     async def look(self, ids: Sequence[str]) -> list[RunState]:

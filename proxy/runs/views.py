@@ -99,7 +99,9 @@ def _live_row(row: RunRow, states: States) -> RunRow:
     state = states.get(row.run)
     if state is None:
         return row
-    return structs.replace(row, state=state.state, stopped_by=state.stopped_by, in_flight=state.in_flight)
+    return structs.replace(
+        row, state=state.state, stopped_by=state.stopped_by, in_flight=state.in_flight, loops=state.loops
+    )
 
 
 def _ids(tree: RunTree) -> Iterable[str]:

@@ -26,6 +26,8 @@ from proxy.types import Usage
 
 UPSTREAM_IDS_LOOKED_AT = 200_000  # calls
 SPEND_ROWS_MAX = 1_000
+USAGE_CALLS_MAX = 40_000  # added up within a tenth of a second
+FILTERED_CALLS_MAX = 100_000  # looked at for one page: most filters have no index, which every call would pay for
 
 SPEND_KEYS = {
     "agent": "o.agent",
@@ -128,6 +130,30 @@ def _spend_row(key: str | None, calls: int, attempts: int, *sums: int) -> report
     )
 
 
+def usage(connection: sqlite3.Connection, by: str, since_ms: int | None) -> report.Usage:
+    """As `spend`, of the latest calls alone: a page that people wait for."""
+    if by not in SPEND_KEYS:
+        raise ProxyError("invalid_request", f"`by` must be one of {', '.join(SPEND_KEYS)}", param="by")
+    key, (where, values) = SPEND_KEYS[by], _between(since_ms, None)
+    floor = _newest(connection) - USAGE_CALLS_MAX
+    fits = f"{CALLS} WHERE o.seq > {floor} AND {where}"
+    rows = connection.execute(
+        f"SELECT {key}, {SPEND} {fits}{' AND a.call IS NOT NULL' if key.startswith('a.') else ''}"
+        f" GROUP BY 1 ORDER BY cost DESC, 2 DESC, 1 LIMIT {SPEND_ROWS_MAX}",
+        values,
+    ).fetchall()
+    found = f"SELECT count(*), {_iso('min(o.at_ms)')} FROM outcome o WHERE o.seq > {floor} AND {where}"
+    looked_at, from_at = connection.execute(found, values).fetchone()
+    older = f"SELECT 1 FROM outcome o WHERE o.seq <= {floor} AND {where} LIMIT 1"
+    capped = connection.execute(older, values).fetchone() is not None
+    return report.Usage(by, [_spend_row(*row) for row in rows], looked_at, capped, from_at)
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outcome").fetchone()
+    return int(seq)
+
+
 def agents(connection: sqlite3.Connection, since_ms: int | None) -> list[report.AgentRow]:
     where, values = _between(since_ms, None)
     rows = connection.execute(
@@ -144,13 +170,29 @@ def requests(
     unknown = [name for name in filters if name not in FILTERS]
     if unknown:
         raise ProxyError("invalid_request", f"unknown parameter {', '.join(unknown)}: filters are {', '.join(FILTERS)}")
-    where = " AND ".join([window[0], "o.seq < ?", *(f"{FILTERS[name]} = ?" for name in filters)])
+    below = _newest(connection) + 1 if before is None else before
+    floor = below - FILTERED_CALLS_MAX
+    where = " AND ".join([window[0], "o.seq < ?", "o.seq >= ?", *(f"{FILTERS[name]} = ?" for name in filters)])
     rows = connection.execute(
         f"SELECT o.seq, {REQUEST} FROM outcome o WHERE {where} ORDER BY o.seq DESC LIMIT ?",
-        [*window[1], 2**62 if before is None else before, *filters.values(), limit],
+        [*window[1], below, floor, *filters.values(), limit],
     ).fetchall()
     found = [report.RequestRow(*row[1:]) for row in rows]
-    return report.Requests(rows=found, before=rows[-1][0] if len(rows) == limit else None)
+    if len(rows) == limit:
+        return report.Requests(rows=found, before=rows[-1][0])
+    back_to = _older(connection, floor, window)
+    return report.Requests(rows=found, before=None if back_to is None else floor, looked_back_to=back_to)
+
+
+def _older(connection: sqlite3.Connection, floor: int, window: Where) -> str | None:
+    """When the latest call below `floor` arrived; None: none, or none that could lie in the window. Calls are numbered
+    as they end, so what ended before the window has begun is followed by nothing that fits."""
+    last = connection.execute(
+        f"SELECT {END_MS}, {_iso('o.at_ms')} FROM outcome o WHERE o.seq < ? ORDER BY o.seq DESC LIMIT 1", [floor]
+    ).fetchone()
+    if last is None or (window[1] and last[0] < window[1][0]):
+        return None
+    return str(last[1])
 
 
 class ExplainPrice(Protocol):
@@ -212,6 +254,9 @@ class LedgerReports:
 
     async def spend(self, by: str, since_ms: int | None = None, *, until_ms: int | None = None) -> report.Spend:
         return await self._ledger.query(partial(spend, by=by, since_ms=since_ms, until_ms=until_ms))
+
+    async def usage(self, by: str, since_ms: int | None = None) -> report.Usage:
+        return await self._ledger.query(partial(usage, by=by, since_ms=since_ms))
 
     async def agents(self, since_ms: int | None = None) -> list[report.AgentRow]:
         return await self._ledger.query(partial(agents, since_ms=since_ms))

@@ -82,6 +82,16 @@ class Spend(Struct, frozen=True):
     idle_gpus: list[IdleGpu] = []  # beside the total: it is no call's cost
 
 
+class Usage(Struct, frozen=True):
+    """Sums over the latest calls, and no more of them than can be added up while somebody waits."""
+
+    by: str
+    rows: list[SpendRow]  # dearest first
+    looked_at: int  # calls
+    capped: bool  # older ones would have belonged to it
+    from_at: str | None  # the oldest call that was looked at
+
+
 class Summary(Struct, frozen=True):
     """A set of calls in a line."""
 
@@ -125,6 +135,7 @@ class RequestRow(Struct, frozen=True):
 class Requests(Struct, frozen=True):
     rows: list[RequestRow]  # latest first
     before: int | None
+    looked_back_to: str | None = None  # older calls were not looked at: ask again with `before`
 
 
 class AttemptDetail(Struct, frozen=True):

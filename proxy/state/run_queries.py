@@ -35,9 +35,9 @@ def runs(
     mine = "" if agent is None else " AND agent = ?"
     own = [] if agent is None else [agent]
     rows = connection.execute(
-        "SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL AND o.at_ms >= ? AND o.seq < ?"
+        f"SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL{mine} AND o.at_ms >= ? AND o.seq < ?"
         f" AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
-        [since_ms or 0, 2**62 if before is None else before, *own, limit],
+        [*own, since_ms or 0, 2**62 if before is None else before, *own, limit],
     ).fetchall()
     found = [_row(connection, run, agent) for _, run in rows]
     return run_report.Runs(rows=found, before=rows[-1][0] if len(rows) == limit else None)

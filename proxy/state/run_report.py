@@ -39,6 +39,7 @@ class RunRow(Struct, frozen=True):
     state: str = "idle"  # idle, running, paused, killed
     stopped_by: str | None = None  # the run above it that is paused or killed
     in_flight: int = 0  # its own calls
+    loops: int = 0  # calls with which it went round in circles, as far as the gate remembers it
 
 
 class Runs(Struct, frozen=True):

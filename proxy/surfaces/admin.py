@@ -39,6 +39,7 @@ class Reports(Protocol):
 
     async def spend(self, by: str, since_ms: int | None = None, *, until_ms: int | None = None) -> Struct: ...
     async def agents(self, since_ms: int | None = None) -> Sequence[Struct]: ...
+    async def usage(self, by: str, since_ms: int | None = None) -> Struct: ...
     async def requests(
         self, filters: Mapping[str, str], limit: int, *, since_ms: int | None = None, before: int | None = None
     ) -> Struct: ...
@@ -118,6 +119,7 @@ def admin_routes(services: AdminServices) -> list[Route]:
         Route("GET", "/metrics", admin.metrics),
         Route("GET", "/spend", admin.spend),
         Route("GET", "/agents", admin.agents),
+        Route("GET", "/usage", admin.usage),
         *RunRoutes(services.runs).routes(),
         *BudgetRoutes(services.budgets).routes(),
         *LedgerRoutes(services.ledger).routes(),
@@ -159,6 +161,11 @@ class _Admin:
     async def agents(self, asked: AdminRequest) -> Reply:
         since = self._instant(parameters(asked.query, ("since",)), "since")
         return json_reply({"rows": await self._services.reports.agents(since)})
+
+    async def usage(self, asked: AdminRequest) -> Reply:
+        given = parameters(asked.query, ("by", "since"))
+        since = self._instant(given, "since")
+        return json_reply(await self._services.reports.usage(given.get("by", "agent"), since))
 
     async def requests(self, asked: AdminRequest) -> Reply:
         given = parameters(asked.query, None)

@@ -28,6 +28,7 @@ from proxy.surfaces.connection import Connection
 from proxy.surfaces.controls import reuse_of
 from proxy.surfaces.identify import UNATTRIBUTED, Place, authenticate, identity, place
 from proxy.surfaces.request import Request
+from proxy.surfaces.trace_context import continued
 from proxy.types import Call, Endpoint, Head, Identity, KeyRecord
 
 ENDPOINTS: dict[str, Endpoint] = {
@@ -129,6 +130,7 @@ class Surface:
         who = identity(key, asked.where, headers, head.fields)
         route = snapshot.planner.routes.find(head.model)
         id, rules = clock.id(), snapshot.rules(who.agent)
+        trace_id, parent_span = continued(headers.get("traceparent"))
         return Call(  # the first by position: see `Outcome` in `finish`
             id,
             asked.endpoint,
@@ -141,12 +143,14 @@ class Surface:
             arrived_wall=clock.wall(),
             deadline=asked.arrived_at + min(stated_s, rules.deadline_s),
             input_tokens_estimate=input_estimate(raw),
-            trace_id=_trace_id(headers.get("traceparent")) or id,
+            trace_id=trace_id or id,
+            parent_span=parent_span,
             client_retry=_small_number(headers.get("x-stainless-retry-count")),
             hops=_small_number(headers.get("x-headgate-hops")),
             priority=lowered(rules.priority, headers.get("x-headgate-priority")),
             reuse=reuse,
             hedged=rules.hedge and headers.get("x-headgate-hedge", "").lower() not in NO,
+            loop_allowed=headers.get("x-headgate-loop", "").strip().lower() == "allow",
             votes_shown=headers.get("x-headgate-votes", "").lower() in YES,
         )
 
@@ -154,6 +158,7 @@ class Surface:
         """A call that could not be read: enough of it to be answered, counted and found again."""
         headers, clock = asked.request.headers, self._services.clock
         id = clock.id()
+        trace_id, parent_span = continued(headers.get("traceparent"))
         return Call(
             id=id,
             endpoint=asked.endpoint,
@@ -166,7 +171,8 @@ class Surface:
             arrived_wall=clock.wall(),
             deadline=asked.arrived_at,
             input_tokens_estimate=0,
-            trace_id=_trace_id(headers.get("traceparent")) or id,
+            trace_id=trace_id or id,
+            parent_span=parent_span,
         )
 
     async def _unknown(self, asked: Asked, client: Client) -> None:
@@ -201,13 +207,3 @@ def _positive(text: str) -> float | None:
 
 def _small_number(text: str | None) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 4 else 0
-
-
-def _trace_id(traceparent: str | None) -> str | None:
-    """The trace id of a W3C `traceparent`, lower-case hexadecimal and not all zeros."""
-    if traceparent is None or len(traceparent) < 55 or traceparent[2] != "-" or traceparent[35] != "-":
-        return None
-    trace = traceparent[3:35]
-    if trace == "0" * 32 or any(character not in "0123456789abcdef" for character in trace):
-        return None
-    return trace

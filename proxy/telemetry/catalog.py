@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from proxy import errors, types
+from proxy import errors, observed, types
 from proxy.errors import CODES
 from proxy.observed import NoHedgeKind
 from proxy.telemetry import ladders
@@ -61,6 +61,7 @@ KIND = Label("kind", TOKEN_KINDS)
 BASIS = Label("basis", ("counted", "estimated"))
 CACHED = Label("basis", ("expected", "reported"))
 ANY_BASIS = Label("basis", get_args(types.UsageSource))
+LOOP = Label("action", get_args(observed.LoopAction))
 RUN_SOURCE = Label("source", get_args(types.RunSource))
 WRITE = Label("result", ("ok", "retried", "failed"))
 BOUND = Label(
@@ -104,6 +105,7 @@ REQUESTS = (
     counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
     counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
     counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
+    counter("loops_detected_total", "Calls with which a run went round in circles, by what was done.", AGENT, LOOP),
     gauge("runs_active", "Runs with calls in flight.", merge="sum"),
 )
 
@@ -214,6 +216,7 @@ SELF = (
     counter("bound_hits_total", "Times that a queue, map or size limit was full.", BOUND),
     counter("observer_errors_total", "Records of a call's end that failed.", OBSERVER),
     counter("log_records_dropped_total", "Log lines lost because the log could not keep up or write."),
+    counter("trace_spans_dropped_total", "Spans lost because the collector could not keep up or would not take them."),
     counter("config_reloads_total", "Reloads of the configuration.", RESULT),
     gauge("config_last_success_timestamp_seconds", "When the configuration in force was loaded."),
     gauge("prices_timestamp_seconds", "Date of the price book."),

@@ -89,6 +89,7 @@ class Metrics:
         self._aborts = numbers["stream_aborts_total"]
         self._client_retries = numbers["client_retries_total"]
         self._runs_started = numbers["runs_started_total"]
+        self._loops = numbers["loops_detected_total"]
         self._attempts = numbers["upstream_attempts_total"]
         self._upstream_in_flight = numbers["upstream_in_flight"]
         self._tokens = numbers["tokens_total"]
@@ -185,6 +186,8 @@ class Metrics:
             self.races.observe(outcome)
         if outcome.looked_up or outcome.served_by in ("cache", "join"):
             self.caches.observe(outcome)
+        if outcome.loop is not None:
+            self._loops[self._labels.agent(outcome.call.identity.agent), outcome.loop.action].value += 1
         attempt = usual_attempt(outcome)
         if attempt is None:
             self._observe_any(outcome)

@@ -16,6 +16,7 @@ from proxy.telemetry.cascade_metrics import CascadeMetrics
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.reading import attempt_result
 from proxy.telemetry.series import Table
+from proxy.telemetry.vote_metrics import VoteMetrics
 from proxy.types import Attempt, Outcome
 
 
@@ -35,6 +36,7 @@ class RaceMetrics:
         self._refused = numbers["attempt_budget_refused_total"]
         self._broke = numbers["prompt_prefix_breaks_total"]
         self.cascades = CascadeMetrics(numbers, labels)
+        self._votes = VoteMetrics(numbers, labels)
 
     def watch(self, routes: Iterable[str], armed_s: Mapping[str, float], left: Callable[[], float]) -> None:
         """`armed_s`: the last delay of each route that had one; `left`: the attempt budget's share of its burst."""
@@ -55,6 +57,8 @@ class RaceMetrics:
                     self._refused[spared.role,].value += 1
         if outcome.climbed:
             self.cascades.observe(outcome)
+        if outcome.voted is not None:
+            self._votes.observe(outcome.call.route, outcome.voted)
         if _begun_late(outcome) and outcome.attempts:
             self._fell_back(outcome.attempts[0], route, "no_permit")
         for attempt in outcome.attempts:

@@ -29,4 +29,5 @@ def _both(one: RunState, other: RunState) -> RunState:
         agents=tuple(sorted({*one.agents, *other.agents})),
         in_flight=one.in_flight + other.in_flight,
         children=tuple(dict.fromkeys((*one.children, *other.children))),
+        loops=one.loops + other.loops,
     )

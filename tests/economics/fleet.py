@@ -136,6 +136,7 @@ async def lived(way: Way, runs: int = RUNS) -> Seen:
     vendors = {name: Vendor(TARIFFS, says, caches=way.prompt_cache) for name in REGIONS}
     async with market(vendors, _models(way), TARIFFS, keeps_answers=way.keeps_answers) as world:
         answers = [answer for run in await world.play(asked) for answer in run]
+        await world.written()
         return _seen(world, len(answers), sum(answer.text == GOOD for answer in answers))
 
 
@@ -150,7 +151,10 @@ def _seen(world: Market, calls: int, useful: int) -> Seen:
 
 
 def _models(way: Way) -> Mapping[str, Value]:
-    placed: dict[str, Value] = {model: {"targets": [f"{name}/{model}" for name in REGIONS]} for model in TARIFFS}
+    """By weight: both regions are needed, so neither may have all the calls."""
+    placed: dict[str, Value] = {
+        model: {"targets": [f"{name}/{model}" for name in REGIONS], "balance": "weighted"} for model in TARIFFS
+    }
     if way.cascade:
         return placed | {"fleet": {"mode": "cascade", "steps": ["small", "large"]}}
     return placed | {"fleet": placed["large"]}
@@ -177,13 +181,13 @@ def timetable(way: Way, runs: int = RUNS) -> list[list[Ask]]:
 def _run(number: int, rng: Random) -> list[tuple[Message, ...]]:
     hard = 2 + number % 2
     first = rng.randrange(STEPS - hard + 1)
-    system = Message("system", _text(f"run {number}", SHARED))
+    system = Message("system", text_of(f"run {number}", SHARED))
     kinds = ["hard" if first <= step < first + hard else "plain" for step in range(STEPS)]
     return [
-        (system, Message("user", _text(f"{kind} step {step} of run {number}", INPUT - SHARED)))
+        (system, Message("user", text_of(f"{kind} step {step} of run {number}", INPUT - SHARED)))
         for step, kind in enumerate(kinds)
     ]
 
 
-def _text(begins: str, tokens: int) -> str:
+def text_of(begins: str, tokens: int) -> str:
     return begins.ljust(tokens * BYTES_A_TOKEN, ".")

@@ -26,6 +26,7 @@ from tests.economics.vendor import CACHED_PART, Message, Tariff, Vendor
 
 AT_ONCE = 16  # runs side by side
 SEED = 6
+LOOKS, EACH_S = 500, 0.02  # at what is in flight: a call ends a moment after its client has its answer
 
 
 class Ask(Struct, frozen=True):
@@ -71,6 +72,15 @@ class Market(Struct, frozen=True):
     def asked(self, model: str) -> int:
         """Calls that the vendors had for it."""
         return sum(vendor.calls[model] for vendor in self.vendors.values())
+
+    async def written(self) -> None:
+        """Returns when every call stands in the ledger; AssertionError where one never ends."""
+        for _ in range(LOOKS):
+            if not self.gate.in_flight:
+                break
+            await asyncio.sleep(EACH_S)
+        assert not self.gate.in_flight
+        await self.gate.ledger.flush()
 
     async def play(self, runs: Sequence[Sequence[Ask]]) -> list[list[Answer]]:
         """The answers of each run, in order; AssertionError for a call that has none."""

@@ -14,6 +14,7 @@ from policies.cache_rules import CacheRules
 from policies.limits import Limit, LimitsByName
 from proxy.runs.registry import RunCommand
 from tests.flow.rungs import Rungs
+from tests.flow.test_cut import Talker
 from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, Peer, Script, head, plain, streaming, token
 
 CHEAP, DEAR = 10 * 1_000 + 5 * 2_000, 10 * (10 * 1_000 + 5 * 2_000)  # of USAGE at each rung
@@ -257,6 +258,19 @@ async def test_without_money_to_escalate_the_best_answer_goes_out_marked(stream:
         reply = await world.request(body(**tokens))
         assert reply.error["code"] == "budget_exceeded"
     assert world.outcomes[0].cost_usd_nanos == CHEAP
+
+
+async def test_a_held_stream_ends_where_its_money_does() -> None:
+    limits = LimitsByName({"key:key-1": (Limit("usd", 6_000_000, soft=True),)})
+    talker = Talker(obeys=False)
+    async with Rungs(talker, talker, limits_of=limits) as world:
+        reply = await world.stream(json.dumps(CHAT | {"stream": True, "max_tokens": 4_000}).encode())
+        assert reply.complete
+        assert reply.body.count(DONE) == 1
+        assert b'"cut":"budget"' in reply.body
+        assert reply.headers["x-headgate-cascade"] == "m0 escalate finished, m1 error budget_exceeded; unverified"
+        await asyncio.sleep(1.0)
+        assert talker.made[0] < 3_800  # it was closed, where a call of that model alone is cut
 
 
 async def test_nothing_is_asked_that_cannot_end_in_time() -> None:

@@ -38,6 +38,7 @@ from proxy.parts import Executor, Parts
 from proxy.pipeline import Pipeline
 from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
+from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Runs
 from proxy.side_calls import SideCalls
 from proxy.snapshot import AgentRules, Limits, Snapshot
@@ -231,6 +232,7 @@ class World:
         self.attempt_budget = AttemptBudget()
         self.store = WatchedBudgets(self.clock, limits_of or WIDE)
         self.runs = Runs(self.clock)
+        self.loops = LoopGuard(self.clock, OpenAI())
         self.permits.progress = self.runs.steps
         self.gates = GateDesk(pools, self.clock, NoWaits())
         self.gating = Gating(self.gates, self.clock, self.runs.steps)
@@ -276,9 +278,10 @@ class World:
                 runs=self.runs,
                 caches=self.caches,
                 semantic=self.semantic,
+                loops=self.loops,
                 finish=Finish(
                     self.clock,
-                    {"list": self, "admission": admission, "gates": self.gating},
+                    {"list": self, "admission": admission, "gates": self.gating, "loops": self.loops},
                     lambda name, error: self.defects.append(error),
                 ),
                 tasks=self.tasks,

@@ -66,10 +66,12 @@ def unknown(expression: str) -> list[str]:
     for name, matchers, _ in SELECTOR.findall(expression):
         wrong += _mismatched(name, matchers) if name in named else [name]
     for labels, inner in aggregations(expression):
-        made = set(MADE.findall(inner)) | {label for brought in BROUGHT.findall(inner) for label in labels_of(brought)}
-        for name, _, _ in SELECTOR.findall(inner):
-            known = named[name][1] if name in named else labels
-            wrong += [f"{name} by {label}" for label in labels - known - made]
+        made = set(MADE.findall(inner))
+        joined = len(BROUGHT.findall(inner)) > 0  # then each side has labels that the other lacks
+        names = [name for name, _, _ in SELECTOR.findall(inner) if name in named]
+        every = set[str]().union(*(named[name][1] for name in names))
+        for name in names:
+            wrong += [f"{name} by {label}" for label in labels - (every if joined else named[name][1]) - made]
     return wrong
 
 

@@ -1,4 +1,4 @@
-"""The alerts: everything they name is declared, each has a runbook, fires when it should, and ends again."""
+"""The rules: everything they name is declared, each alert has a runbook, fires when it should, and ends again."""
 
 from __future__ import annotations
 
@@ -12,98 +12,116 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.grafana.test_dashboards import SELECTOR, unknown
+from grafana import generate
+from tests.grafana.alert_cases import CASES, Case
+from tests.grafana.expressions import SELECTOR, aggregations, bare, unknown
 
 Json = dict[str, Any]
 
-FOLDER = Path(__file__).parents[2] / "grafana/rules"
-FILES = sorted(FOLDER.glob("*.yaml"))
-RULES = [rule for file in FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
-GATE = 'job="headgate",instance="a"'
+FILES = sorted(generate.RULES.glob("*.yaml"))
+RECORDINGS = str(generate.RULES / "recordings.yaml")
+RULES = [
+    (file, rule) for file in FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: (file, rule) for file, rule in RULES if "alert" in rule}
 NEEDS_PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-
-# What is observed, once a minute; where it fires; where it must be silent again, or still.
-CASES = {
-    "HeadgateNoHealthyTarget": ({f'headgate_route_healthy_targets{{{GATE},route="m"}}': "2 0 0 0 1 1 1"}, 3, (0, 6)),
-    "HeadgateBreakerOpen": (
-        {f'headgate_breaker_state{{{GATE},target="up/m",state="open"}}': "0 1 1 1 1 0 0"},
-        4,
-        (2, 6),
-    ),
-    "HeadgateHedgeWaste": (
-        {
-            f'headgate_hedge_wasted_usd_total{{{GATE},route="m",basis="reported"}}': "0+0x30 0.1+0.1x60 6.1+0x200",
-            f'headgate_spend_usd_total{{{GATE},agent="a",route="m",provider="up",model="m"}}': "0+1x300",
-        },
-        80,
-        (30, 250),
-    ),
-    "HeadgatePromptCacheDrop": (
-        {
-            f'headgate_tokens_total{{{GATE},agent="a",kind="input_cached"}}': "0+80x600 48000x400",
-            f'headgate_tokens_total{{{GATE},agent="a",kind="input_uncached"}}': "0+20x600 12020+100x400",
-        },
-        720,
-        (500, 605),
-    ),
-    "HeadgateSemanticCacheWrong": (
-        {
-            f'headgate_semantic_switched_off{{{GATE},route="m"}}': "0 0 1 1 1 1 1 1 1 1 0 0 0",
-            f'headgate_semantic_false_hit_ratio{{{GATE},route="m"}}': "0x4 0.04x20",
-        },
-        9,
-        (1, 12),
-    ),
-    "HeadgateAttemptBudgetEmpty": (
-        {f'headgate_attempt_budget_refused_total{{{GATE},role="retry"}}': "0x10 1+1x10 11+0x30"},
-        18,
-        (10, 40),
-    ),
-    "HeadgateCacheDiskFailing": (
-        {f"headgate_cache_disk_failures_total{{{GATE}}}": "0x10 1+1x10 11+0x30"},
-        18,
-        (10, 40),
-    ),
-}
 
 
 def test_every_alert_has_its_case() -> None:
-    assert {rule["alert"] for rule in RULES} == set(CASES)
+    assert set(ALERTS) == set(CASES)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
-def test_an_alert_names_what_is_declared_and_says_what_to_do(rule: Json) -> None:
-    named = re.sub(r"(headgate_\w+)(?![\w{])", r"\1{}", rule["expr"])  # as the dashboards write it
-    assert SELECTOR.search(named)
+@pytest.mark.parametrize("rule", [rule for _, rule in RULES], ids=lambda rule: rule.get("alert") or rule.get("record"))
+def test_a_rule_names_what_is_declared(rule: Json) -> None:
+    named = bare(rule["expr"])
+    assert SELECTOR.search(named) or "headgate:" in named
     assert not unknown(named)
-    assert rule["labels"]["severity"] in ("page", "ticket")
-    assert rule["for"]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_says_what_it_means_and_what_to_do(alert: str) -> None:
+    _, rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in ("page", "ticket") and rule["for"]
     assert rule["annotations"]["summary"].endswith(".")
-    assert len(rule["annotations"]["runbook"]) > 150
+    means, causes, todo = re.split(r" Causes: | What to do: ", rule["annotations"]["runbook"])
+    assert all(part[0].isalnum() or part[0] in "`<" for part in (means, causes, todo))
+    assert means.endswith(".") and causes.endswith(".") and len(todo) > 30
+    assert f"### {alert}\n" in generate.RUNBOOKS.read_text()
+
+
+@pytest.mark.parametrize("rule", [rule for _, rule in RULES if "record" in rule], ids=lambda rule: rule["record"])
+def test_a_recorded_series_keeps_the_job(rule: Json) -> None:
+    assert all("job" in labels for labels, _ in aggregations(rule["expr"]))
+
+
+@NEEDS_PROMTOOL
+def test_prometheus_can_load_every_rule() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", *map(str, FILES)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @NEEDS_PROMTOOL
 @pytest.mark.parametrize("alert", CASES)
 def test_it_fires_when_it_should_and_is_silent_before_and_after(alert: str, tmp_path: Path) -> None:
-    series, fires, silent = CASES[alert]
-    rule = next(rule for rule in RULES if rule["alert"] == alert)
-    sample = next(iter(series))
-    grouped = {label.strip() for label in re.findall(r"by \(([^)]*)\)", rule["expr"])[0].split(",")}
-    labels = {name: value for name, value in re.findall(r'(\w+)="([^"]*)"', sample) if name in grouped}
-    summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], rule["annotations"]["summary"])
-    firing = {
-        "exp_labels": labels | rule["labels"],
-        "exp_annotations": {"summary": summary, "runbook": rule["annotations"]["runbook"]},
+    case, (file, rule) = CASES[alert], ALERTS[alert]
+    labels = observed(case)
+    told = {
+        name: re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], text)
+        for name, text in rule["annotations"].items()
+    }
+    firing = {"exp_labels": labels | rule["labels"], "exp_annotations": told}
+    tests = [
+        {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": [firing] if minute == case.fires else []}
+        for minute in sorted((case.fires, *case.silent))
+    ]
+    inputs = [{"series": name, "values": values} for name, values in case.series.items()]
+    world = {"interval": f"{case.step}m", "input_series": inputs, "alert_rule_test": tests}
+    run(tmp_path, [RECORDINGS, str(file)], world, step=case.step)
+
+
+@NEEDS_PROMTOOL
+def test_the_names_of_litellm_carry_the_same_numbers(tmp_path: Path) -> None:
+    gate = 'job="headgate",instance="a"'
+    series = {
+        f'headgate_requests_total{{{gate},agent="planner",route="large",outcome="ok"}}': "7",
+        f'headgate_requests_total{{{gate},agent="planner",route="large",outcome="timeout"}}': "2",
+        f'headgate_tokens_total{{{gate},agent="planner",provider="up",model="m",kind="input_cached"}}': "30",
+        f'headgate_tokens_total{{{gate},agent="planner",provider="up",model="m",kind="reasoning"}}': "5",
+        f'headgate_target_info{{{gate},target="up/m",provider="up",model="m"}}': "1",
+        f'headgate_breaker_state{{{gate},target="up/m",state="open"}}': "1",
+        f'headgate_breaker_state{{{gate},target="up/m",state="half_open"}}': "0",
+        f'headgate_budget_limit_usd{{{gate},budget="team:research",window="day"}}': "10",
+        f'headgate_budget_spent_usd{{{gate},budget="team:research",window="day"}}': "4",
+    }
+    here = 'instance="a", job="headgate"'
+    key, model = 'api_key_alias="planner", ', ', requested_model="large"}'
+    expected = {
+        "litellm_proxy_total_requests_metric_total": (f"{{{key}{here}{model}", 9),
+        "litellm_proxy_failed_requests_metric_total": (f"{{{key}{here}{model}", 2),
+        "litellm_input_tokens_metric_total": (f'{{{key}{here}, model="m"}}', 30),
+        "litellm_output_tokens_metric_total": (f'{{{key}{here}, model="m"}}', 5),
+        "litellm_deployment_state": (f'{{api_provider="up", {here}, litellm_model_name="m"}}', 2),
+        "litellm_remaining_team_budget_metric": (f'{{{here}, team_alias="research"}}', 6),
     }
     tests = [
-        {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": [firing] if minute == fires else []}
-        for minute in sorted((fires, *silent))
+        {"expr": name, "eval_time": "1m", "exp_samples": [{"labels": name + labels, "value": value}]}
+        for name, (labels, value) in expected.items()
     ]
-    inputs = [{"series": name, "values": values} for name, values in series.items()]
-    case = {"interval": "1m", "input_series": inputs, "alert_rule_test": tests}
-    file = tmp_path / "case.yaml"
-    file.write_text(
-        json.dumps({"rule_files": [str(found) for found in FILES], "evaluation_interval": "30s", "tests": [case]})
-    )
+    inputs = [{"series": name, "values": f"{value}x3"} for name, value in series.items()]
+    world = {"interval": "1m", "input_series": inputs, "promql_expr_test": tests}
+    run(tmp_path, [str(generate.RULES / "litellm.yaml")], world)
+
+
+def observed(case: Case) -> dict[str, str]:
+    """The labels of the firing alert, out of its series."""
+    known = {name: value for series in case.series for name, value in re.findall(r'(\w+)="([^"]*)"', series)}
+    return {label: known[label] for label in case.labels}
+
+
+def run(folder: Path, files: list[str], world: Json, *, step: int = 1) -> None:
+    file = folder / "case.yaml"
+    file.write_text(json.dumps({"rule_files": files, "evaluation_interval": f"{step}m", "tests": [world]}))
     done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,3 +17,14 @@ def test_the_longest_unused_is_forgotten_first() -> None:
     kept.get("d")
     assert (kept.find("a"), kept.find("c")) == ([1], None)
     assert repr(kept) == "Recent(2 of 2)"
+
+
+def test_what_is_forgotten_is_gone_and_what_is_listed_is_not_used() -> None:
+    kept: Recent[str, list[int]] = Recent(2, list)
+    kept.get("a")
+    kept.get("b").append(1)
+    assert list(kept) == ["a", "b"]
+    assert dict(kept.items()) == {"a": [], "b": [1]}
+    kept.forget("b")
+    kept.forget("nobody")
+    assert list(kept) == ["a"]

@@ -53,11 +53,9 @@ def test_no_check_minds_a_wrong_type(odd: dict[str, Value]) -> None:
     ("path", "value"),
     [
         (("defaults", "breaker"), {"window_s": 60}),
-        (("defaults", "cache"), {"exact": "off"}),
         (("agents", "a", "output_tokens_max"), 120),
         (("agents", "a", "breaker"), {"window_s": 60}),
         (("agents", "a", "retry", "budget"), 0.2),
-        (("telemetry", "otlp"), None),
     ],
 )
 def test_a_feature_of_later_is_refused_by_its_own_words(path: Path, value: Value) -> None:
@@ -75,7 +73,7 @@ def test_a_feature_of_later_is_refused_by_its_own_words(path: Path, value: Value
 
 @pytest.mark.parametrize(
     ("block", "name", "nature"),
-    [("models", "mode", "cascade"), ("models", "mode", "debate"), ("providers", "kind", "anthropic")],
+    [("providers", "kind", "anthropic"), ("providers", "kind", "bedrock")],
 )
 def test_a_block_of_a_later_nature_is_one_problem(block: str, name: str, nature: str) -> None:
     given = values(**{block: {"x": {name: nature, "steps": [], "gpu": 1}}})

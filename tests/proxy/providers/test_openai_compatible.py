@@ -13,6 +13,7 @@ from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.providers.openai_compatible import USER_AGENT, Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
+from proxy.telemetry.spans import span_id
 from proxy.types import Endpoint, Traits
 from tests.proxy.providers.calls import StillClock, call, target
 
@@ -68,7 +69,7 @@ def test_further_headers_go_along_and_the_trace_only_if_it_was_wanted() -> None:
     account = Account(api_key=KEY, headers=(("OpenAI-Organization", "org-1"),), traceparent=True)
     headers = provider(account).request(call(CHAT), target()).headers
     assert headers["OpenAI-Organization"] == "org-1"
-    assert headers["traceparent"] == f"00-{'a' * 32}-{'5' * 16}-01"
+    assert headers["traceparent"] == f"00-{'a' * 32}-{span_id('c1', 'p/gpt-4o')}-01"
     assert "traceparent" not in provider().request(call(CHAT), target()).headers
 
 
