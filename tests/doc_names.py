@@ -19,7 +19,7 @@ from proxy.state.cache_report import CacheReport, Savings
 from proxy.state.gate_report import GateRow
 from proxy.state.ledger_report import AttemptRow, Corrected, Verified
 from proxy.state.quote_report import TargetQuote
-from proxy.state.report import IdleGpu, Spend
+from proxy.state.report import IdleGpu, Requests, Spend, Usage
 from proxy.state.target_report import Standing, TargetRow
 from proxy.surfaces import admin, identify, llm
 from proxy.surfaces.admin import AdminServices, KeyRequest
@@ -78,7 +78,7 @@ def known_words() -> set[str]:
     flags = set(re.findall(r'flags(?:=\(|\.add\()"([a-z_]+)"', (ROOT / "proxy/dialects/openai_usage.py").read_text()))
     flags.add(service_tier.UNKNOWN)
     logged = {*Line.__struct_fields__, *Try.__struct_fields__}
-    tools = (Price, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
+    tools = (Price, Usage, Requests, Spend, IdleGpu, AttemptRow, Corrected, Verified, TargetQuote, CorrectionRequest)
     ledger = {field for shape in (*tools, CacheReport, Savings) for field in shape.__struct_fields__}
     ledger |= {field.removesuffix("_nanos") for field in ledger}
     answers = ledger | {*KeyRequest.__struct_fields__, *BudgetRow.__struct_fields__, *ledger_queries.FILTERS}

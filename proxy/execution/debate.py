@@ -1,5 +1,5 @@
-"""Mode `debate`: some models answer a chat, each is shown what the others have said and answers again, for a few rounds;
-what most of them say at the end goes out.
+"""Mode `debate`: some models answer a chat, each is shown what the others have said and answers again, for a few
+rounds; what most of them say at the end goes out.
 
 It ends early where all agree. Its worst case, every round with prompts that have grown as far as they may, is worked
 out beforehand: above the operator's bound it is refused, and otherwise held whole before the first model is asked; a
@@ -185,7 +185,8 @@ def _check(call: Call, plan: Plan) -> None:
 def _too_expensive(plan: Plan, worst: int, one: int, votes: VoteRules) -> ProxyError:
     message = (
         f"The debate {plan.model!r} could cost {worst / 1e9:.6f} USD, which is more than "
-        f"{votes.cost_ratio_max:g} times the {one / 1e9:.6f} USD of one call. Ask for less output, or configure fewer rounds or members."
+        f"{votes.cost_ratio_max:g} times the {one / 1e9:.6f} USD of one call. Ask for less output, or configure "
+        "fewer rounds or members."
     )
     return ProxyError("debate_too_expensive", message, param="model")
 

@@ -5,6 +5,7 @@ Implements `answers.Find`. A pattern that takes longer has found nothing.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 import regex
@@ -14,10 +15,8 @@ PATTERN_S: Final = 0.02
 
 def last_match(pattern: str, text: str) -> str | None:
     """Its first group, or all of it where it has none; None: there is no match."""
-    last = None
     try:
-        for last in regex.finditer(pattern, text, timeout=PATTERN_S):
-            pass
+        last = deque(regex.finditer(pattern, text, timeout=PATTERN_S), maxlen=1)
     except (TimeoutError, regex.error):
         return None
-    return None if last is None else last[1] if last.re.groups else last[0]
+    return (last[0][1] if last[0].re.groups else last[0][0]) if last else None

@@ -26,7 +26,7 @@ from proxy.types import Usage
 
 UPSTREAM_IDS_LOOKED_AT = 200_000  # calls
 SPEND_ROWS_MAX = 1_000
-USAGE_CALLS_MAX = 40_000  # added up within a tenth of a second
+USAGE_CALLS_MAX = 25_000  # added up within a tenth of a second
 FILTERED_CALLS_MAX = 100_000  # looked at for one page: most filters have no index, which every call would pay for
 
 SPEND_KEYS = {
@@ -135,7 +135,7 @@ def usage(connection: sqlite3.Connection, by: str, since_ms: int | None) -> repo
     if by not in SPEND_KEYS:
         raise ProxyError("invalid_request", f"`by` must be one of {', '.join(SPEND_KEYS)}", param="by")
     key, (where, values) = SPEND_KEYS[by], _between(since_ms, None)
-    floor = _newest(connection) - USAGE_CALLS_MAX
+    floor = newest(connection) - USAGE_CALLS_MAX
     fits = f"{CALLS} WHERE o.seq > {floor} AND {where}"
     rows = connection.execute(
         f"SELECT {key}, {SPEND} {fits}{' AND a.call IS NOT NULL' if key.startswith('a.') else ''}"
@@ -149,7 +149,7 @@ def usage(connection: sqlite3.Connection, by: str, since_ms: int | None) -> repo
     return report.Usage(by, [_spend_row(*row) for row in rows], looked_at, capped, from_at)
 
 
-def _newest(connection: sqlite3.Connection) -> int:
+def newest(connection: sqlite3.Connection) -> int:
     (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outcome").fetchone()
     return int(seq)
 
@@ -170,7 +170,7 @@ def requests(
     unknown = [name for name in filters if name not in FILTERS]
     if unknown:
         raise ProxyError("invalid_request", f"unknown parameter {', '.join(unknown)}: filters are {', '.join(FILTERS)}")
-    below = _newest(connection) + 1 if before is None else before
+    below = newest(connection) + 1 if before is None else before
     floor = below - FILTERED_CALLS_MAX
     where = " AND ".join([window[0], "o.seq < ?", "o.seq >= ?", *(f"{FILTERS[name]} = ?" for name in filters)])
     rows = connection.execute(
@@ -180,11 +180,11 @@ def requests(
     found = [report.RequestRow(*row[1:]) for row in rows]
     if len(rows) == limit:
         return report.Requests(rows=found, before=rows[-1][0])
-    back_to = _older(connection, floor, window)
+    back_to = older(connection, floor, window)
     return report.Requests(rows=found, before=None if back_to is None else floor, looked_back_to=back_to)
 
 
-def _older(connection: sqlite3.Connection, floor: int, window: Where) -> str | None:
+def older(connection: sqlite3.Connection, floor: int, window: Where) -> str | None:
     """When the latest call below `floor` arrived; None: none, or none that could lie in the window. Calls are numbered
     as they end, so what ended before the window has begun is followed by nothing that fits."""
     last = connection.execute(

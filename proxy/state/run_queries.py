@@ -16,7 +16,7 @@ from msgspec import structs
 
 from proxy.state import report, run_report
 from proxy.state.ledger import Ledger
-from proxy.state.ledger_queries import CALLS, END_MS, REQUEST, SUMMARY
+from proxy.state.ledger_queries import CALLS, END_MS, FILTERED_CALLS_MAX, REQUEST, SUMMARY, newest, older
 from proxy.state.run_report import Found, RunRow, RunTree, Step
 
 CALLS_SHOWN_MAX = 500  # over the whole tree
@@ -31,16 +31,22 @@ UNASKED_MAX = 500
 def runs(
     connection: sqlite3.Connection, limit: int, *, agent: str | None, since_ms: int | None, before: int | None
 ) -> run_report.Runs:
-    """The runs whose last call (of `agent`, if given) lies in the page, each with all of its calls (of `agent`)."""
+    """The runs whose last call (of `agent`, if given) lies in the page, each with all of its calls (of `agent`). A page
+    looks at so many calls at most, so it may be short, or empty, and still have a next one."""
+    below = newest(connection) + 1 if before is None else before
+    floor = below - FILTERED_CALLS_MAX
     mine = "" if agent is None else " AND agent = ?"
     own = [] if agent is None else [agent]
     rows = connection.execute(
         f"SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL{mine} AND o.at_ms >= ? AND o.seq < ?"
-        f" AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
-        [*own, since_ms or 0, 2**62 if before is None else before, *own, limit],
+        f" AND o.seq >= ? AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
+        [*own, since_ms or 0, below, floor, *own, limit],
     ).fetchall()
     found = [_row(connection, run, agent) for _, run in rows]
-    return run_report.Runs(rows=found, before=rows[-1][0] if len(rows) == limit else None)
+    if len(rows) == limit:
+        return run_report.Runs(rows=found, before=rows[-1][0])
+    more = older(connection, floor, ("", [] if since_ms is None else [since_ms])) is not None
+    return run_report.Runs(rows=found, before=floor if more else None)
 
 
 def _row(connection: sqlite3.Connection, run: str, agent: str | None = None) -> RunRow:

@@ -1,4 +1,4 @@
-"""A world whose upstreams are the members of one panel, asked together as `m`; each can be asked alone, as `m0`, `m1`."""
+"""A world whose upstreams are the members of one panel, asked together as `m`; each alone is `m0`, `m1` and so on."""
 
 from __future__ import annotations
 

@@ -121,6 +121,7 @@ async def test_nor_does_a_call_of_a_run_below_it() -> None:
         await asyncio.sleep(400)
 
     async with World(slow) as world:
+        began = world.clock.now()
         world.change_rules(run=RunLimits(seconds=30))
         top = asyncio.ensure_future(world.request(PLAIN, headers=RUN))  # noqa: TID251
         await asyncio.sleep(10)
@@ -128,7 +129,7 @@ async def test_nor_does_a_call_of_a_run_below_it() -> None:
         below = await world.request(PLAIN, headers="X-Headgate-Run: low\r\nX-Headgate-Parent-Run: trip\r\n")
         assert (below.error["code"], below.error["run"]) == ("run_limit_exceeded", "trip")
         assert (await top).status == 403
-        assert world.clock.now() < 31
+        assert 29 < world.clock.now() - began < 31
 
 
 async def test_a_stream_that_has_begun_ends_with_its_run() -> None:
@@ -141,9 +142,10 @@ async def test_a_stream_that_has_begun_ends_with_its_run() -> None:
 
     rules = AgentRules(run=RunLimits(seconds=30, at_limit="best"))
     async with World(endless, rules=rules) as world:
+        began = world.clock.now()
         reply = await world.request(STREAM, headers=RUN)
         assert last_error(reply) == "run_limit_exceeded"
-        assert world.clock.now() < 31
+        assert 29 < world.clock.now() - began < 31
 
 
 async def test_without_an_answer_the_error_stands() -> None:
@@ -175,7 +177,8 @@ async def test_by_default_nothing_is_kept_and_the_error_stands() -> None:
         for seed in range(2):
             await world.request(asking(PLAIN, seed), headers=RUN)
         assert (await world.request(PLAIN, headers=RUN)).error["code"] == "budget_exceeded"
-        assert world.pipeline.kept_answers == 0
+        world.change_rules(run=RunLimits(at_limit="best"))
+        assert (await world.request(PLAIN, headers=RUN)).error["code"] == "budget_exceeded"
 
 
 async def test_other_refusals_stay_errors() -> None:

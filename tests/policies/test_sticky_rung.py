@@ -76,10 +76,9 @@ def test_other_runs_agents_and_cascades_are_not_concerned() -> None:
 def test_a_move_down_has_to_repay_the_prompt_that_it_writes_again() -> None:
     """Down from twice the price: a step saves 0.1 x tokens + 5 x 250, the move costs 1.15 x tokens; ten steps are left."""
     near = ladder(1, 2)
-    assert climbed(near, 6).first(step(tokens=50_000), near, NOW)[0] == 1
     found, why = climbed(near, 6).first(step(tokens=90_000), near, NOW)
     assert (found, why) == (1, "moving down would not pay within the 10 steps that are left")
-    assert climbed(near, 6).first(step(tokens=20_000), near, NOW)[0] == 0
+    assert climbed(near, 6).first(step(tokens=80_000), near, NOW)[0] == 0
 
 
 def test_where_nothing_is_cached_there_is_nothing_to_forfeit() -> None:
@@ -135,11 +134,11 @@ def test_without_prices_the_operators_order_counts() -> None:
 def test_an_agent_whose_runs_are_long_repays_more() -> None:
     near = ladder(1, 2)
     sticky = climbed(near, 6)
-    assert sticky.first(step(tokens=50_000), near, NOW)[0] == 1
+    assert sticky.first(step(tokens=90_000), near, NOW)[0] == 1
     for run in range(40):
         for _ in range(60):
             sticky.answered(step(f"long{run}"), near, 0, escalated=False, now=NOW)
-    assert sticky.first(step(tokens=20_000), near, NOW)[0] == 0
+    assert sticky.first(step(tokens=90_000), near, NOW)[0] == 0
     assert sticky._lengths.get("a").left(6) == 60 - 6
     assert sticky._lengths.get("b").left(1) == STEPS_USUAL + 1  # nobody was there: one too many is taken off
     assert sticky._lengths.get("a").left(10 * STEPS_MAX) == 0

@@ -120,6 +120,15 @@ BASE: dict[str, Any] = {
         },
         "n": "simulated/sim",
         "o": "azure/a",
+        "panel": {"mode": "quorum", "members": ["n", "o"], "ask": 3, "rule": 2, "answer": {"take": "text"}},
+        "pattern": {"mode": "quorum", "members": ["n", "o"], "answer": {"regex": "a"}},
+        "council": {
+            "mode": "debate",
+            "members": ["n", "o"],
+            "answer": {"json_path": "a"},
+            "rounds": 2,
+            "max_cost_ratio": 10.0,
+        },
     },
     "defaults": {**RULES, "budget": BUDGET},
     "teams": {"core": {"budget": BUDGET}},
@@ -135,6 +144,11 @@ BASE: dict[str, Any] = {
         **dict.fromkeys(("write_timeout_s", "keepalive_s", "heartbeat_s", "stop_pause_s", "drain_s"), 9),
         **dict.fromkeys(("queue_wait_s", "queue_max", "reply_max_mb", "join_mb"), 9),
     },
+}
+MODELS = {  # that have these fields
+    **dict.fromkeys(("members", "ask", "rule", "take"), "panel"),
+    "regex": "pattern",
+    **dict.fromkeys(("json_path", "rounds", "max_cost_ratio"), "council"),
 }
 WHERE = {"keys": 0, "models": "m", "teams": "core", "agents": "a", "overrides": "openai/real", "targets": 0}
 TEXTS: dict[str, Any] = {
@@ -174,6 +188,10 @@ TEXTS: dict[str, Any] = {
     "content_filter": "o",
     "overload": "o",
     "any": ["o"],
+    "members": ["o", "o"],
+    "take": "last_line",
+    "regex": "b",
+    "json_path": "b",
     "server.port": 45871,
     "admin.port": 45872,
     "depth": 2,
@@ -234,6 +252,8 @@ def _place(parts: list[str], at: int, kind: str | None) -> int | str:
         return "simulated-gpu" if parts[at + 1] == "gpu" else "simulated"
     if parts[at - 1] == "budget":
         return UNITS.index(parts[at + 1]) if parts[at + 1] in UNITS else 0
+    if parts[at - 1] == "models" and parts[-1] in MODELS:
+        return MODELS[parts[-1]]
     return WHERE[parts[at - 1]]
 
 

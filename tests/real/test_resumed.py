@@ -35,6 +35,20 @@ def test_a_run_that_is_killed_and_resumed_costs_nothing_twice(
     assert sum("answered from the journal" in " ".join(words) for words in decided) == 1
 
 
+def test_a_graph_that_is_killed_between_an_answer_and_its_checkpoint_buys_nothing_twice(
+    on_stage: OnStage, upstream: Upstream, gate: Gate
+) -> None:
+    base_url = gate.base_url("by-run", "graph")
+    upstream.reset()
+    with pytest.raises(AssertionError):
+        on_stage("clients", "langgraph_resumed").client.run("die", base_url, API_KEY)
+    assert upstream.bill()["chat"]["calls"] == 3
+    said = on_stage("clients", "langgraph_resumed").client.run("resume", base_url, API_KEY)["value"]
+    assert len(said) == 4
+    assert upstream.bill()["chat"]["calls"] == 4, "the third step was taken twice and bought once"
+    assert gate.run("graph", calls=5)["errors"] == 0
+
+
 def _calls(gate: Gate, agent: str) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = gate.admin(f"/requests?agent={agent}")["rows"]
     return rows

@@ -243,6 +243,7 @@ async def test_the_page_holds_no_name_of_anyone_and_names_leave_as_json(gate: Ga
 ROUTES = [
     ("GET", "/metrics"),
     ("GET", "/about"),
+    ("GET", "/usage"),
     ("GET", "/spend"),
     ("GET", "/agents"),
     ("GET", "/budgets"),
