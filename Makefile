@@ -69,6 +69,10 @@ bench-tail: $(VENV)/dev  ## latency tails beside what gateways commonly do, in v
 bench-caches: $(VENV)/dev  ## what each cache is worth beside what others do, in virtual time; HEADGATE_TRACES as above
 	$(BIN)/python -m tests.caches
 
+load: $(VENV)/dev   ## Locust users against a gate, with a verdict: make load SCENARIO=smoke (python loadtests/load.py --help)
+	$(BIN)/python tests/real/environments.py load
+	$(BIN)/python loadtests/load.py $(or $(SCENARIO),smoke)
+
 kills: $(VENV)/dev   ## 500 SIGKILLs of random processes of a gate under load, then its books against the upstream's bill
 	$(BIN)/python -m tests.workers.kills 500
 

@@ -27,7 +27,6 @@ def variable(name: str, label: str, metric: str) -> Json:
         "label": label,
         "type": "query",
         "datasource": DATASOURCE,
-        "definition": query,
         "query": {"query": query, "refId": "variable"},
         "refresh": 2,
         "sort": 1,
@@ -87,17 +86,19 @@ def annotations() -> list[Json]:
     ]
 
 
+def link(kind: str, title: str, own: Json) -> Json:
+    """`own`: what differs from a plain one."""
+    plain = {"icon": "", "tooltip": "", "tags": [], "asDropdown": False, "keepTime": False, "includeVars": False}
+    return {"type": kind, "title": title, "targetBlank": False, **plain, **own}
+
+
 def links() -> list[Json]:
-    others = {
-        "type": "dashboards",
-        "title": "Headgate",
-        "tags": [TAG],
-        "asDropdown": True,
-        "keepTime": True,
-        "includeVars": True,
-    }
-    console = {"type": "link", "title": "Console: each call and its bill", "url": "$console", "targetBlank": True}
-    return [others, console]
+    return [
+        link("dashboards", "Headgate", {"tags": [TAG], "asDropdown": True, "keepTime": True, "includeVars": True}),
+        link(
+            "link", "Console: each call and its bill", {"url": "$console", "targetBlank": True, "icon": "external link"}
+        ),
+    ]
 
 
 def dashboard(uid: str, title: str, question: str, panels: list[Json], *, choices: tuple[str, ...] = ()) -> Json:

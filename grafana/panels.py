@@ -61,7 +61,7 @@ def lines(title: str, description: str, *queries: Query, unit: str) -> Json:
     made = panel("timeseries", title, description, unit=unit, queries=queries)
     made["fieldConfig"]["defaults"] |= {"min": 0, "custom": {"fillOpacity": 8, "showPoints": "never"}}
     made["options"] = {
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return made
@@ -103,7 +103,14 @@ def heatmap(title: str, description: str, expression: str, *, unit: str) -> Json
     made["options"] = {
         "calculate": False,
         "cellGap": 1,
-        "color": {"mode": "scheme", "scheme": "Blues", "steps": 64},
+        "color": {
+            "mode": "scheme",
+            "scheme": "Blues",
+            "steps": 64,
+            "fill": "dark-blue",
+            "exponent": 0.5,
+            "reverse": False,
+        },
         "yAxis": {"unit": unit},
         "tooltip": {"mode": "single"},
     }

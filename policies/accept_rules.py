@@ -55,3 +55,5 @@ class CascadeRules(Struct, frozen=True):
     verify: Verify | None = None
     shadow: float = 0.0  # share of accepted answers that the last rung is asked for as well
     max_loss: float | None = None  # share of accepted answers that may be worse; None: no evidence is asked for
+    shadow_usd_nanos_a_day: int = 5_000_000_000
+    dear_share: float | None = None  # of calls that may begin at the last rung; None: where they begin is not learnt

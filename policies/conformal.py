@@ -46,6 +46,7 @@ class Label(Struct, frozen=True):
     source: Source = "shadow"
     weight: float = 1.0
     kind: str = ""
+    last: bool = False  # of the last rung, which nobody has to accept
 
     @property
     def key(self) -> Key:

@@ -116,7 +116,7 @@ class Trail:
         nano-dollars; None: not known yet."""
         signs = [*self._repeated(), *self._periodic(), *self._alike(), *self._dear(spend_bound)]
         strong = [sign for sign in signs if sign.repeats >= ANNOTATED]
-        return max(strong, key=lambda sign: sign.repeats, default=None)
+        return max(strong, key=lambda sign: (sign.repeats, sign.period), default=None)
 
     # --- the four signs ----------------------------------------------------------------------------------------------
 

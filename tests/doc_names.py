@@ -12,7 +12,9 @@ from typing import Any, get_args
 
 from docs import generate
 from policies import service_tier
+from policies.answers import How
 from pricing.prompt_caches import CacheRule
+from proxy.dialects.openai_votes import SHOWN
 from proxy.state import ledger_queries, ledger_schema, run_report
 from proxy.state.budget_report import BudgetRow
 from proxy.state.cache_report import CacheReport, Savings
@@ -91,5 +93,6 @@ def known_words() -> set[str]:
         answers |= set(message.__struct_fields__)
     answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance)}
     answers |= set(CacheRule.__struct_fields__)
+    answers |= {*get_args(How), SHOWN}
     types = {rule.openai_type for rule in generate.CODES.values()}
     return fields | values | settled | flags | logged | answers | types | columns() | set(generate.CODES)

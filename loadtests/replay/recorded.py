@@ -1,8 +1,8 @@
 """One shape for every trace that can be played again: runs of calls, with lengths, pauses and what their prompts share.
 
 Read are recorded agent sessions, Mooncake's conversations, Azure's CSV of arrivals, and what `headgate ledger export`
-writes (JSON lines or CSV); each as it is or gzipped. A call without a run is a run of its own. What a prompt says is not
-recorded: `ranges` number its blocks, and an equal number within a scope means an equal beginning up to its end.
+writes (JSON lines or CSV); each as it is or gzipped. A call without a run is a run of its own. What a prompt says is
+not recorded: `ranges` number its blocks, and an equal number within a scope means an equal beginning up to its end.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import csv
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 WITHIN_S = 3_600.0  # sessions whose beginnings were not recorded begin within it
 INPUT_MAX = 200_000  # tokens; longer calls of sessions are left out
@@ -72,20 +73,109 @@ def read(file: Path, *, calls_max: int, seed: int) -> list[Run]:
     return sorted(taken, key=lambda run: run.begins_s)
 
 
-Rows = Sequence[Mapping[str, object]]
+Row = Mapping[str, Any]  # as the file has it; what is wrong with it is told by `read`
+Rows = Sequence[Row]
 
 
 def _rows(file: Path) -> Rows:
-    opened = gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="")
-    with opened as lines:
+    with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as lines:
         if ".csv" in file.suffixes:
             return list(csv.DictReader(lines))
         return [json.loads(line) for line in lines if line.strip()]
 
 
-def _kind(rows: Rows) -> object:
+def _kind(rows: Rows) -> Callable[[Rows, Random], list[Run]]:
     first = rows[0] if rows else {}
-    for name, kind in (("calls", _sessions), ("hash_ids", _conversation), ("ContextTokens", _azure), ("request_id", _ledger)):
-        if name in first:
-            return kind
-    raise TraceError("its first line is of none of the formats that are known")
+    found = next((kind for name, kind in KINDS_BY_FIELD.items() if name in first), None)
+    if found is None:
+        raise TraceError("its first line is of none of the formats that are known")
+    return found
+
+
+def _sessions(rows: Rows, rng: Random) -> list[Run]:
+    """Shuffled; without the sub-agents."""
+    found = []
+    for row in rows:
+        calls = [call for call in row["calls"] if call["input"] <= INPUT_MAX][:STEPS_MAX]
+        size = row["block_size"]
+        asked = [
+            Asked(
+                call["model"],
+                call["input"],
+                call["output"],
+                min(THINK_MAX_S, call.get("think_s", THINK_S)),
+                row["id"],
+                size,
+                tuple([(first, last) for first, last in call["blocks"]]),
+            )
+            for call in calls
+        ]
+        if asked:
+            found.append(Run(row["id"], rng.random() * WITHIN_S, tuple(asked)))
+    rng.shuffle(found)
+    return found
+
+
+def _conversation(rows: Rows, rng: Random) -> list[Run]:
+    found = []
+    for row in rows:
+        ranges = tuple([(block, block) for block in row["hash_ids"]])
+        asked = Asked("", row["input_length"], row["output_length"], 0.0, "", 512, ranges)
+        found.append(Run(None, row["timestamp"] / 1000, (asked,)))
+    return found
+
+
+def _azure(rows: Rows, rng: Random) -> list[Run]:
+    found, began = list[Run](), 0.0
+    for number, row in enumerate(rows):
+        at = datetime.fromisoformat(row["TIMESTAMP"][:26]).replace(tzinfo=UTC).timestamp()
+        began = at if number == 0 else began
+        tokens = int(row["ContextTokens"])
+        asked = Asked("", tokens, int(row["GeneratedTokens"]), 0.0, f"call {number}", 64, ((0, tokens // 64 - 1),))
+        found.append(Run(None, at - began, (asked,)))
+    return found
+
+
+def _ledger(rows: Rows, rng: Random) -> list[Run]:
+    """Of each call the answer that it got. A run's prompts are taken to grow, each from the one before."""
+    by_run: dict[str, list[tuple[float, float, Asked]]] = defaultdict(list)
+    began = _instant(rows[0])
+    for number, row in enumerate(_answers(rows)):
+        tokens, at = sum([int(row[kind] or 0) for kind in KINDS]), _instant(row) - began
+        run = row["run"] or f"call {number}"
+        output = int(row["output"] or 0) + int(row["reasoning"] or 0)
+        asked = Asked(
+            row["model"], tokens, output, 0.0, run, LEDGER_BLOCK, ((0, tokens // LEDGER_BLOCK - 1),), row["agent"] or ""
+        )
+        by_run[f"{row['run'] or ''}/{run}"].append((at, at + float(row["duration_s"] or 0), asked))
+    return [_grown(key.partition("/")[0] or None, calls) for key, calls in by_run.items()]
+
+
+def _answers(rows: Rows) -> Iterable[Row]:
+    """The last attempt of each call that was billed and not in the background."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row["usage_source"] and row["endpoint"] in ENDPOINTS and row["role"] not in ASIDE:
+            found[row["request_id"]] = row
+    return found.values()
+
+
+def _grown(name: str | None, calls: list[tuple[float, float, Asked]]) -> Run:
+    """Its calls one after another; what ran side by side follows at once."""
+    ended, asked = calls[0][0], list[Asked]()
+    for at, until, call in calls:
+        asked.append(replace(call, think_s=max(0.0, at - ended)))
+        ended = max(ended, until)
+    return Run(name, max(0.0, calls[0][0]), tuple(asked))
+
+
+def _instant(row: Row) -> float:
+    return datetime.fromisoformat(row["at"].replace("Z", "+00:00")).timestamp()
+
+
+KINDS_BY_FIELD: Mapping[str, Callable[[Rows, Random], list[Run]]] = {
+    "calls": _sessions,
+    "hash_ids": _conversation,
+    "ContextTokens": _azure,
+    "request_id": _ledger,
+}

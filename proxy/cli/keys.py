@@ -63,7 +63,7 @@ def keys(arguments: argparse.Namespace) -> int:
         if arguments.action == "create":
             return _create(arguments, store, known, output)
         if arguments.action == "revoke":
-            return _revoke(arguments.id, store, output)
+            return _revoke(arguments.id, store, output, as_json=arguments.json)
         return _list(store.list(), output, as_json=arguments.json)
     except KeyStoreError as error:
         output.failure((str(error),))
@@ -137,10 +137,12 @@ def _create(arguments: argparse.Namespace, store: KeyStore, known: Known | None,
     return 0
 
 
-def _revoke(id: str, store: KeyStore, output: Output) -> int:
+def _revoke(id: str, store: KeyStore, output: Output, *, as_json: bool) -> int:
     if not store.revoke(id):
         output.failure((f"there is no key {id!r}{nearest(id, [stored.id for stored in store.list()])}",))
         return FAILED
+    if as_json:
+        output.line(msgspec.json.encode({"revoked": id}).decode())
     output.note(f"{id} is revoked; a running gate refuses it within seconds")
     return 0
 

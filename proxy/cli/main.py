@@ -61,6 +61,7 @@ COMMANDS = (
     Command("targets", "every target: whether it may be asked, how fast it is", "proxy.cli.targets", "targets"),
     Command("caches", "known answers: how many, what they have saved; purge", "proxy.cli.caches", "caches"),
     Command("ledger", "verify the ledger, export it, hold a bill against it", "proxy.cli.ledger", "ledger"),
+    Command("simulate", "recorded traffic again, in virtual time", "proxy.simulate", "simulate"),
     Command("quote", "what a request would do and cost, without sending it", "proxy.cli.quote", "quote"),
     Command("requests", "the latest calls, by agent, run, model, target, error", "proxy.cli.requests", "requests"),
     Command("explain", "one request: attempts, decisions, price", "proxy.cli.reports", "explain"),

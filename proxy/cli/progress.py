@@ -1,4 +1,7 @@
-"""How far something long has come: one line on standard error that is written over, and only for a person to see."""
+"""How far something long has come: one line on standard error that is written over, and only for a person to see.
+
+Where it is known how much there is, the line is a bar with the time that is left, at the rate so far.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from typing import Final, TextIO
 from proxy.clock import Clock
 
 EVERY_S: Final = 0.2
+BAR_CELLS: Final = 24
 
 
 class Progress:
-    def __init__(self, what: str, stream: TextIO, clock: Clock) -> None:
+    def __init__(self, what: str, stream: TextIO, clock: Clock, *, whole: int | None = None) -> None:
+        """`whole`: how many there are."""
         self.count = 0
+        self._whole = whole
         self._what = what
         self._stream = stream
         self._shows = stream.isatty()
@@ -33,12 +39,23 @@ class Progress:
         a_second = f" ({self.count / seconds:,.0f} a second)" if seconds > 0 else ""
         return f"{self.count:,} {self._what} in {seconds:.1f} s{a_second}"
 
+    @property
+    def line(self) -> str:
+        """`[######..................]  25 %, 5 of 20 kills, 12 s left`."""
+        if not self._whole:
+            return self.rate
+        share = min(1.0, self.count / self._whole)
+        cells = int(share * BAR_CELLS)
+        left = f", {self.seconds / share - self.seconds:.0f} s left" if share else ""
+        bar = "#" * cells + "." * (BAR_CELLS - cells)
+        return f"[{bar}] {share:>4.0%}, {self.count:,} of {self._whole:,} {self._what}{left}"
+
     def add(self, count: int) -> None:
         self.count += count
         now = self._clock.now()
         if self._shows and now - self._shown_at >= EVERY_S:
             self._shown_at = now
-            self._stream.write(f"\r\033[K{self.rate}")
+            self._stream.write(f"\r\033[K{self.line}")
             self._stream.flush()
 
     def end(self) -> None:

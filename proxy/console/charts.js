@@ -56,7 +56,7 @@ export class Chart {
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1e-6) * 1.1] } },
       axes: [
-        { ...axis, space: 90, values: (_, splits) => splits.map((at) => uPlot.fmtDate(hour12)(new Date(at * 1000))) },
+        { ...axis, size: 28, space: 90, values: (_, splits) => splits.map((at) => uPlot.fmtDate(hour12)(new Date(at * 1000))) },
         { ...axis, size: 56, values: (_, splits) => splits.map((value) => this.lines[0][3](value)) },
       ],
       series: [

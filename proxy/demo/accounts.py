@@ -25,6 +25,7 @@ PURPOSES = """SELECT a.provider, a.upstream_request_id, o.run,
     FROM attempt a JOIN outcome o ON a.call = o.seq WHERE a.upstream_request_id IS NOT NULL"""
 HEDGES = """SELECT count(*), coalesce(sum(o.served_by = 'hedge'), 0)
     FROM attempt a JOIN outcome o ON a.call = o.seq WHERE a.role = 'hedge'"""
+KNOWN = "SELECT coalesce(sum(served_by = 'cache'), 0), coalesce(sum(served_by = 'join'), 0) FROM outcome"
 ESTIMATED = "SELECT count(*) FROM attempt WHERE usage_source IS NOT NULL AND usage_source <> 'reported'"
 
 
@@ -32,6 +33,7 @@ class Accounts(Struct, frozen=True):
     usd_nanos: int
     estimated_attempts: int
     hedges: Hedges
+    answered: tuple[int, int]  # from what was known, by joining a call that ran
     purposes: Mapping[tuple[str, str], Purpose]  # by provider and request id
     agents: list[AgentSpend]
     trees: list[TreeSpend]  # dearest first
@@ -49,6 +51,7 @@ async def accounts(ledger: Ledger) -> Accounts:
         usd_nanos=spend.total.cost_usd_nanos,
         estimated_attempts=await ledger.query(_estimated),
         hedges=await ledger.query(_hedges),
+        answered=await ledger.query(_answered),
         purposes=await ledger.query(_purposes),
         agents=sorted(agents, key=lambda row: -row.usd_nanos),
         trees=await _trees(RunReports(ledger)),
@@ -75,6 +78,11 @@ def _purposes(connection: sqlite3.Connection) -> dict[tuple[str, str], Purpose]:
 
 def _hedges(connection: sqlite3.Connection) -> Hedges:
     return Hedges(*connection.execute(HEDGES).fetchone())
+
+
+def _answered(connection: sqlite3.Connection) -> tuple[int, int]:
+    hits, joined = connection.execute(KNOWN).fetchone()
+    return int(hits), int(joined)
 
 
 def _estimated(connection: sqlite3.Connection) -> int:

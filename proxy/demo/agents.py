@@ -2,6 +2,7 @@
 
 All of it follows from the seed, so both columns play the same script. A run keeps its system prompt and resends its
 whole history, as agents do; every third one hands a part of the work to two sub-agents, which are runs of their own.
+Support is asked the same few things again and again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from proxy.demo.story import Story
 from proxy.providers.simulated_answer import Draw
 
 AGENTS = ("planner", "researcher", "coder", "reviewer", "tester", "writer", "analyst", "support")
+SUPPORT, QUESTIONS = "support", 4  # so many different runs it has
 LARGE = ("planner", "reviewer")  # they ask for the dear model
 CALL_S = 0.7  # what a call takes on a good day, for the timetable only
 FAN_OUT = 2
@@ -55,7 +57,7 @@ def _runs(seed: int, number: int, agent: str, *, name: str, story: Story) -> Ite
     system = text(Draw(f"{seed}:system:{agent}".encode()), 2_000, 4_000)
     begins_s = 0.1 * number
     for count in range(1, RUNS_MAX + 1):
-        draw = Draw(f"{seed}:run:{name}:{count}".encode())
+        draw = Draw(_script(seed, agent, name, count).encode())
         steps = _steps(draw, 3 + draw.below(4), story.think_s)
         model = "sim-large" if agent in LARGE else "sim-small"
         run = Run(f"{name}{count}", agent, model, begins_s, system, steps)
@@ -66,6 +68,12 @@ def _runs(seed: int, number: int, agent: str, *, name: str, story: Story) -> Ite
             return
         yield run
         begins_s = ends_s + story.think_s
+
+
+def _script(seed: int, agent: str, name: str, count: int) -> str:
+    """What a run's words follow from."""
+    own = f"{seed}:run:{name}:{count}"
+    return f"{seed}:question:{Draw(own.encode()).below(QUESTIONS)}" if agent == SUPPORT else own
 
 
 def _steps(draw: Draw, count: int, think_s: float) -> tuple[Step, ...]:

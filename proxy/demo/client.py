@@ -30,7 +30,11 @@ TARGET, SERVED_BY = "x-headgate-target", "x-headgate-served-by"
 
 
 class Failed(Exception):
-    """The call has no answer, after all retries."""
+    """The call has no answer, after all retries. `code`: the error's, where the other end named one."""
+
+    def __init__(self, code: str = "") -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Reply(Struct, frozen=True):
@@ -38,6 +42,14 @@ class Reply(Struct, frozen=True):
     first_token_s: float  # since the first try was begun
     target: str = ""  # whose answer it is, and the answer to which attempt: a gate says so in its headers
     served_by: str = ""
+
+
+class _Error(Struct, frozen=True):
+    code: str | int | None = None
+
+
+class _Refusal(Struct, frozen=True):
+    error: _Error = _Error()
 
 
 class _Delta(Struct, frozen=True):
@@ -52,7 +64,14 @@ class _Chunk(Struct, frozen=True):
     choices: list[_Choice] = []
 
 
-_CHUNK = Decoder(_Chunk)
+_CHUNK, _REFUSAL = Decoder(_Chunk), Decoder(_Refusal)
+
+
+def _code(body: bytes) -> str:
+    try:
+        return str(_REFUSAL.decode(body).error.code or "")
+    except DecodeError:
+        return ""
 
 
 def _text(event: bytes) -> str:
@@ -78,8 +97,6 @@ class Client:
             ending = await self._try(self._request(body, headers, number), number, began_at)
             if isinstance(ending, Reply):
                 return ending
-            if ending is None:
-                break
             await asyncio.sleep(ending)
         raise Failed
 
@@ -87,19 +104,23 @@ class Client:
         own = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", RETRY_COUNT: str(number)}
         return UpstreamRequest("POST", self._url, {**headers, **own}, body)
 
-    async def _try(self, request: UpstreamRequest, number: int, began_at: float) -> Reply | float | None:
-        """The reply, or the pause in seconds before the next try; None: not again. Raises Failed."""
+    async def _try(self, request: UpstreamRequest, number: int, began_at: float) -> Reply | float:
+        """The reply, or the pause in seconds before the next try. Raises Failed."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 answer = await self._transport.send(request)
             with closing(answer):
                 if answer.status == 200:
                     return await self._listen(answer, began_at)
-                while await answer.read():  # to its end: the connection can then serve again
-                    pass
-                return self._delay_s(number, answer.status, answer.headers)
+                body = b""
+                while data := await answer.read():  # to its end: the connection can then serve again
+                    body += data
+                delay_s, code = self._delay_s(number, answer.status, answer.headers), _code(body)
         except LOST:
-            return self._delay_s(number, None, {})
+            delay_s, code = self._delay_s(number, None, {}), ""
+        if delay_s is None:
+            raise Failed(code)
+        return delay_s
 
     async def _listen(self, answer: UpstreamResponse, began_at: float) -> Reply:
         """From here on there is no second try: text may have been shown."""

@@ -9,6 +9,8 @@ import asyncio
 import os
 import signal
 import sys
+import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
@@ -27,11 +29,12 @@ from proxy.listeners import ListenError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(seconds: float, seed: int, *, in_json: bool) -> int:
-    """Exit code 0: it ran, and the ledger equals the bill."""
+def run(seconds: float, seed: int, *, in_json: bool, browser: bool) -> int:
+    """Exit code 0: it ran, the ledger equals the bill, and no budget was overrun."""
     watcher = Silent() if in_json else _watcher(sys.stdout, seconds)
+    opened = _open if browser and not in_json and sys.stdout.isatty() else _unopened
     try:
-        result = _played(Script(seconds, seed), watcher)
+        result = _played(Script(seconds, seed), watcher, opened)
     except ListenError as error:
         print(f"headgate: {error}", file=sys.stderr)
         return 1
@@ -50,20 +53,30 @@ def _watcher(stream: TextIO, seconds: float) -> Watcher:
     return Live(stream) if live else Lines(stream, seconds)
 
 
-def _played(script: Script, watcher: Watcher) -> Result:
+def _open(console: str) -> None:
+    """In a thread of its own, as a browser that starts may hold up its caller."""
+    asyncio.get_running_loop().run_in_executor(None, webbrowser.open, console)
+
+
+def _unopened(console: str) -> None:
+    """The address stands in the first line."""
+
+
+def _played(script: Script, watcher: Watcher, opened: Callable[[str], None]) -> Result:
     with (
         TemporaryDirectory(prefix="headgate-demo-") as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_play(script, watcher, Path(folder)))
+        return runner.run(_play(script, watcher, Path(folder), opened))
 
 
-async def _play(script: Script, watcher: Watcher, folder: Path) -> Result:
+async def _play(script: Script, watcher: Watcher, folder: Path, opened: Callable[[str], None]) -> Result:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in SIGNALS:
         loop.add_signal_handler(name, _stop, stopping)
     async with Stage(script, folder, clock=SystemClock(script.seed), stopping=stopping) as stage:
+        opened(stage.gate.admin_url)
         return await stage.play(watcher)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from proxy.demo.fleet import Tally
+from proxy.demo.runaway import Runaway
 from proxy.demo.story import PhaseName, Story
 from proxy.demo.vendor import Invoice, Vendor
 
@@ -24,6 +25,7 @@ class Seen(Struct, frozen=True):
     tally: Tally
     vendors: tuple[Vendor, ...]
     invoices: Sequence[Invoice]
+    runaway: Runaway  # its calls are in no count but that of upstream calls, and that of its own
 
     def within(self, phase: PhaseName, at: float) -> bool:
         return self.story.phase(at - self.began_at) == phase
@@ -39,6 +41,7 @@ class Figures(Struct, frozen=True):
     first_token_p99_s: float | None
     upstream_calls: int  # refused ones too
     usd_nanos: int
+    runaway_calls: int = 0  # beside the others
 
 
 def by_phase(seen: Seen) -> list[Figures]:
@@ -56,6 +59,7 @@ def _figures(phase: PhaseName, seen: Seen) -> Figures:
         runs_failed=endings.count("failed"),
         calls=len(heard),
         calls_failed=len(heard) - len(first_tokens_s),
+        runaway_calls=sum(seen.within(phase, call.began_at) for call in seen.runaway.tally.heard),
         first_token_p50_s=quantile(0.50, first_tokens_s),
         first_token_p99_s=quantile(0.99, first_tokens_s),
         upstream_calls=len(asked),

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from proxy.cli.table import dollars
 from proxy.clock import Clock
 from proxy.demo.fleet import Tally
 from proxy.demo.news import News
 from proxy.demo.result import Event
+from proxy.demo.runaway import AGENT, BUDGET_USD, RUN, Runaway
 from proxy.demo.story import Story, Window
 from proxy.demo.vendor import Vendor
 
@@ -37,6 +39,7 @@ class Side(Struct, frozen=True):
 
     vendors: Mapping[str, Vendor]
     tally: Tally
+    runaway: Runaway
 
 
 class Narrator:
@@ -63,6 +66,21 @@ class Narrator:
                 self.say(BEGINS[window.kind].format(window.provider, self._story.silence_s))
             else:
                 self.say(_end(window, before[window], self._counts(window)))
+
+    async def tell_of_runaways(self) -> None:
+        """When they begin, when the gate refuses its own, when somebody stops the direct one."""
+        span, ends_at, refused = self._story.runaway, self._began_at + self._story.runaway.ends_s, False
+        await asyncio.sleep(max(0.0, self._began_at + span.begins_s - self._clock.now()))
+        self.say(f"agent {AGENT} asks without end; at the gate it has a budget of ${BUDGET_USD}")
+        while self._clock.now() < ends_at:
+            wild = self._gate.runaway
+            if wild.refused and not refused:
+                refused = True
+                self.say(f"gate: agent {AGENT} is refused ({wild.refused}); answered before: {wild.answered} calls")
+            await asyncio.sleep(min(LOOK_S, max(0.0, ends_at - self._clock.now())))
+        invoices = [invoice for vendor in self._direct.vendors.values() for invoice in vendor.invoices.values()]
+        spent = sum(invoice.usd_nanos for invoice in invoices if invoice.run == RUN)
+        self.say(f"somebody stops the direct {AGENT}: {self._direct.runaway.answered} calls, {dollars(spent)}")
 
     async def follow(self, news: News) -> None:
         """Until it is cancelled."""

@@ -20,7 +20,7 @@ PHASES: Mapping[PhaseName, str] = {
     "normal": "all is well",
     "slow": "west is slow",
     "down": "east is down",
-    "healed": "all is well",
+    "healed": "an agent runs away",
 }
 CHANGE = """\
 The one line to change in what you have (start the gate first: `headgate up`):
@@ -79,7 +79,7 @@ def _figures(figures: Figures) -> Row:
         str(figures.calls_failed),
         _seconds(figures.first_token_p50_s),
         _seconds(figures.first_token_p99_s),
-        _ratio(figures.upstream_calls, figures.calls),
+        _ratio(figures.upstream_calls, figures.calls + figures.runaway_calls),
         dollars(figures.usd_nanos),
     )
 
@@ -87,17 +87,25 @@ def _figures(figures: Figures) -> Row:
 def _comparison(result: Result) -> list[tuple[str, str, str]]:
     names = (
         *("runs completed", "runs failed", "calls", "calls failed", "first token p50", "first token p99"),
+        "success while one was down",
         *("upstream calls a call", "late calls sent a second time", "second copies that were faster"),
         *("dollars: first attempts", "dollars: retries", "dollars: second copies of late calls"),
-        *("dollars: cut or abandoned", "dollars: total", "dollars: runs completed by both"),
-        *("input read from caches", "refusals met (500)", "silences met"),
+        *(
+            "dollars: cut or abandoned",
+            "dollars: the runaway agent",
+            "dollars: total",
+            "dollars: runs completed by both",
+        ),
+        *("answers known already", "input read from caches", "refusals met (500)", "silences met"),
     )
     hedges = result.hedges
     hedged = (f"{hedges.sent / max(1, result.gate.calls):.1%}", str(hedges.won))
-    return list(zip(names, _cells(result.direct, ("-", "-")), _cells(result.gate, hedged), strict=True))
+    known = result.known.hits + result.known.joined
+    cells = _cells(result.direct, ("-", "-"), "-"), _cells(result.gate, hedged, str(known))
+    return list(zip(names, *cells, strict=True))
 
 
-def _cells(column: Column, hedged: tuple[str, str]) -> tuple[str, ...]:
+def _cells(column: Column, hedged: tuple[str, str], known: str) -> tuple[str, ...]:
     spent = column.usd_nanos
     cached = "-" if column.input_cached_share is None else f"{column.input_cached_share:.0%}"
     return (
@@ -107,10 +115,12 @@ def _cells(column: Column, hedged: tuple[str, str]) -> tuple[str, ...]:
         str(column.calls_failed),
         _seconds(column.first_token_p50_s),
         _seconds(column.first_token_p99_s),
-        _ratio(column.upstream_calls, column.calls),
+        "-" if column.outage_success_share is None else f"{column.outage_success_share:.1%}",
+        _ratio(column.upstream_calls, column.calls + column.runaway.calls),
         *hedged,
-        *map(dollars, (spent.first_attempts, spent.retries, spent.hedges, spent.cut_or_abandoned, spent.total)),
-        dollars(column.usd_nanos_same_runs),
+        *map(dollars, (spent.first_attempts, spent.retries, spent.hedges, spent.cut_or_abandoned, spent.runaway)),
+        *map(dollars, (spent.total, column.usd_nanos_same_runs)),
+        known,
         cached,
         str(column.refusals),
         str(column.silences),
@@ -128,6 +138,9 @@ def _ratio(part: int, whole: int) -> str:
 def _remarks(result: Result) -> Iterator[str]:
     """What a reader would otherwise wonder about."""
     direct, gate = result.direct, result.gate
+    yield _runaway(result)
+    if result.known.saved_usd_nanos:
+        yield f"Known answers have saved {dollars(result.known.saved_usd_nanos)}: support is asked the same few things."
     if direct.runs_failed > gate.runs_failed:
         yield "A run that fails early costs less: compare the dollars of the runs that both completed."
     if gate.usd_nanos_same_runs > direct.usd_nanos_same_runs > 0:
@@ -135,6 +148,17 @@ def _remarks(result: Result) -> Iterator[str]:
         yield f"Those cost {more:.0%} more through the gate: second copies, and prompts cached at another provider."
     if (gate.input_cached_share or 0) < (direct.input_cached_share or 0):
         yield "The gate spreads a run's calls over all targets; what one provider has cached is new to the others."
+
+
+def _runaway(result: Result) -> str:
+    direct, gate = result.direct.runaway, result.gate.runaway
+    budget, over = dollars(result.budget_usd_nanos), dollars(result.overspend_usd_nanos)
+    if gate.refused is None:
+        return f"The runaway agent was not refused: it spent {dollars(gate.usd_nanos)} of its {budget}."
+    return (
+        f"The runaway agent had {budget}: at {gate.refused_at_s:.1f} s the gate refused it, {over} too late; "
+        f"direct it spent {dollars(direct.usd_nanos)} until somebody stopped it."
+    )
 
 
 def _check(result: Result) -> Iterator[str]:

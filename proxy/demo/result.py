@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from proxy.demo.check import Check
 from proxy.demo.figures import Figures, Seen, by_phase, quantile
+from proxy.demo.runaway import RUN, Rampage, rampage
 from proxy.demo.vendor import Invoice
 
 
@@ -22,10 +23,11 @@ class Dollars(Struct, frozen=True):
     retries: int
     hedges: int  # second copies of late calls, whichever of the two was heard
     cut_or_abandoned: int
+    runaway: int = 0  # whatever the agent that ran away has asked for, whichever attempt it was
 
     @property
     def total(self) -> int:
-        return self.first_attempts + self.retries + self.hedges + self.cut_or_abandoned
+        return self.first_attempts + self.retries + self.hedges + self.cut_or_abandoned + self.runaway
 
 
 class Column(Struct, frozen=True):
@@ -44,7 +46,17 @@ class Column(Struct, frozen=True):
     upstream_calls: int  # all attempts, refused ones too
     refusals: int  # of the providers, over all attempts
     silences: int  # attempts that got a head and then nothing for long
+    outage_success_share: float | None  # of the calls while a provider was down
+    runaway: Rampage  # in none of the counts of runs and calls above
     phases: list[Figures]
+
+
+class Known(Struct, frozen=True):
+    """Calls that were answered without an upstream, because their answer was known or was just being made."""
+
+    hits: int
+    joined: int
+    saved_usd_nanos: int
 
 
 class Hedges(Struct, frozen=True):
@@ -85,6 +97,9 @@ class Result(Struct, frozen=True):
     direct: Column
     gate: Column
     hedges: Hedges
+    known: Known
+    budget_usd_nanos: int  # of the agent that ran away
+    overspend_usd_nanos: int  # beyond it
     check: Check
     agents: list[AgentSpend]
     trees: list[TreeSpend]
@@ -92,7 +107,7 @@ class Result(Struct, frozen=True):
 
     @property
     def exact(self) -> bool:
-        return self.check.exact
+        return self.check.exact and self.overspend_usd_nanos == 0
 
 
 def column(runs: int, seen: Seen, same: Set[str]) -> Column:
@@ -100,6 +115,7 @@ def column(runs: int, seen: Seen, same: Set[str]) -> Column:
     tally, invoices = seen.tally, seen.invoices
     input_tokens = sum(invoice.bill.prompt_tokens for invoice in invoices)
     cached_tokens = sum(invoice.bill.cached_tokens for invoice in invoices)
+    phases = by_phase(seen)
     dollars, endings = by_cause(invoices), list(tally.endings.values())
     return Column(
         runs=runs,
@@ -117,14 +133,18 @@ def column(runs: int, seen: Seen, same: Set[str]) -> Column:
         upstream_calls=sum(len(vendor.asked_at) for vendor in seen.vendors),
         refusals=sum(vendor.refused for vendor in seen.vendors),
         silences=sum(vendor.silent for vendor in seen.vendors),
-        phases=by_phase(seen),
+        outage_success_share=_success(phases),
+        runaway=rampage(seen.runaway, dollars.runaway, seen.began_at),
+        phases=phases,
     )
 
 
 def by_cause(invoices: Iterable[Invoice]) -> Dollars:
-    first = retries = hedges = broken = 0
+    first = retries = hedges = broken = runaway = 0
     for invoice in invoices:
-        if invoice.broken:
+        if invoice.run == RUN:
+            runaway += invoice.usd_nanos
+        elif invoice.broken:
             broken += invoice.usd_nanos
         elif invoice.cause == "hedge":
             hedges += invoice.usd_nanos
@@ -132,4 +152,9 @@ def by_cause(invoices: Iterable[Invoice]) -> Dollars:
             retries += invoice.usd_nanos
         else:
             first += invoice.usd_nanos
-    return Dollars(first, retries, hedges, broken)
+    return Dollars(first, retries, hedges, broken, runaway)
+
+
+def _success(phases: Iterable[Figures]) -> float | None:
+    down = next((phase for phase in phases if phase.phase == "down"), None)
+    return 1 - down.calls_failed / down.calls if down is not None and down.calls else None

@@ -1,6 +1,7 @@
 """The gate of the demo as a configuration: three targets behind each model name, a key for each agent, else defaults.
 
 Nothing is tuned for the demo: retries, timeouts and the attempt budget are what `headgate serve` has without a word.
+Two agents have rules, as an operator would give them: support gets known answers, the runaway has a budget.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from proxy.config.file import Document
 from proxy.config.load import build
 from proxy.config.schema import Config
 from proxy.config.tree import Value
+from proxy.demo.agents import SUPPORT
+from proxy.demo.runaway import AGENT, BUDGET_USD
 from proxy.providers.simulated import SIMULATED_PRICES
 
 
@@ -39,6 +42,10 @@ def configuration(base_urls: Mapping[str, str], keys: Mapping[str, str], data_di
         "admin": {"port": 0},
         "data_dir": str(data_dir),
         "keys": [{"key": key, "agent": agent} for agent, key in keys.items()],
+        "agents": {
+            SUPPORT: {"cache": {"exact": "on"}},
+            AGENT: {"budget": [{"usd": BUDGET_USD, "per": "total", "hold": "strict"}], "on_budget": ["stop"]},
+        },
         "providers": providers,
         "models": models,
         "pricing": {"overrides": prices},

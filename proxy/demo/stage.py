@@ -14,15 +14,17 @@ from msgspec import Struct
 
 from proxy.app import Gate
 from proxy.clock import Clock, secret_token
+from proxy.demo import runaway
 from proxy.demo.accounts import accounts
 from proxy.demo.agents import AGENTS, timetable
 from proxy.demo.check import checked, told
 from proxy.demo.client import Client
 from proxy.demo.figures import Seen, quantile
-from proxy.demo.fleet import Fleet
+from proxy.demo.fleet import Fleet, Tally
 from proxy.demo.narrator import Narrator, Side
 from proxy.demo.news import News
-from proxy.demo.result import Result, column
+from proxy.demo.result import Known, Result, column
+from proxy.demo.runaway import Runaway
 from proxy.demo.settings import configuration
 from proxy.demo.site import Site
 from proxy.demo.story import PROVIDERS, Story, story
@@ -46,6 +48,13 @@ class Script(Struct, frozen=True):
     seed: int
 
 
+class Agents(Struct, frozen=True):
+    """All of one column."""
+
+    fleet: Fleet
+    runaway: Runaway
+
+
 class Stage:
     """An async context manager: inside it everything listens and nothing has been asked yet."""
 
@@ -62,13 +71,13 @@ class Stage:
         self._defects: list[BaseException] = []
         self._tasks = Tasks(lambda name, error: self._defects.append(error))
         self.gate: Gate
-        self.fleets: tuple[Fleet, Fleet]  # direct, through the gate
+        self._sides: tuple[Agents, Agents]  # direct, through the gate
 
     async def __aenter__(self) -> Stage:
         async with AsyncExitStack() as closing:
             direct = {name: await self._listen(vendor, closing) for name, vendor in self.direct.items()}
             behind = {name: await self._listen(vendor, closing) for name, vendor in self.through.items()}
-            keys = {agent: f"hg-demo-{secret_token(12)}" for agent in AGENTS}
+            keys = {agent: f"hg-demo-{secret_token(12)}" for agent in (*AGENTS, runaway.AGENT)}
             config = configuration(behind, keys, self._folder / "data")
             log = self._folder / "gate.log"
             written = closing.enter_context(log.open("wb", buffering=0))
@@ -76,8 +85,9 @@ class Stage:
             closing.push_async_callback(self.gate.stop)
             await self.gate.start()
             own = {agent: direct[PROVIDERS[number % len(PROVIDERS)]] for number, agent in enumerate(AGENTS)}
-            shared = dict.fromkeys(AGENTS, f"{self.gate.data_url}/v1")
-            self.fleets = (await self._fleet(own, keys, closing), await self._fleet(shared, keys, closing))
+            own[runaway.AGENT] = direct[PROVIDERS[-1]]
+            shared = dict.fromkeys(own, f"{self.gate.data_url}/v1")
+            self._sides = (await self._side(own, keys, closing), await self._side(shared, keys, closing))
             self.news = News(log, self.fleets[1].tally)
             closing.callback(self.news.close)
             closing.push_async_callback(self._tasks.close)
@@ -87,16 +97,22 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
 
+    @property
+    def fleets(self) -> tuple[Fleet, Fleet]:
+        """Direct, through the gate."""
+        direct, through = self._sides
+        return direct.fleet, through.fleet
+
     async def play(self, watcher: Watcher) -> Result:
         """The whole story, or as much of it as there was before `stopping` was set."""
         self._began_at = self._clock.now()
         for vendor in (*self.direct.values(), *self.through.values()):
             vendor.opens()
-        direct, through = self.fleets
+        direct, through = self._sides
         narrator = Narrator(
             self.story,
-            direct=Side(self.direct, direct.tally),
-            gate=Side(self.through, through.tally),
+            direct=Side(self.direct, direct.fleet.tally, direct.runaway),
+            gate=Side(self.through, through.fleet.tally, through.runaway),
             clock=self._clock,
             hear=watcher.event,
         )
@@ -104,6 +120,7 @@ class Stage:
         self._tasks.start("pictures", self._pictures(watcher))
         self._tasks.start("story", narrator.tell())
         self._tasks.start("news", narrator.follow(self.news))
+        self._tasks.start("runaway news", narrator.tell_of_runaways())
         interrupted = await self._until_done()
         took_s = self._clock.now() - self._began_at
         watcher.show(self._picture())
@@ -120,6 +137,10 @@ class Stage:
             self._tasks.start(worker, fleet.work(runs, self._began_at))
             for fleet in self.fleets
             for worker, runs in self.timetable.items()
+        }
+        working |= {
+            self._tasks.start(f"runaway {at}", side.runaway.run(self.story, self._began_at))
+            for at, side in enumerate(self._sides)
         }
         over = self._tasks.start("end", self._end())
         while working and not self._stopping.is_set():  # bounded by `_end`
@@ -166,8 +187,8 @@ class Stage:
 
     def _opening(self) -> str:
         return (
-            f"no keys used: {len(self.timetable)} agents at work, {len(PROVIDERS)} made-up providers, "
-            f"a gate at {self.gate.data_url}; ask it while it runs: headgate spend --admin {self.gate.admin_url}"
+            f"no keys used: {len(self.timetable)} agents at work, {len(PROVIDERS)} made-up providers, a gate at "
+            f"{self.gate.data_url}; its console: {self.gate.admin_url}; or: headgate top --admin {self.gate.admin_url}"
         )
 
     # --- at its end ----------------------------------------------------------------------------------------------
@@ -180,17 +201,21 @@ class Stage:
         runs = sum(1 for runs in self.timetable.values() for run in runs for _ in run.tree())
         direct, through = (fleet.tally for fleet in self.fleets)
         same = direct.completed & through.completed
-        alone = Seen(self.story, self._began_at, direct, tuple(self.direct.values()), _invoices(self.direct))
-        guarded = Seen(self.story, self._began_at, through, tuple(self.through.values()), ours)
+        alone = self._seen(direct, self.direct, _invoices(self.direct), self._sides[0].runaway)
+        guarded = self._seen(through, self.through, ours, self._sides[1].runaway)
+        mine, theirs = column(runs, alone, same), column(runs, guarded, same)
         return Result(
             simulated=True,
             seed=self.script.seed,
             seconds=self.script.seconds,
             took_s=round(took_s, 1),
             interrupted=interrupted,
-            direct=column(runs, alone, same),
-            gate=column(runs, guarded, same),
+            direct=mine,
+            gate=theirs,
             hedges=said.hedges,
+            known=Known(*said.answered, saved_usd_nanos=self._saved()),
+            budget_usd_nanos=runaway.BUDGET_USD_NANOS,
+            overspend_usd_nanos=max(0, theirs.runaway.usd_nanos - runaway.BUDGET_USD_NANOS),
             check=checked(
                 ours,
                 said.purposes,
@@ -201,6 +226,12 @@ class Stage:
             trees=said.trees,
             events=narrator.events,
         )
+
+    def _seen(self, tally: Tally, vendors: dict[str, Vendor], invoices: list[Invoice], wild: Runaway) -> Seen:
+        return Seen(self.story, self._began_at, tally, tuple(vendors.values()), invoices, wild)
+
+    def _saved(self) -> int:
+        return sum(savings.saved_usd_nanos for savings in self.gate.metrics.caches.savings().values())
 
     async def _settled(self) -> None:
         for _ in range(SETTLE_LOOKS):
@@ -216,14 +247,17 @@ class Stage:
         await site.start()
         return site.base_url
 
-    async def _fleet(self, base_urls: dict[str, str], keys: dict[str, str], closing: AsyncExitStack) -> Fleet:
+    async def _side(self, base_urls: dict[str, str], keys: dict[str, str], closing: AsyncExitStack) -> Agents:
         transport = HttpTransport()
         closing.push_async_callback(transport.close)
         clients = {
             agent: Client(transport, base_url, key=keys[agent], clock=self._clock)
             for agent, base_url in base_urls.items()
         }
-        return Fleet(clients, clock=self._clock, stopping=self._stopping)
+        return Agents(
+            fleet=Fleet(clients, clock=self._clock, stopping=self._stopping),
+            runaway=Runaway(clients[runaway.AGENT], self.script.seed, clock=self._clock, stopping=self._stopping),
+        )
 
 
 def _vendors(seed: int, played: Story, clock: Clock) -> dict[str, Vendor]:

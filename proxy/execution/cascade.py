@@ -217,7 +217,7 @@ class Cascade:
             said = self._kit.dialect.said(answer[1].first)
             draft = written(said[0]) if said else ""
             revised = self._kit.dialect.revised(climb.record.call, draft, verdict.reason)
-        pass
+        climb.revised = climb.revised or revised is not None
         if revised is not None and again == "same":
             self._climbed(climb, "escalate", verdict.by)
             self._say(climb, f"{climb.member.model!r} is asked once more: {verdict.reason}")

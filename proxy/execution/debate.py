@@ -162,10 +162,9 @@ class Debate:
         )
         assert verdict.member is not None  # somebody answered
         winner = talk.last[verdict.member]
-        assert winner.answer is not None  # whoever did not has no ballot
         self._say(talk, _outcome(verdict, before, talk, winner.plan.model))
         told = {number: plan.model for number, plan in enumerate(talk.plans)}
-        return commit(self._kit, record, winner.answer, answers(ballots, told))
+        return commit(self._kit, record, winner, answers(ballots, told))
 
     def _say(self, talk: Talk, said: str) -> None:
         talk.record.decided(self._kit.clock.now(), said)

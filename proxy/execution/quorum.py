@@ -140,7 +140,7 @@ class Quorum:
         if winner is None or winner.answer is None:
             raise failure(list(poll.ended.values()), poll.plan)
         told = {number: member.plan.model for number, member in poll.ended.items()}
-        return commit(self._kit, record, winner.answer, answers(vote.ballots, told))
+        return commit(self._kit, record, winner, answers(vote.ballots, told))
 
     def _say(self, poll: Poll, said: str) -> None:
         poll.record.decided(self._kit.clock.now(), said)
@@ -168,14 +168,18 @@ def failure(members: Sequence[Member], plan: Plan) -> ProxyError:
     return errors[0] if errors else ProxyError("internal", f"No member of {plan.model!r} has come to an end.")
 
 
-def commit(kit: Kit, record: Record, answer: Answer, votes: list[dict[str, object]]) -> Answer:
-    """The reply that goes out, with a word of the vote where its client wants one."""
-    exchange, reading = answer
+def commit(kit: Kit, record: Record, winner: Member, votes: list[dict[str, object]]) -> Answer:
+    """The reply that goes out, with a word of the vote where its client wants one. From now on the plan is that of the
+    one who gave it, as far as anybody asks whether it was his to answer."""
+    assert winner.answer is not None  # who has none has not won
+    exchange, reading = winner.answer
     record.answered, record.served_by, voted = exchange, "quorum", record.voted
+    if record.plan is not None:
+        record.plan = structs.replace(record.plan, steps=winner.plan.steps, fallbacks=winner.plan.fallbacks)
     if record.call.votes_shown and voted is not None:
         told = {**structs.asdict(voted), "answers": votes}
         reading.first = kit.dialect.with_votes(reading.first, told)
-    return answer
+    return winner.answer
 
 
 def answers(ballots: dict[int, str | None], models: dict[int, str]) -> list[dict[str, object]]:

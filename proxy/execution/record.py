@@ -34,6 +34,12 @@ class Unended(Answered, Protocol):
     async def end(self, ending: Ending, error: ProxyError | None = None) -> None: ...
 
 
+class Pupil(Protocol):
+    def __call__(self, record: Record, body: bytes, /) -> None:
+        """Must not wait."""
+        ...
+
+
 class Record:
     __slots__ = (
         "_upstream_from",
@@ -57,6 +63,7 @@ class Record:
         "open",
         "plan",
         "pressure",
+        "pupil",
         "purse",
         "quota",
         "served_by",
@@ -91,6 +98,7 @@ class Record:
         self.first_event_at: float | None = None
         self.last_event_at: float | None = None
         self.gaps: GapCounter | None = None  # of a stream that was committed
+        self.pupil: Pupil | None = None  # who is told all of what the client got
         self.transcript: Transcript | None = None  # of one that another upstream may go on with
         self.bytes_out = 0
         self.committed = False  # a byte of the reply has gone to the client
@@ -159,7 +167,7 @@ class Record:
 
     def let_go(self) -> None:
         """Of what knows it too, once its outcome was told: a circle would be left to the collector."""
-        self.answered = self.flight = None
+        self.answered = self.flight = self.pupil = None
 
     def __repr__(self) -> str:
         return f"Record({self.call.id}, {len(self.attempts)} ended, {len(self.open)} open, status={self.status})"

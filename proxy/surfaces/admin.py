@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct
 
@@ -78,9 +78,8 @@ class AdminServices(Struct, frozen=True):
     ledger: LedgerServices
     caches: CacheDesk
     keys: KeyStore
-    metrics: Callable[
-        [str], tuple[bytes, str]
-    ]  # for an Accept header: exposition and its content type; in a thread of its own
+    # For an Accept header and a view: exposition and its content type. Asked in a thread of its own.
+    metrics: Callable[[str, Literal["headgate", "otel"]], tuple[bytes, str]]
     config: Callable[[], object]  # the effective configuration, secrets masked
     targets: Callable[[], Awaitable[object]]
     reload: Callable[[], Awaitable[str | None]]  # None: swapped; else why the old configuration was kept
@@ -148,9 +147,11 @@ class _Admin:
         return json_reply({"status": "live"})
 
     async def metrics(self, asked: AdminRequest) -> Reply:
-        accept = asked.headers.get("accept", "")
+        accept, view = asked.headers.get("accept", ""), parameters(asked.query, None).get("view", "headgate")
+        if view != "headgate" and view != "otel":
+            raise ProxyError("invalid_request", "view is headgate or otel", param="view")
         loop = asyncio.get_running_loop()
-        body, content_type = await loop.run_in_executor(None, self._services.metrics, accept)
+        body, content_type = await loop.run_in_executor(None, self._services.metrics, accept, view)
         return Reply(body, content_type=content_type)
 
     async def spend(self, asked: AdminRequest) -> Reply:

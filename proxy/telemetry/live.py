@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, json
 
-from proxy.state.ledger_rows import Entry
+from proxy.state.ledger_rows import Entry, storable
 from proxy.state.ledger_schema import ATTEMPT_RARE, ATTEMPT_USUAL, OUTCOME_RARE, OUTCOME_USUAL, names
 from proxy.state.report import RequestRow
 from proxy.telemetry.line import utc_text
@@ -46,6 +46,7 @@ _READ_INPUT: Final = _of(_TRY, "input_uncached", "input_cached", "input_cache_wr
 _READ_OUTPUT: Final = _of(_TRY, "output", "reasoning", "output_audio")
 _READ_SHOWN: Final = _of(_CALL, "request_id", "at_ms", "agent", "run", "step", "model", "target", "status",
                          "error_code", "served_by", "attempts")  # fmt: skip
+_READ_FOREIGN: Final = _of(_CALL, "agent", "run", "parent_run", "route", "model", "target", "step")
 _COST: Final = _CALL.index("cost_usd_nanos")
 
 
@@ -154,7 +155,7 @@ class Live:
 
     def fold(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            self._fold(entry)
+            self._fold(_sendable(entry))
 
     def _fold(self, entry: Entry) -> None:
         at_ms, agent, run, parent, route, stream, error, source, first_s, duration_s = _READ_CALL(entry.outcome)
@@ -250,6 +251,15 @@ class Live:
             events=list(reversed(self._events)),
             series=list(self._series),
         )
+
+
+def _sendable(entry: Entry) -> Entry:
+    """Clients may bring lone surrogates and numbers of any size, which no message can hold."""
+    try:
+        json.encode(_READ_FOREIGN(entry.outcome))
+    except (UnicodeEncodeError, OverflowError):
+        return storable(entry)
+    return entry
 
 
 def shown_call(entry: Entry) -> RequestRow:

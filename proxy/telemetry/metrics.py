@@ -23,6 +23,7 @@ from proxy.telemetry.catalog import CAPPED, FAMILIES, TOKEN_KINDS
 from proxy.telemetry.family import NANOS, OTHER
 from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
+from proxy.telemetry.otel_view import OtelView, View
 from proxy.telemetry.queue_metrics import QueueMetrics
 from proxy.telemetry.race_metrics import RaceMetrics
 from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, status_label, token_seconds
@@ -63,6 +64,8 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+        self._otel = CollectorRegistry()
+        self._otel.register(OtelView(table, labels.targets))
         self.reconfigure(routes, targets, agents=agents, models=models)
         self.set("workers", 1)
         self.watch("metrics_series", lambda: table.size)
@@ -73,11 +76,10 @@ class Metrics:
     def __repr__(self) -> str:
         return f"Metrics({self.table!r}, {len(self._runs)} runs)"
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
-        """The text and its content type. The client's own negotiation fails on versions that are no numbers, so it is
-        only told which of the two formats to write."""
+    def exposition(self, accept: str, view: View = "headgate") -> tuple[bytes, str]:
+        """The text and its content type. The client's own negotiation fails on odd versions: it is told what to write."""
         encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in accept else "")
-        return encode(self._registry), content_type
+        return encode(self._registry if view == "headgate" else self._otel), content_type
 
     def _bind(self) -> None:
         numbers, histograms = self.table.numbers, self.table.histograms
@@ -89,7 +91,6 @@ class Metrics:
         self._aborts = numbers["stream_aborts_total"]
         self._client_retries = numbers["client_retries_total"]
         self._runs_started = numbers["runs_started_total"]
-        self._loops = numbers["loops_detected_total"]
         self._attempts = numbers["upstream_attempts_total"]
         self._upstream_in_flight = numbers["upstream_in_flight"]
         self._tokens = numbers["tokens_total"]
@@ -186,8 +187,6 @@ class Metrics:
             self.races.observe(outcome)
         if outcome.looked_up or outcome.served_by in ("cache", "join"):
             self.caches.observe(outcome)
-        if outcome.loop is not None:
-            self._loops[self._labels.agent(outcome.call.identity.agent), outcome.loop.action].value += 1
         attempt = usual_attempt(outcome)
         if attempt is None:
             self._observe_any(outcome)

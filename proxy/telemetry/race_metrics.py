@@ -35,6 +35,7 @@ class RaceMetrics:
         self._left = numbers["attempt_budget_remaining_ratio"]
         self._refused = numbers["attempt_budget_refused_total"]
         self._broke = numbers["prompt_prefix_breaks_total"]
+        self._loops = numbers["loops_detected_total"]
         self.cascades = CascadeMetrics(numbers, labels)
         self._votes = VoteMetrics(numbers, labels)
 
@@ -55,6 +56,8 @@ class RaceMetrics:
                     self._suppressed[route, spared.kind].value += 1
                 if spared.kind == "attempt_budget":
                     self._refused[spared.role,].value += 1
+        if outcome.loop is not None:
+            self._loops[self._labels.agent(outcome.call.identity.agent), outcome.loop.action].value += 1
         if outcome.climbed:
             self.cascades.observe(outcome)
         if outcome.voted is not None:

@@ -8,8 +8,9 @@ answered from a cache that is asked by an embedding at $0.10 a million; and of 2
     + cache       0.65 x 127,800 + 6 M x 0.00021 of embeddings                 $84,330   -34 %
     + cascade     0.65 x 6 M x (0.000915 + 0.25 x 0.0213) + 1,260              $25,596   -80 %
 
-The gate's exact cache needs no embedding, so it is $1,260 cheaper. Of each prompt 1,920 tokens are those of its run (91 %,
-as of recorded agents), which a vendor's cache sells at a tenth. One call in 1,500 is made; the sums are of a day.
+The gate's exact cache needs no embedding, so it is $1,260 cheaper. Of each prompt 1,920 tokens are those of its run
+(91 %, as of recorded agents), which a vendor's cache sells at a tenth. One call in 1,500 is made; the sums are of a
+day.
 """
 
 from __future__ import annotations

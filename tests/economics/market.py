@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from msgspec import Struct, json
 
@@ -118,25 +119,37 @@ async def market(
             await vendor.start()
             closing.push_async_callback(vendor.stop)
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
-        log = closing.enter_context(Path(os.devnull).open("wb", buffering=0))
-        values: dict[str, Value] = {
-            "server": {"port": 0},
-            "admin": {"port": 0},
-            "data_dir": str(folder / "data"),
-            "providers": {
-                name: {"kind": "openai", "base_url": vendor.base_url} for name, vendor in vendors.items()
-            },
-            "models": dict(models),
-            "defaults": {"cache": {"exact": "on" if keeps_answers else "off"}},
-            "pricing": {"overrides": {f"{name}/{model}": _price(tariffs[model]) for name in vendors for model in tariffs}},
-        }
+        values = _values(vendors, models, tariffs, keeps_answers=keeps_answers) | {"data_dir": str(folder / "data")}
         config = build(Document("economics", values, {}), {})
-        gate = Gate(config, lambda: config, SystemClock(seed=SEED, now=loop_time), log_to=log)
+        gate = Gate(
+            config, lambda: config, SystemClock(seed=SEED, now=loop_time), log_to=closing.enter_context(nowhere())
+        )
         closing.push_async_callback(gate.stop)
         await gate.start()
         transport = HttpTransport()
         closing.push_async_callback(transport.close)
         yield Market(gate, vendors, transport)
+
+
+@contextmanager
+def nowhere() -> Iterator[BinaryIO]:
+    with Path(os.devnull).open("wb", buffering=0) as stream:
+        yield stream
+
+
+def _values(
+    vendors: Mapping[str, Vendor], models: Mapping[str, Value], tariffs: Mapping[str, Tariff], *, keeps_answers: bool
+) -> dict[str, Value]:
+    """No second copies of late calls: what is late here is the machine that all of it runs on."""
+    prices: dict[str, Value] = {f"{name}/{model}": _price(tariffs[model]) for name in vendors for model in tariffs}
+    return {
+        "server": {"port": 0},
+        "admin": {"port": 0},
+        "providers": {name: {"kind": "openai", "base_url": vendor.base_url} for name, vendor in vendors.items()},
+        "models": dict(models),
+        "defaults": {"cache": {"exact": "on" if keeps_answers else "off"}, "hedge": "off"},
+        "pricing": {"overrides": prices},
+    }
 
 
 def _price(tariff: Tariff) -> Value:

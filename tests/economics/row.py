@@ -1,4 +1,4 @@
-"""One line of the economics benchmark: as of the caches' one, and beside the figure what arithmetic says it should be."""
+"""One line of the economics benchmark: as of the caches' one, and beside the figure what arithmetic says of it."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from msgspec import Struct, json
 BYTES_A_TOKEN = 4
 CACHED_STEP, CACHED_LEAST = 128, 1_024  # tokens
 CACHED_PART = 10  # a cached token costs one part of so many
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 OVER_1M = 10**9 // 10**6  # nano-dollars a token for each dollar a million
 
 
@@ -81,8 +82,7 @@ class Vendor:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
                 body = self._sold(json.decode(await reader.readexactly(length), type=Asked))
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
-                writer.write(body)
+                writer.write(HEAD % len(body) + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -105,9 +105,8 @@ class Vendor:
             "prompt_tokens_details": {"cached_tokens": cached},
         }
         choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": "stop"}
-        return json.encode(
-            {"id": "c", "object": "chat.completion", "created": 1, "model": asked.model, "choices": [choice], "usage": usage}
-        )
+        reply = {"id": "c", "object": "chat.completion", "created": 1, "model": asked.model, "choices": [choice]}
+        return json.encode(reply | {"usage": usage})
 
     def _cached(self, model: str, prompt: str) -> int:
         """Tokens of its beginning that are known, all of which are known from now on."""

@@ -1,8 +1,8 @@
-"""A workflow of premium calls one after another, and what is left of its cost once it is short, routed, cached, retried.
+"""A workflow of premium calls one after another, and what it costs once it is short, routed, cached and retried.
 
 The reference names success and quality for a dollar, which is success / USD. They are those of a premium call at
-3 cents (2,500 tokens in, 1,500 out, $3 and $15 a million) that is right in 98.5 %, of a small one at 0.2 cents ($0.20 and
-$1) that is right in 95.5 %, of 36 % of the steps known already, and of one more try where an answer is no answer:
+3 cents (2,500 tokens in, 1,500 out, $3 and $15 a million) that is right in 98.5 %, of a small one at 0.2 cents ($0.20
+and $1) that is right in 95.5 %, of 36 % of the steps known already, and of one more try where an answer is no answer:
 
     one premium call          0.985                        / 0.030     33
     12 premium steps          0.985^12 = 0.834             / 0.360      2.3

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from policies.accept import Cheapest, NoEvidence, Tools
+from policies.accept import Tools
 from policies.accept_rules import CascadeRules
+from policies.conformal import Label
 from policies.logprobs import Logprobs
 from policies.plan import Planner, Route, Routes
 from proxy.dialects.openai_chat import OpenAI
 from proxy.execution.cascade import Accepted, Cascade, Kit
+from proxy.execution.evidence import Evidence
 from proxy.execution.forms import Forms
+from proxy.execution.record import Pupil
 from proxy.execution.second_look import SecondLook
+from proxy.execution.shadowing import Shadowing
 from proxy.types import Price
 from tests.flow.world import Script, World
 
@@ -23,9 +27,29 @@ class Seen:
 
     def __init__(self) -> None:
         self.accepted_ones: list[Accepted] = []
+        self.withheld_ones: list[Accepted] = []
 
     def accepted(self, accepted: Accepted) -> None:
         self.accepted_ones.append(accepted)
+
+    def withheld(self, accepted: Accepted) -> None:
+        self.withheld_ones.append(accepted)
+
+
+class Both:
+    """Implements `Onlooker`: one looks on, the other learns."""
+
+    def __init__(self, seen: Seen, shadowing: Shadowing) -> None:
+        self._seen = seen
+        self._shadowing = shadowing
+
+    def accepted(self, accepted: Accepted) -> None:
+        self._seen.accepted(accepted)
+        self._shadowing.accepted(accepted)
+
+    def withheld(self, accepted: Accepted) -> Pupil | None:
+        self._seen.withheld(accepted)
+        return self._shadowing.withheld(accepted)
 
 
 class Rungs(World):
@@ -39,6 +63,9 @@ class Rungs(World):
         self.cascade = cascade or CascadeRules()
         self.rungs = rungs or len(scripts)
         self.seen = Seen()
+        self.told: list[Label] = []
+        self.spent: list[tuple[str, int]] = []
+        self.evidence = Evidence(self.clock, lambda: self.snapshot.cascades, self.told.append)
 
     async def __aenter__(self) -> Rungs:
         await super().__aenter__()
@@ -50,6 +77,8 @@ class Rungs(World):
         self.snapshot = structs.replace(self.snapshot, planner=planner, cascades={"m": self.cascade})
         look = SecondLook(self.clock, OpenAI(), self.race, self.transport)
         look.attach(self.sides)
+        shadowing = Shadowing(self.clock, OpenAI(), self.tasks, self.evidence, self)
+        shadowing.attach(self.sides)
         kit = Kit(
             clock=self.clock,
             dialect=OpenAI(),
@@ -57,12 +86,15 @@ class Rungs(World):
             admission=self.admission,
             tools=Tools(Forms(), Logprobs()),
             second_look=look,
-            evidence=NoEvidence(),
-            first_rung=Cheapest(),
-            onlooker=self.seen,
+            evidence=self.evidence,
+            first_rung=self.evidence,
+            onlooker=Both(self.seen, shadowing),
         )
         self.executors["cascade"] = Cascade(kit)
         return self
+
+    def shadowed(self, model: str, usd_nanos: int) -> None:
+        self.spent.append((model, usd_nanos))
 
     def use(self, rules: CascadeRules) -> None:
         self.snapshot = structs.replace(self.snapshot, cascades={"m": rules})

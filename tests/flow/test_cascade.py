@@ -163,6 +163,13 @@ async def test_a_cheap_stream_goes_out_when_it_is_accepted_as_it_came() -> None:
     assert world.outcomes[0].cost_usd_nanos == CHEAP
 
 
+async def test_a_stream_without_its_end_marker_is_whole_too() -> None:
+    async with Rungs(streamed(ROLE, token("four"), FINISH), never) as world:
+        reply = await world.stream(STREAM)
+        assert reply.complete
+        assert reply.body == ROLE + token("four") + FINISH
+
+
 async def test_nothing_goes_out_before_the_verdict_and_the_last_rung_streams_at_once() -> None:
     slow = streamed(ROLE, token(" "), FINISH, USAGE, DONE, wait_s=1.0)
     late = streamed(ROLE, token("a"), token("b"), FINISH, USAGE, DONE, wait_s=2.0)
@@ -285,6 +292,11 @@ async def test_nothing_is_asked_that_cannot_end_in_time() -> None:
         assert reply.status == 200
         assert reply.headers["x-headgate-cascade"].endswith("m1 error deadline_exceeded; unverified")
         assert len(world.upstreams[1].requests) == asked
+        world.change_rules(cache=CacheRules(exact="on"))
+        for _ in range(2):  # nor is such an answer given to anybody else
+            again = await world.request(body(), headers="X-Headgate-Deadline: 25\r\n")
+            assert again.headers["x-headgate-cache"] == "miss"
+            assert again.headers["x-headgate-cascade"].endswith("unverified")
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_rung_stops_it_and_pays_what_was_made() -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from policies.answers import Extraction
+from policies.cache_rules import CacheRules
 from policies.limits import Limit, LimitsByName
+from policies.plan import Planner, Route, Routes
 from policies.vote import VoteRules
+from proxy.snapshot import AgentRules
 from proxy.types import Outcome
 from tests.flow.panel import CHAT, STREAMED, Panel, broken, fails, reply, says
-from tests.flow.world import Peer, head
+from tests.flow.world import Peer, Response, head
 
 ONE = VoteRules(sizes=(1,))
 THREE = VoteRules(sizes=(3,))
 FIVE = VoteRules(sizes=(5,))
 ALL = VoteRules(sizes=(5,), rule="unanimous")
 FIRST_TWO = VoteRules(sizes=(3,), rule=2)
-NANOS = 20_000  # of a reply of `panel.reply` by the cheapest: 10 in at 1 USD a million, 5 out at 2
-HELD = 10 * NANOS
+NAMED = "/agents/a/runs/r/v1/chat/completions"
 
 
 def costs(outcome: Outcome) -> list[int | None]:
@@ -329,3 +332,80 @@ async def test_a_tie_is_not_taken_on_without_money() -> None:
     async with Panel(says("a1", "b1", "c1"), votes=votes, limits_of=budget(5 * one)) as world:
         got = await world.request(CHAT)
         assert got.headers["x-headgate-quorum"] == "agreed 4/7 votes=4,1,1 asked=6", "what was given back is used"
+
+
+# --- beside other features -------------------------------------------------------------------------------------------
+
+
+async def test_a_cache_keeps_the_reply_that_went_out_and_no_other() -> None:
+    rules = AgentRules(cache=CacheRules(exact="on"))
+    async with Panel(says("42"), says("41"), says("42."), votes=THREE, rules=rules) as world:
+        first = await world.request(CHAT, path=NAMED)
+        again = await world.request(CHAT, path=NAMED)
+        assert (first.body, again.body) == (reply("42."), reply("42."))
+        assert again.headers["x-headgate-served-by"] == "cache"
+        assert "x-headgate-quorum" not in again.headers
+        alone = await world.request(CHAT.replace(b'"m"', b'"m1"'), path=NAMED)
+        assert alone.body == reply("41"), "its own answer was not kept, nor is it given the panel's"
+        assert world.asked == [1, 2, 1]
+
+
+async def test_who_asks_the_same_meanwhile_joins_the_vote() -> None:
+    async with Panel(says("42"), says("41"), says("42."), votes=THREE) as world:
+        first, second = await asyncio.gather(
+            world.request(CHAT, path=NAMED),
+            _later(world, 0.5, CHAT),
+        )
+        assert (first.body, second.body) == (reply("42."), reply("42."))
+        assert second.headers["x-headgate-served-by"] == "join"
+        assert world.asked == [1, 1, 1]
+
+
+async def _later(world: Panel, seconds: float, body: bytes) -> Response:
+    await asyncio.sleep(seconds)
+    return await world.request(body, path=NAMED, headers="x-stainless-retry-count: 1\r\n")
+
+
+async def test_a_run_counts_one_step_for_a_vote() -> None:
+    async with Panel(says("42"), votes=FIVE, limits_of=steps(1)) as world:
+        assert (await world.request(CHAT, path=NAMED)).status == 200
+        assert world.asked == [3]
+        assert (await world.request(CHAT, path=NAMED)).status != 200
+
+
+def steps(count: int) -> LimitsByName:
+    kinds = ("team", "key", "run")
+    wide = (Limit("usd", 10**18), Limit("tokens", 10**15))
+    never = dict.fromkeys(kinds, wide)
+    return LimitsByName({}, {**never, "agent": (*wide, Limit("steps", count, per="run"))})
+
+
+async def test_a_member_is_never_sent_twice_at_a_time() -> None:
+    """Though the model that it is has two targets, and the first is late."""
+    async with Panel(says("42", after_s=30), says("42"), votes=VoteRules(sizes=(2,))) as world:
+        for _ in range(40):
+            await world.request(CHAT.replace(b'"m"', b'"m1"'))
+        targets = tuple([route.targets[0] for route in world.snapshot.planner.routes.all if route.targets])
+        pool = Route("pool", targets, balance="ordered")
+        together = Route("m", mode="quorum", members=(pool,))
+        world.snapshot = structs.replace(world.snapshot, planner=Planner(Routes((together,))))
+        await world.request(CHAT)
+        assert {attempt.role for attempt in world.last.attempts} == {"member"}
+
+
+async def test_near_the_end_of_a_budget_its_members_answer_in_short() -> None:
+    async def talks(peer: Peer) -> None:
+        limit = peer.json.get("max_tokens", 490)
+        assert isinstance(limit, int)
+        usage = {"prompt_tokens": 20, "completion_tokens": min(490, limit), "total_tokens": 20 + min(490, limit)}
+        choice = {"index": 0, "message": {"role": "assistant", "content": "42"}, "finish_reason": "stop"}
+        await peer.reply(msgspec.json.encode({"id": "c", "choices": [choice], "usage": usage}))
+
+    rules, silent = AgentRules(on_budget=("shorter",)), CHAT.replace(b',"max_tokens":50', b"")
+    async with Panel(talks, votes=THREE, rules=rules, limits_of=budget(100_000_000)) as world:
+        replies = [await world.request(silent) for _ in range(42)]
+        assert {reply.status for reply in replies} == {200}
+        assert ["x-headgate-degraded" in reply.headers for reply in replies] == [False] * 40 + [True] * 2
+        told = [b"max_tokens" in body for _, body in world.upstreams[0].requests]
+        print([__import__("json").loads(body).get("max_tokens") for _, body in world.upstreams[0].requests], [r.headers["x-headgate-quorum"] for r in replies]); assert told == [False] * 80 + [True] * 4
+        assert replies[-1].headers["x-headgate-quorum"] == "agreed 2/3 votes=2 asked=2"

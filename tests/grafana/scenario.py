@@ -8,7 +8,7 @@ import aiohttp
 
 from tests.grafana.stage import Stage
 
-PROMPT = "You are a careful planner. " * 120
+PROMPT = "You are a careful planner. " * 400
 KNOWN_CALLS = 200
 KNOWN_USD = 0.40
 WARM_CALLS = 60
@@ -24,9 +24,16 @@ class Fleet:
         self.calls = 0
 
     async def ask(
-        self, model: str, text: str, *, path: str = "/agents/planner/v1", stream: bool = False, retry: int = 0
+        self,
+        model: str,
+        text: str,
+        *,
+        path: str = "/agents/planner/v1",
+        stream: bool = False,
+        retry: int = 0,
+        clock: str = "",
     ) -> int:
-        messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": text}]
+        messages = [{"role": "system", "content": clock + PROMPT}, {"role": "user", "content": text}]
         body = {"model": model, "messages": messages, "stream": stream, "temperature": 0}
         headers = {"x-stainless-retry-count": str(retry)} if retry else {}
         url = f"{self._url}{path}/chat/completions"
@@ -64,9 +71,10 @@ async def play(stage: Stage) -> int:
 async def _usual(fleet: Fleet) -> None:
     """What is usual is learnt, then some calls are late and are hedged."""
     await fleet.many(WARM_CALLS, "chat", "hello")
+    await fleet.many(WARM_CALLS // 2, "small", "hello")
     for number in range(LATE_CALLS):
         await fleet.ask("chat", f"LATE {number}", stream=True)
-    for number in range(4):
+    for number in range(6):
         await fleet.ask("small", f"LATE alone {number}", stream=True)
 
 
@@ -92,8 +100,14 @@ async def _odd(fleet: Fleet) -> None:
 
 
 async def _runs(fleet: Fleet) -> None:
-    """Runs at an engine: their prompts grow, and one of them changes at its beginning."""
-    for number in range(10):
-        for step in range(3):
-            path = f"/agents/planner/runs/run-{number}/v1"
-            await fleet.ask("engine", "step by step " * (step + 1), path=path, stream=step > 0)
+    """More runs at engines than have room at once; their prompts grow, and one run's has a clock in it."""
+    await asyncio.gather(*(_run(fleet, number) for number in range(24)))
+    for step in range(4):
+        path = "/agents/planner/runs/with-a-clock/v1"
+        await fleet.ask("engine", "and now?", path=path, clock=f"It is 12:0{step}. ")
+
+
+async def _run(fleet: Fleet, number: int) -> None:
+    path = f"/agents/planner/runs/run-{number}/v1"
+    for step in range(3):
+        await fleet.ask("engine", "step by step " * (step + 1), path=path, stream=step > 0)

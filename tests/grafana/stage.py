@@ -56,7 +56,7 @@ def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Js
     lab = {"kind": "openai", "base_url": upstream, "api_key": "sk-lab", "adaptive": False}
     engine = {"kind": "openai", "engine": "vllm", "base_url": upstream, "health": "off", "kv_tokens": 600_000}
     models = ("chat", "small", "known", "broken", "cut")
-    prices = {f"{at}/{model}": PRICE for at in ("lab", "spare") for model in models}
+    prices = {f"{at}/{model}": PRICE for at in ("lab", "spare") for model in models} | {"gpu-b/engine": PRICE}
     return {
         "server": {"host": "127.0.0.1", "port": port, "max_body_mb": 1},
         "admin": {"host": "127.0.0.1", "port": admin_port},
@@ -64,7 +64,8 @@ def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Js
         "providers": {
             "lab": lab,
             "spare": lab,
-            "gpu": {**engine, "gpu": {"usd_per_hour": "3"}},
+            "gpu-a": {**engine, "gpu": {"usd_per_hour": "3"}},
+            "gpu-b": engine,
         },
         "models": {
             "chat": {"targets": ["lab/chat", "spare/chat"]},
@@ -73,7 +74,7 @@ def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Js
             "frail": {"targets": ["lab/broken"], "fallbacks": {"any": ["chat"]}},
             "cut": "lab/cut",
             "free": "lab/unheard-of",
-            "engine": {"targets": [{"provider": "gpu", "model": "engine"}], "gate": {"runs": 4}},
+            "engine": {"targets": ["gpu-a/engine", "gpu-b/engine"], "gate": {"idle_s": 1}},
             "smart": {"mode": "cascade", "steps": ["small", "chat"]},
             "strict": {"mode": "cascade", "steps": ["small", "chat"], "accept": ["regex"], "pattern": "never said"},
             "jury": {"mode": "quorum", "members": ["small", "chat", "small"]},

@@ -118,7 +118,7 @@ def test_every_variable_in_use_is_offered_and_every_offered_one_is_used(board: J
         if variable["type"] != "query":
             continue
         assert variable["allValue"] == ".+" and variable["multi"] and variable["includeAll"]
-        metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]
+        metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr]
         assert label == variable["name"]
         name = metric.partition("{")[0].removeprefix(PREFIX)
         assert label in families()[name][1]

@@ -1,4 +1,4 @@
-"""Every panel, asked of a real Prometheus that has watched a real gate: none is empty, all have the shape they claim."""
+"""Every panel, asked of a real Prometheus that has watched a real gate: none is empty, all have their shape."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ QUERIES = [
 ]
 MARKS = [pytest.param(mark["expr"], id=mark["name"]) for mark in COMMITTED["fleet.json"]["annotations"]["list"]]
 LONGER_AGO = {"The day before"}  # see test_windows
-BEYOND_ONE = {"Objectives: how fast they burn", "Guessed of reported prefixes"}
+BEYOND_ONE = {"First-token budget left", "Saved, as a share"}  # below zero: more was spent than allowed, or saved
 EDGES_TOP_S = 600.0
+SEEN, SEEN_LEAST = "count_over_time(headgate_build_info[2m])", 35
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         calls = asyncio.run(play(made))
         ended = eventually(lambda: made.value("sum(headgate_requests_total)"), lambda seen: seen >= calls)
         assert ended == calls
-        eventually(lambda: made.value(f"count_over_time(headgate_requests_total[{3}s])"), lambda seen: seen >= 2)
+        for _ in range(3):  # `increase` guesses at both ends of what was seen: the longer that is, the less it errs
+            eventually(lambda: made.value(SEEN), lambda seen: seen >= SEEN_LEAST)
         yield made
     finally:
         made.close()
@@ -70,7 +72,7 @@ def test_a_panel_has_data_of_the_shape_it_claims(stage: Stage, panel: Json, expr
     if SELECTOR.search(expression) and "vector(0)" not in expression:
         assert {frozenset(series["metric"]) for series in found} == {frozenset(claimed(expression))}
     if panel["fieldConfig"]["defaults"]["unit"] == "percentunit" and panel["title"] not in BEYOND_ONE:
-        assert all(-1e-9 <= number <= 1 + 1e-9 for number in finite if "deriv" not in expression)
+        assert all(-1e-9 <= number <= 1 + 1e-9 for number in finite)
     if expression.startswith("histogram_quantile"):
         assert all(0 <= number < EDGES_TOP_S for number in finite)
 

@@ -68,13 +68,13 @@ SIGNS = [
     ("one of several tools of a step", [turn(use(), use("note", f"{n}", "ok")) for n in range(3)], ("repeat", 2, 1)),
     ("the same after each of many edits is only said", [s for e in EDITS for s in (e, A)], ("repeat", 2, 1)),
     ("after a single edit it begins anew", [A, A, A, EDITS[0], A], ("repeat", 2, 1)),
-    ("two in turn", [A, B] * 3, ("repeat", 2, 1)),
+    ("two in turn", [A, B] * 3, ("cycle", 2, 2)),
     ("two in turn, five times", [A, B] * 5, ("cycle", 4, 2)),
     ("polling", [turn(use("wait"))] * 12, None),
     ("polling beside a loop", [s for _ in range(4) for s in (turn(use("wait")), A)], ("repeat", 3, 1)),
     ("the same text without a word from anyone", [turn(text=PLANS[0])] * 5, ("text", 4, 1)),
     ("the same text to other questions is only said", [turn(text=PLANS[0], heard=str(n)) for n in range(8)], ("text", 2, 1)),
-    ("other texts", [turn(text=PLANS[n % 2] + " x" * n * 9, heard=str(n)) for n in range(5)], None),
+    ("other texts", [turn(text=text) for text in (*PLANS, " ".join(PLANS), "done")], None),
     ("no text", [turn(heard=f"{n}") for n in range(5)], None),
     ("texts that drift, searches too", [turn(use(arguments=f'{{"q":"{n}"}}'), text=f"{n}. {PLANS[0]}") for n in range(5)], ("text", 4, 1)),
 ]  # fmt: skip
@@ -179,7 +179,7 @@ def test_the_refusal_says_why_and_what_helps() -> None:
         (Looped("cycle", 4, 3, tool="f"), "the same 3 steps came 4 times more"),
         (Looped("text", 2, 1), "nearly the same text was written 2 times more"),
         (Looped("spend", 2, 1), "2 of its last 12 steps cost more than 4 times its median"),
-        (Looped("repeat", 2, 1, tool="a\n\u202e"), "the same call of 'a\\n\\u202e' had the same result 2 times more"),
+        (Looped("repeat", 2, 1, tool="a\n\u202e"), r"the same call of 'a\\n\\u202e' had the same result 2 times more"),
     ],
 )
 def test_words(looped: Looped, words: str) -> None:

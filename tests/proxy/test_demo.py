@@ -77,7 +77,9 @@ def test_as_json_it_has_both_columns_and_a_ledger_that_equals_the_bill() -> None
     assert reported["bill_usd_nanos"] + check["estimated"]["bill_usd_nanos"] == gate["usd_nanos_total"]
     assert gate["calls_failed"] < direct["calls_failed"]
     assert gate["runs_failed"] < direct["runs_failed"]
-    assert len(said["agents"]) == 8
+    assert len(said["agents"]) == 8 + 1  # the runaway
+    assert gate["outage_success_share"] > 0.95 > direct["outage_success_share"]
+    assert said["overspend_usd_nanos"] == 0
     assert any("provider east is down" in event["text"] for event in said["events"])
     assert [phase["phase"] for phase in gate["phases"]] == ["normal", "slow", "down", "healed"]
     assert said["hedges"]["sent"] >= said["hedges"]["won"]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1] / ".venvs"
-ENVIRONMENTS = ("clients", "litellm", "console", "engine")
+ENVIRONMENTS = ("clients", "litellm", "console", "load", "engine")
 # litellm pins an older openai SDK: an environment of its own, and a second SDK
-EVERY_TEST_RUN = ("clients", "litellm", "console")
+EVERY_TEST_RUN = ("clients", "litellm", "console", "load")
 INSTALL_S_MAX = 3600.0
 
 # The engine is compiled from source. Its speed is of no interest and its build time is: little optimisation, no

@@ -20,6 +20,7 @@ from proxy.parts import Parts
 from proxy.pipeline import Pipeline
 from proxy.providers.base import Transport, UpstreamRequest
 from proxy.providers.openai_compatible import Account
+from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Runs
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.tasks import Tasks
@@ -97,6 +98,7 @@ class SmallGate:
         self.vendor = ScriptedVendor("v", Numbered(), write, bills_on=bills_on)
         self.wire = Wire()
         self._dialect = OpenAI()
+        self.loops = LoopGuard(self.clock, self._dialect)
         self.steering = Steering(self.clock)
         bench = Bench(self.clock, count_text, _ignore, _ignore, self.steering)
         self.pipeline = Pipeline(
@@ -109,7 +111,8 @@ class SmallGate:
                 admission=Admission(self.permits, self.clock),
                 runs=self.runs,
                 caches=caches(self.clock),
-                finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
+                loops=self.loops,
+                finish=Finish(self.clock, {"list": self, "loops": self.loops}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: True,
                 started=lambda route: None,

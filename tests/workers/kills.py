@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from proxy.cli.progress import Progress
+from proxy.clock import SystemClock
 from proxy.tasks import Tasks
 from tests.workers.fleet import Clients, Fleet, play
 
@@ -51,8 +53,10 @@ async def torment(clients: Clients, kills: int, seed: int) -> None:
     stopped = asyncio.Event()
     tasks = Tasks(_failed)
     callers = [tasks.start("caller", _call(clients, number, stopped)) for number in range(CALLERS)]
+    progress = Progress("kills", sys.stderr, SystemClock(), whole=kills)
     for number in range(kills):
-        if number % TOLD_EVERY == 0:
+        progress.add(number > 0)
+        if number % TOLD_EVERY == 0 and not sys.stderr.isatty():
             print(f"{number} of {kills} kills, {len(clients.answers)} answers, {clients.broken} broken", flush=True)
         await asyncio.sleep(chance.uniform(*BETWEEN_S))
         if chance.random() < SUPERVISOR_SHARE:

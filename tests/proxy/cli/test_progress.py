@@ -23,6 +23,17 @@ def test_a_person_sees_how_far_it_has_come_and_at_which_rate() -> None:
     assert shown.getvalue().endswith("\r\033[K")
 
 
+def test_where_the_end_is_known_there_is_a_bar_and_the_time_that_is_left() -> None:
+    shown, clock = Terminal(), Ticking()
+    progress = Progress("kills", shown, clock, whole=20)
+    assert progress.line == f"[{'.' * 24}]   0%, 0 of 20 kills"
+    clock.at = 4.0
+    progress.add(5)
+    assert shown.getvalue() == f"\r\033[K[{'#' * 6}{'.' * 18}]  25%, 5 of 20 kills, 12 s left"
+    progress.add(100)
+    assert progress.line.startswith(f"[{'#' * 24}] 100%")
+
+
 def test_a_pipe_sees_nothing() -> None:
     shown, clock = StringIO(), Ticking()
     progress = Progress("rows", shown, clock)

@@ -71,6 +71,17 @@ async def test_spend_is_by_agent_and_by_run_with_its_sub_agents_dearest_first(tm
     assert found.trees == [TreeSpend("planner-1", 2, 2, 320), TreeSpend("coder-1", 1, 1, 100)]
 
 
+async def test_answers_that_were_known_or_joined_are_counted(tmp_path: Path) -> None:
+    known = done(agent="a", run="r")
+    rows = (
+        structs.replace(known, served_by="cache"),
+        structs.replace(known, served_by="cache"),
+        structs.replace(known, served_by="join"),
+        done(tried("1", cost=1), agent="a", run="r"),
+    )
+    assert (await accounts(ledger(tmp_path, *rows))).answered == (2, 1)
+
+
 async def test_attempts_that_no_provider_reported_are_counted(tmp_path: Path) -> None:
     guessed = structs.replace(build.usage(), source="estimated")
     rows = (

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from proxy.demo.agents import AGENTS, WORKERS, Run, timetable
+from proxy.demo.agents import AGENTS, QUESTIONS, SUPPORT, WORKERS, Run, timetable
 from proxy.demo.story import story
 
 
@@ -31,6 +31,14 @@ def test_a_worker_does_one_run_at_a_time_and_keeps_its_system_prompt() -> None:
         assert begins == sorted(begins)
         assert len({run.system for run in runs}) == 1
         assert len(runs[0].system) >= 2_000
+
+
+def test_support_is_asked_the_same_few_things_and_nobody_else_is() -> None:
+    runs = [run for run in everyone(1, 60.0) if run.parent is None]
+    asked = [run.steps[0].said for run in runs if run.agent == SUPPORT]
+    assert len(set(asked)) <= QUESTIONS < len(asked)
+    others = [run.steps[0].said for run in runs if run.agent != SUPPORT]
+    assert len(set(others)) == len(others)
 
 
 def test_sub_agents_are_runs_of_their_own_that_name_their_parent() -> None:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from proxy.clock import SystemClock, loop_time
-from proxy.demo.client import Client, Failed
+from proxy.demo.client import Client, Failed, _code
 from proxy.listeners import bind, url
 from proxy.providers.transport import HttpTransport
 
@@ -128,3 +128,13 @@ async def test_a_server_that_is_gone_is_tried_again() -> None:
         await Client(transport, f"{address}/v1", key="key", clock=SystemClock(1, now=loop_time)).ask(b"{}", {})
     assert now() - began_at >= 0.375 + 0.75
     await transport.close()
+
+
+async def test_a_refusal_says_why() -> None:
+    refusal = b'{"error": {"code": "budget_exceeded", "message": "x"}}'
+    for body, code in ((refusal, "budget_exceeded"), (b"no json", ""), (b'{"error": {"code": null}}', ""), (b"{}", "")):
+        assert _code(body) == code
+    async with asking(Server((402, {}))) as client:
+        with pytest.raises(Failed) as failed:
+            await client.ask(b"{}", {})
+    assert failed.value.code == ""

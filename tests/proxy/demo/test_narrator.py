@@ -13,13 +13,14 @@ from proxy.demo.result import Event
 from proxy.demo.story import PROVIDERS, story
 from proxy.demo.vendor import Vendor
 from proxy.providers.simulated import Simulation
+from tests.proxy.demo.test_runaway import Scripted, wild
 
 
 def side() -> Side:
     vendors = {
         name: Vendor(name, Simulation(), story=story(60.0), clock=SystemClock(1, now=loop_time)) for name in PROVIDERS
     }
-    return Side(vendors, Tally())
+    return Side(vendors, Tally(), wild(Scripted()))
 
 
 async def test_it_says_when_a_provider_fails_and_what_that_did_to_either_column() -> None:
@@ -46,6 +47,21 @@ async def test_it_says_when_a_provider_fails_and_what_that_did_to_either_column(
         "provider east is well again: it struck 4 attempts of the gate and 7 direct ones; "
         "calls that failed meanwhile: 0 through the gate, 3 direct"
     )
+
+
+async def test_the_runaway_is_told_from_its_beginning_to_both_its_ends() -> None:
+    direct, gate = side(), side()
+    heard: list[Event] = []
+    narrator = Narrator(story(60.0), direct=direct, gate=gate, clock=SystemClock(1, now=loop_time), hear=heard.append)
+    asyncio.get_running_loop().call_later(47.1, setattr, gate.runaway, "refused", "budget_exceeded")
+    direct.runaway.tally.heard_of(0.0, Reply("x", 0.1))
+    await narrator.tell_of_runaways()
+    assert [event.at_s for event in heard] == [45.0, 47.5, 55.2]
+    assert [event.text for event in heard] == [
+        "agent runaway asks without end; at the gate it has a budget of $0.02",
+        "gate: agent runaway is refused (budget_exceeded); answered before: 0 calls",
+        "somebody stops the direct runaway: 1 calls, $0.00",
+    ]
 
 
 async def test_what_the_gate_does_is_told_as_it_happens(tmp_path: Path) -> None:

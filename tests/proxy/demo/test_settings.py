@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pricing.book import load
 from proxy.config.load import effective
+from proxy.demo.runaway import BUDGET_USD_NANOS
 from proxy.demo.settings import configuration
 from proxy.providers.simulated import SIMULATED_PRICES
 
@@ -33,6 +34,14 @@ def test_each_agent_has_a_key_of_its_own_on_free_loopback_ports() -> None:
     config = configuration(URLS, {"planner": "hg-1", "coder": "hg-2"}, Path("data"))
     assert [(key.agent, key.key.reveal()) for key in config.keys if key.key] == [("planner", "hg-1"), ("coder", "hg-2")]
     assert (config.server.host, config.server.port, config.admin.port) == ("127.0.0.1", 0, 0)
+
+
+def test_two_agents_have_rules_of_their_own() -> None:
+    config = configuration(URLS, {}, Path("data"))
+    assert set(config.agents) == {"support", "runaway"}
+    assert config.agents["support"].cache.exact == "on"
+    (limit,) = [budget.limit() for budget in config.agents["runaway"].budget]
+    assert (limit.unit, limit.amount, limit.hold) == ("usd", BUDGET_USD_NANOS, "strict")
 
 
 def test_nothing_is_tuned() -> None:

@@ -30,11 +30,11 @@ class Notes:
         self.events.append(event)
 
 
-async def played(folder: Path, notes: Notes, *, stop_after_s: float | None = None) -> Result:
+async def played(folder: Path, notes: Notes, *, seconds: float = 5.0, stop_after_s: float | None = None) -> Result:
     stopping = asyncio.Event()
     if stop_after_s is not None:
         asyncio.get_running_loop().call_later(stop_after_s, stopping.set)
-    async with Stage(Script(5.0, 3), folder, clock=SystemClock(3, now=loop_time), stopping=stopping) as stage:
+    async with Stage(Script(seconds, 3), folder, clock=SystemClock(3, now=loop_time), stopping=stopping) as stage:
         return await stage.play(notes)
 
 
@@ -73,9 +73,26 @@ async def test_the_same_story_for_both_and_the_ledger_equals_the_bill(tmp_path: 
     assert result.exact
     in_ledger = result.check.reported.ledger_usd_nanos + result.check.estimated.ledger_usd_nanos
     assert sum(tree.usd_nanos for tree in result.trees) == in_ledger
-    assert sum(tree.runs for tree in result.trees) <= result.gate.runs
+    assert sum(tree.runs for tree in result.trees) <= result.gate.runs + 1  # the runaway's is beside them
+    assert (result.gate.runaway.refused, result.direct.runaway.refused) == ("budget_exceeded", None)
+    assert 0 < result.gate.runaway.usd_nanos <= result.budget_usd_nanos < result.direct.runaway.usd_nanos
+    assert result.overspend_usd_nanos == 0
+    assert result.known.hits > 0 and result.known.saved_usd_nanos > 0
     assert [event.text for event in notes.events] == [event.text for event in result.events]
     said = [event.text for event in result.events]
     assert any(text.startswith("provider east is down") for text in said)
     assert any(text.startswith("gate: east/sim-small is out") for text in said), said
+    assert any("agent runaway is refused (budget_exceeded)" in text for text in said)
     assert any(picture.providers[0] == ("east", "down (500)") for picture in notes.pictures)
+
+
+@pytest.mark.slow
+async def test_of_a_whole_minute_more_than_99_of_100_calls_survive_the_outage(tmp_path: Path) -> None:
+    result = await played(tmp_path, Notes(), seconds=60.0)
+    direct, gate = result.direct, result.gate
+    assert gate.outage_success_share is not None and direct.outage_success_share is not None
+    assert gate.outage_success_share > 0.99 > direct.outage_success_share
+    assert gate.first_token_p99_s is not None and direct.first_token_p99_s is not None
+    assert gate.first_token_p99_s < direct.first_token_p99_s
+    assert (result.overspend_usd_nanos, result.exact) == (0, True)
+    assert gate.runaway.refused == "budget_exceeded"

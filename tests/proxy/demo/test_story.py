@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.demo.story import OUTAGE_LEAST_S, story
+from proxy.demo.story import OUTAGE_LEAST_S, RUNAWAY_LEAST_S, story
 
 
 @pytest.mark.parametrize("seconds", [5.0, 6.0, 20.0, 60.0, 600.0])
@@ -11,6 +11,15 @@ def test_every_length_tells_the_whole_story(seconds: float) -> None:
     assert [(window.provider, window.kind) for window in told.windows] == [("west", "slow"), ("east", "down")]
     assert all(0 < window.begins_s < window.ends_s < seconds for window in told.windows)
     assert [phase.name for phase in told.phases] == ["normal", "slow", "down", "healed"]
+
+
+@pytest.mark.parametrize("seconds", [5.0, 6.0, 20.0, 60.0, 600.0])
+def test_an_agent_runs_away_when_the_providers_are_well_again(seconds: float) -> None:
+    told = story(seconds)
+    span = told.runaway
+    assert span.ends_s - span.begins_s >= RUNAWAY_LEAST_S
+    assert span.ends_s <= seconds
+    assert seconds < 10 or span.begins_s > max(window.ends_s for window in told.windows)
 
 
 def test_the_script_grows_with_the_demo() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
+from policies.runs import Run, RunLimits
 from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record
@@ -87,3 +90,25 @@ def _say(running: Running, word: ProxyError) -> None:
 
 def _leave(running: Running) -> None:
     running.task.cancel()
+
+
+LIMITED = [
+    (None, None, 1600.0),
+    (200.0, None, 1200.0),
+    (None, 200.0, 1200.0),
+    (900.0, None, 1600.0),
+    (300.0, 200.0, 1200.0),
+    (0.5, None, 1000.5),
+]
+
+
+@pytest.mark.parametrize(("own", "above", "deadline"), LIMITED)
+async def test_a_call_may_not_outlive_its_run_or_one_above_it(
+    own: float | None, above: float | None, deadline: float
+) -> None:
+    top = Run("top", (), 1000.0, None)
+    run = Run("low", (top,), 1000.0, None)
+    top.limits, run.limits = RunLimits(seconds=above), RunLimits(seconds=own)
+    running = Running(Record(build.call(), Purse(SmallGate().store, "c", (), 60.0)), run)
+    assert running.bounded().deadline == running.record.call.deadline == deadline
+    assert running.ends_with_run == (deadline < 1600.0)

@@ -66,11 +66,13 @@ class Gate:
         self.keys = Keys()
         self.audit: list[Audit] = []
         self.accepts: list[str] = []
+        self.views: list[str] = []
         self.why_not_reloaded: str | None = None
         self.token: Secret | None = None
 
-    def metrics(self, accept: str) -> tuple[bytes, str]:
+    def metrics(self, accept: str, view: str) -> tuple[bytes, str]:
         self.accepts.append(accept)
+        self.views.append(view)
         return b"headgate_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
     async def targets(self) -> object:
@@ -169,6 +171,13 @@ async def test_metrics_are_given_in_the_form_that_was_asked_for(gate: Gate) -> N
             "text/plain; version=0.0.4; charset=utf-8",
         )
     assert gate.accepts == ["application/openmetrics-text"]
+
+
+async def test_metrics_have_a_second_view_and_no_third(gate: Gate) -> None:
+    async with gate.client() as client:
+        assert (await client.get("/metrics?view=otel")).status == 200
+        assert (await client.get("/metrics?view=litellm")).status == 400
+    assert gate.views == ["otel"]
 
 
 async def test_a_key_is_made_shown_once_and_never_listed(gate: Gate) -> None:

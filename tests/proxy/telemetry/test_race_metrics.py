@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from proxy.observed import Decision, Spared
+from proxy.observed import Decision, Looped, Spared
 from proxy.telemetry.catalog import NO_HEDGE, SERVED_BY
 from proxy.telemetry.merging import Merger, Sender
 from proxy.types import Attempt, Outcome, Plan
@@ -29,6 +29,19 @@ def test_a_broken_prefix_is_counted_by_its_culprit() -> None:
     decision = Decision(1000.0, "the run's prompt is not the one before and more", broke="clock")
     found = scrape(metrics(replace(OUTCOME, decisions=(decision,))), "prompt_prefix_breaks")
     assert moved(found, "prompt_prefix_breaks_total") == {("prompt_prefix_breaks_total", "planner", "clock"): 1}
+
+
+def test_a_run_that_goes_round_in_circles_is_counted_by_what_was_done() -> None:
+    told = (Decision(1000.0, "its run goes round in circles"),)
+    outcomes = [
+        replace(OUTCOME, decisions=told, loop=Looped("repeat", 4, 1, action=action))
+        for action in ("annotate", "refuse", "refuse")
+    ]
+    found = scrape(metrics(*outcomes), "loops_detected")
+    assert moved(found, "loops_detected_total") == {
+        ("loops_detected_total", "annotate", "planner"): 1,
+        ("loops_detected_total", "refuse", "planner"): 2,
+    }
 
 
 def test_a_hedge_that_answers_first_has_won_and_the_bill_of_the_other_is_waste() -> None:
