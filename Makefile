@@ -5,7 +5,7 @@ VENV   := .venv
 unexport PYTHONDONTWRITEBYTECODE  # a gate that is started again and again is compiled once
 BIN    := $(VENV)/bin
 
-.PHONY: help up demo test test-engine check lint format types fast bench bench-tail bench-caches kills docs prices lock services clean
+.PHONY: help up demo test test-engine check lint format types fast bench bench-tail bench-caches bench-economics kills docs prices lock services clean
 
 help:            ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -72,6 +72,9 @@ bench-caches: $(VENV)/dev  ## what each cache is worth beside what others do, in
 load: $(VENV)/dev   ## Locust users against a gate, with a verdict: make load SCENARIO=smoke (python loadtests/load.py --help)
 	$(BIN)/python tests/real/environments.py load
 	$(BIN)/python loadtests/load.py $(or $(SCENARIO),smoke)
+
+bench-economics: $(VENV)/dev  ## what quality costs: caches, cascades, quorums, runs, beside the references; HEADGATE_TRACES as above
+	$(BIN)/python -m tests.economics
 
 kills: $(VENV)/dev   ## 500 SIGKILLs of random processes of a gate under load, then its books against the upstream's bill
 	$(BIN)/python -m tests.workers.kills 500

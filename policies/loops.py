@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, json
 
-from policies.simhash import fingerprint, near
+from policies.simhash import NEAR_BITS, fingerprint, near
 from proxy.errors import ProxyError
 from proxy.observed import LoopAction, Looped, Turn
 
@@ -78,7 +78,7 @@ def canonical(arguments: bytes) -> bytes:
 class Trail:
     """The last steps of one run, the newest last. Bounded, and holds no text."""
 
-    __slots__ = ("_costs", "_idle", "_steps", "_streaks", "last_dear")
+    __slots__ = ("_costs", "_idle", "_seen", "_steps", "_streaks", "last_dear")
 
     def __init__(self) -> None:
         self._costs: deque[int] = deque(maxlen=STEPS_MAX)
@@ -93,17 +93,24 @@ class Trail:
         self._steps: deque[Step] = deque(maxlen=STEPS_MAX)
         self._streaks = [0] * (PERIOD_MAX + 1)  # by period: steps on end that equal the one so many before
         self._idle = (0, 0)  # steps on end that made no new use of a tool, and those that heard nothing new
+        self._seen = False  # something of the last step was there before; of most steps nothing was
 
     def add(self, step: Step) -> None:
-        steps, streaks = self._steps, self._streaks
+        steps, streaks, keys = self._steps, self._streaks, [each.key for each in self._steps]
+        same = step.key in keys
         for period in range(1, PERIOD_MAX + 1):
-            same = len(steps) >= period and steps[-period].key == step.key
-            streaks[period] = streaks[period] + 1 if same else 0
+            again = same and len(keys) >= period and keys[-period] == step.key
+            streaks[period] = streaks[period] + 1 if again else 0
         known = {use[1] for each in steps for use in each.uses}
-        repeats = all(use[1] in known for use in step.uses) if step.uses else streaks[1] > 0
-        hears = any(each.heard == step.heard for each in steps)
-        self._idle = (self._idle[0] + 1 if repeats else 0, self._idle[1] + 1 if hears else 0)
+        new = [use for use in step.uses if use[1] not in known]
+        idle = not new if step.uses else streaks[1] > 0
+        hears = step.heard in [each.heard for each in steps]
+        self._idle = (self._idle[0] + 1 if idle else 0, self._idle[1] + 1 if hears else 0)
+        self._seen = same or len(new) < len(step.uses) or self._written_before(step.text)
         steps.append(step)
+
+    def _written_before(self, text: int) -> bool:
+        return text != 0 and any([(text ^ each.text).bit_count() <= NEAR_BITS for each in self._steps])
 
     def spent(self, usd_nanos: int) -> None:
         """Of a step that has ended."""
@@ -114,6 +121,8 @@ class Trail:
     def found(self, spend_bound: float | None) -> Looped | None:
         """The strongest sign, if there is one. `spend_bound`: what a step of the agent hardly ever costs, in
         nano-dollars; None: not known yet."""
+        if not (self._seen or self.last_dear):
+            return None
         signs = [*self._repeated(), *self._periodic(), *self._alike(), *self._dear(spend_bound)]
         strong = [sign for sign in signs if sign.repeats >= ANNOTATED]
         return max(strong, key=lambda sign: (sign.repeats, sign.period), default=None)

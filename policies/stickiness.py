@@ -4,7 +4,8 @@ A run's first answer makes a home of the target that gave it. The next calls go 
 breaker, a failed try), or its first event is expected late enough to risk the deadline while another's is not, or what
 another would save on the calls that a run of this age still has before it exceeds the price of a cold prompt there:
 its length times the difference between writing and reading. A home that is out is kept for five minutes, then the run
-has moved. Only targets that sell cached input for less are homes; replicas of one's own are `affinity`'s.
+has moved. A run whose calls are answered by several models (the rungs of a cascade) has a home for each of them. Only
+targets that sell cached input for less are homes; replicas of one's own are `affinity`'s.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pricing.book import price_at
 from proxy.types import Call, Price, Target
 
 RUNS_MAX: Final = 8_192
+HOMES_MAX: Final = 10  # of a run: as many rungs as a cascade may have, and one
 TOKENS_LEAST: Final = 1_024  # no provider caches less
 KEPT_S: Final = 300.0  # unused, or out
 DEADLINE_SHARE: Final = 0.5  # of the time left; a first event that takes more of it is a risk
@@ -26,20 +28,20 @@ ENDPOINTS: Final = frozenset({"chat", "responses"})
 
 
 class _Home:
-    __slots__ = ("calls", "left_at", "target", "used_at")
+    __slots__ = ("calls", "target", "used_at")
 
     def __init__(self, target: str, now: float) -> None:
         self.target = target
         self.calls = 1
         self.used_at = now
-        self.left_at: float | None = None  # since when others answer
 
 
 class Stickiness:
     """One a process."""
 
     def __init__(self, loads: Loads) -> None:
-        self._homes: OrderedDict[tuple[str, str, str], _Home] = OrderedDict()  # the longest unused first
+        # By run, the longest unused first; a run's own in the order in which they became homes.
+        self._homes: OrderedDict[tuple[str, str, str], list[_Home]] = OrderedDict()
         self._loads = loads
 
     def __repr__(self) -> str:
@@ -48,19 +50,17 @@ class Stickiness:
     def home(self, call: Call, usable: Sequence[Target], now: float) -> Target | None:
         """Where the call should go for the sake of its prompt; None: anywhere."""
         key = _key(call)
-        found = None if key is None else self._homes.get(key)
-        if key is None or found is None:
+        homes = None if key is None else self._homes.get(key)
+        if homes is None:
             return None
-        if now - found.used_at > KEPT_S:
-            del self._homes[key]
+        found = _first(homes, usable, now)
+        if found is None:
             return None
-        target = next((each for each in usable if each.id == found.target), None)
-        if target is None:
-            return None
+        home, target = found
         if self._too_late(call, target, usable, now):
             return None
-        if _moves(call, target, usable, found.calls):
-            del self._homes[key]
+        if _moves(call, target, usable, home.calls):
+            homes.remove(home)
             return None
         return target
 
@@ -69,16 +69,19 @@ class Stickiness:
         key = _key(call)
         if key is None or not sells_cached(target):
             return
-        home = self._homes.get(key)
-        if home is None or (home.target != target.id and _is_over(home, now)):
+        homes = self._homes.get(key)
+        if homes is None:
             if len(self._homes) >= RUNS_MAX:
                 self._homes.popitem(last=False)
-            self._homes[key] = _Home(target.id, now)
-        elif home.target == target.id:
-            home.calls, home.used_at, home.left_at = home.calls + 1, now, None
-        elif home.left_at is None:
-            home.left_at = now
-        self._homes.move_to_end(key)
+            homes = self._homes[key] = []
+        else:
+            self._homes.move_to_end(key)
+        known = next((home for home in homes if home.target == target.id and not _is_over(home, now)), None)
+        if known is not None:
+            known.calls, known.used_at = known.calls + 1, now
+            return
+        homes[:] = [home for home in homes if not _is_over(home, now)][1 - HOMES_MAX :]
+        homes.append(_Home(target.id, now))
 
     def _too_late(self, call: Call, home: Target, usable: Sequence[Target], now: float) -> bool:
         if len(usable) == 1:
@@ -101,8 +104,18 @@ def _key(call: Call) -> tuple[str, str, str] | None:
     return who.key_id, who.run, call.route
 
 
+def _first(homes: Sequence[_Home], usable: Sequence[Target], now: float) -> tuple[_Home, Target] | None:
+    """The oldest home that may be asked."""
+    for home in homes:
+        if not _is_over(home, now):
+            for target in usable:
+                if target.id == home.target:
+                    return home, target
+    return None
+
+
 def _is_over(home: _Home, now: float) -> bool:
-    return now - (home.used_at if home.left_at is None else home.left_at) > KEPT_S
+    return now - home.used_at > KEPT_S
 
 
 def _moves(call: Call, home: Target, usable: Sequence[Target], calls: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from docs import generate
 from policies import service_tier
+from policies.accept_rules import GateName
 from policies.answers import How
 from pricing.prompt_caches import CacheRule
 from proxy.dialects.openai_votes import SHOWN
@@ -91,7 +92,7 @@ def known_words() -> set[str]:
     answers |= set(GateRow.__struct_fields__)
     for message in (Snapshot, Delta, Event, Second, Gauges, Totals):
         answers |= set(message.__struct_fields__)
-    answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance)}
+    answers |= {*Standing.__struct_fields__, *TargetRow.__struct_fields__, *get_args(Balance), *get_args(GateName)}
     answers |= set(CacheRule.__struct_fields__)
     answers |= {*get_args(How), SHOWN}
     types = {rule.openai_type for rule in generate.CODES.values()}

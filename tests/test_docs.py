@@ -35,7 +35,7 @@ FOREIGN = frozenset(
     {"stream_options", "include_usage", "session_id", "prompt_cache_key", "model_info", "api_type", "finish_reason"}
     | {"cached_tokens", "previous_response_id", "web_search_options", "prompt_cache_retention", "cache_control"}
     | {"max_completion_tokens", "max_output_tokens", "service_tier", "max_tokens"}
-    | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format"}
+    | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format", "tool_calls", "tool_choice"}
     | {"cache_salt", "lora_path", "adapter_id", "chat_template", "chat_template_kwargs", "reasoning_effort"}
 )
 # Of the data folder; they read like keys of the configuration.

@@ -100,6 +100,14 @@ LAYERS = (
         ("nouns", "pure", "foundations", "ports", "execution", "pipeline", "surfaces", "configuration", "commands"),
     ),
     Layer("load tests", ("loadtests",)),
+    Layer(
+        "simulation",
+        ("proxy.simulate",),
+        (
+            *("nouns", "pure", "foundations", "ports", "execution", "pipeline", "surfaces", "configuration", "commands"),
+            *("composition", "load tests"),
+        ),
+    ),
 )
 
 # Within the layer "pure": who may import whom.

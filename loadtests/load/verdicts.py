@@ -13,7 +13,7 @@ from .scenarios import FIRST_S, TOKENS, WHOLE_S
 
 PROMPT_TIMES = 3.0  # of what the upstream takes
 FEW = 0.01
-ATTEMPTS_MAX = 1.2
+ATTEMPTS_MAX = 1.4  # three tries of the fifth that is refused, and nobody else's
 MEMORY_MAX = 1.1
 NANOS = 10**9
 INPUT_NANOS, OUTPUT_NANOS = 1_000, 4_000  # a token, at the prices of `stage`
@@ -112,9 +112,9 @@ def tail_is_cut(seen: Seen) -> Verdict:
 
 
 def few_attempts(seen: Seen) -> Verdict:
-    asked = sum(bill["totals"]["requests"] for bill in seen.bills)
+    asked = sum(len(bill["requests"]) for bill in seen.bills)
     times = asked / max(1, len(seen.samples))
-    return Verdict(times <= ATTEMPTS_MAX + 0.2, f"{asked} upstream requests for {len(seen.samples)} calls: {times:.2f}")
+    return Verdict(times <= ATTEMPTS_MAX, f"{asked} upstream requests for {len(seen.samples)} calls: {times:.2f}")
 
 
 def cuts_are_told(seen: Seen) -> Verdict:
@@ -134,7 +134,7 @@ def nothing_left_running(seen: Seen) -> Verdict:
 
 
 def each_question_once(seen: Seen) -> Verdict:
-    asked = sum(bill["totals"]["requests"] for bill in seen.bills)
+    asked = sum(len(bill["requests"]) for bill in seen.bills)
     missed = sum(sample.cache == "miss" for sample in seen.samples)
     return Verdict(asked <= missed and asked <= 201, f"{asked} upstream requests for {len(seen.samples)} calls")
 

@@ -12,6 +12,7 @@ import shutil
 import termios
 import tty
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Final, TextIO
 
 from proxy.cli.top_view import Line, Size, Style
@@ -30,21 +31,20 @@ class Screen:
         self._out = out
         self._keys = keys
         self._coloured = coloured
-        self._before: list[object] | None = None
+        self._closing = ExitStack()
 
     def __repr__(self) -> str:
         return f"Screen({self.size()})"
 
     def __enter__(self) -> Screen:
-        self._before = termios.tcgetattr(self._keys)
+        self._closing.callback(termios.tcsetattr, self._keys, termios.TCSADRAIN, termios.tcgetattr(self._keys))
         tty.setcbreak(self._keys)  # keys at once and unseen; Ctrl-C stays what it is
         self._write(ENTER)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._write(LEAVE)
-        if self._before is not None:
-            termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
+        self._closing.close()
 
     def size(self) -> Size:
         found = shutil.get_terminal_size()

@@ -66,7 +66,7 @@ def _head(state: State, look: Look, page: Page) -> Iterator[Line]:
     up = seconds((now.at_ms - now.since_ms) / MS)
     paused = "   PAUSED" if look.paused else ""
     rate = f"{_a_second(now.series):.1f} calls/s, {gauges.in_flight} in flight, {gauges.queued} waiting"
-    yield Line(f"headgate top   {_time(now.at_ms)} UTC, up {up}   {rate}{paused}", "bold")
+    yield Line(f"Headgate   {_time(now.at_ms)} UTC, up {up}   {rate}{paused}", "bold")
     latest = now.series[-1] if now.series else None
     p50 = _first(latest.first_token_p50_s if latest else None)
     p95 = _first(latest.first_token_p95_s if latest else None)

@@ -38,7 +38,8 @@ function figures() {
   const all = live.series;
   const calls = sum(all, "calls");
   const last = live.series.at(-1);
-  const out = live.gauges.out;
+  const { out, trying } = live.gauges;
+  const breakers = out.length ? mark("bad", `${out.length} open`) : trying.length ? mark("warn", `${trying.length} half open`) : mark("good", "closed");
   return [
     ["calls a second", rate(lately.length ? sum(lately, "calls") / lately.length : 0), "#/requests", "the last ten seconds"],
     ["success", percent(calls - sum(all, "failed") - sum(all, "refused"), calls - sum(all, "refused"), 1), "#/requests?error=upstream_error", "of five minutes, without refusals"],
@@ -46,7 +47,7 @@ function figures() {
     ["spend an hour", usd(minute.length ? (sum(minute, "cost_usd_nanos") * 3600) / minute.length : 0, 2), "#/agents", "at the pace of the last minute"],
     ["saved", usd(live.gauges.saved_usd_nanos, 4), "#/upstreams", "by known answers, since the start"],
     ["in flight", count(live.gauges.in_flight), "#/runs", `${count(live.gauges.queued)} wait in line`],
-    ["breakers", out.length ? mark("bad", `${out.length} open`) : mark("good", "closed"), "#/upstreams", out.slice(0, 2).join(", ") || "nothing is out"],
+    ["breakers", breakers, "#/upstreams", [...out, ...trying].slice(0, 2).join(", ") || "nothing is out"],
   ];
 }
 

@@ -82,9 +82,9 @@ def turns(call: Call, mark: Mark | None) -> Turns:
     if end < 1 or view[0] != ord("[") or view[end] != ord("]"):
         return NO_TURNS
     try:
-        if mark is not None and 0 < mark.end <= end and view[mark.end - len(mark.sample) : mark.end] == mark.sample:
+        if mark is not None and mark.end <= end and bytes(view[mark.end - len(mark.sample) : mark.end]) == mark.sample:
             items = _behind(view, mark.end)
-            return Turns(mark if not items else _mark(view, end), _turns(items), known=True)
+            return Turns(_mark(view, end) if items else mark, _turns(items), known=True)
         return Turns(_mark(view, end), _turns(_last_items(bytes(view))))
     except (ValueError, RecursionError):
         return NO_TURNS

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grafana import preview
 from tests.grafana.expressions import SELECTOR, labels_of
 from tests.grafana.scenario import KNOWN_CALLS, KNOWN_USD, play
 from tests.grafana.stage import PROMETHEUS, Stage
@@ -22,6 +26,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROMETHEUS is None, reason="Prometheus is not installed"),
 ]
+CHROMIUM = shutil.which("chromium")
 FIRST_AGGREGATION = re.compile(r"\b(?:sum|min|max)(?: by \(([^)]*)\))? \(")
 QUERIES = [
     pytest.param(panel, target["expr"], id=f"{name.removesuffix('.json')}: {panel['title']} {target['refId']}")
@@ -120,3 +125,18 @@ def test_a_dashboard_made_for_litellm_finds_its_names(stage: Stage) -> None:
     requests = stage.query('litellm_proxy_total_requests_metric_total{requested_model="known"}')
     assert [series["metric"]["api_key_alias"] for series in requests if float(series["value"][1])] == ["planner"]
     assert stage.query('litellm_llm_api_latency_metric_bucket{api_provider="lab",model="known",le="+Inf"}')
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_preview_draws_every_panel(stage: Stage, name: str, tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        assert not os.environ.get("CI"), "CI has to have Chromium"
+        pytest.skip("Debian's chromium is not installed")
+    end = stage.value("max(timestamp(headgate_build_info))")
+    text = preview.page(COMMITTED[name], stage.prometheus_url, end - 45, end=end)
+    states = preview.states(CHROMIUM, text)
+    assert len(states) == len(COMMITTED[name]["panels"])
+    assert {title for title, state in states.items() if state != "ok"} <= LONGER_AGO
+    picture = Path(os.environ.get("HEADGATE_IMAGES", tmp_path)) / f"grafana-{name.removesuffix('.json')}.png"
+    preview.shoot(CHROMIUM, text, picture, height=preview.height(COMMITTED[name]))
+    assert picture.read_bytes().startswith(b"\x89PNG")

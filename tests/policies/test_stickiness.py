@@ -6,7 +6,7 @@ from msgspec import structs
 
 from policies.balance import Router
 from policies.load import Loads
-from policies.stickiness import KEPT_S, RUNS_MAX, Stickiness
+from policies.stickiness import HOMES_MAX, KEPT_S, RUNS_MAX, Stickiness
 from proxy.types import Balance, Call, Identity, Target
 from tests.build import PRICE, call, target
 
@@ -66,6 +66,25 @@ def test_a_home_that_is_out_is_kept_for_five_minutes_and_then_the_run_has_moved(
     assert sticky.home(step(), BOTH, 1020.0) is HERE, "it is back before the prompt is cold"
     sticky.answered(step(), THERE, 1010.0 + KEPT_S + 1)
     assert sticky.home(step(), BOTH, 1020.0 + KEPT_S) is THERE
+
+
+def test_each_rung_of_a_cascade_has_a_home_of_its_own() -> None:
+    small, large = (target("a/small"), target("b/small")), (target("a/large"), target("b/large"))
+    sticky = Stickiness(Loads())
+    sticky.answered(step(), small[1], 1000.0)
+    sticky.answered(step(), large[0], 1001.0)
+    sticky.answered(step(), small[1], 1002.0)
+    assert sticky.home(step(), small, 1003.0) is small[1]
+    assert sticky.home(step(), large, 1003.0) is large[0]
+
+
+def test_a_run_has_only_so_many_homes() -> None:
+    sticky = Stickiness(Loads())
+    many = [target(f"a/m{number}") for number in range(HOMES_MAX + 5)]
+    for each in many:
+        sticky.answered(step(), each, 1000.0)
+    known = [each.id for each in many if sticky.home(step(), (each,), 1001.0)]
+    assert known == [each.id for each in many[-HOMES_MAX:]]
 
 
 def test_a_call_leaves_a_home_that_would_make_it_late() -> None:

@@ -44,7 +44,8 @@ RULES = {
     "hold_tokens": 8,
     "retry": {"attempts": 2, "budget": 0.1},
     "hedge": True,
-    "run": {"seconds": 100, "width": 5, "depth": 3},
+    "run": {"seconds": 100, "width": 5, "depth": 3, "at_limit": "error"},
+    "loops": {"mode": "on", "polling": ["wait"]},
     "on_budget": ["cheaper"],
     "priority": "standard",
 }
@@ -120,6 +121,18 @@ BASE: dict[str, Any] = {
         },
         "n": "simulated/sim",
         "o": "azure/a",
+        "smart": {
+            "mode": "cascade",
+            "steps": ["n", "o"],
+            "accept": ["regex"],
+            "pattern": "a",
+            "on_no_money": "best",
+            "revise": "same",
+            "agree": {"model": "n", "samples": 1},
+            "judge": {"model": "n", "rubric": "x", "budget": 1, "least": 0.5, "timeout_s": 5},
+            "verify": {"url": "http://127.0.0.1:9/x", "timeout_s": 5},
+        },
+        "held": {"mode": "cascade", "steps": ["n", "o"], "hold": 9},
         "panel": {"mode": "quorum", "members": ["n", "o"], "ask": 3, "rule": 2, "answer": {"take": "text"}},
         "pattern": {"mode": "quorum", "members": ["n", "o"], "answer": {"regex": "a"}},
         "council": {
@@ -148,6 +161,8 @@ BASE: dict[str, Any] = {
 MODELS = {  # that have these fields
     **dict.fromkeys(("members", "ask", "rule", "take"), "panel"),
     "regex": "pattern",
+    **dict.fromkeys(("steps", "accept", "pattern", "on_no_money", "revise", "agree", "judge", "verify"), "smart"),
+    "hold": "held",
     **dict.fromkeys(("json_path", "rounds", "max_cost_ratio"), "council"),
 }
 WHERE = {"keys": 0, "models": "m", "teams": "core", "agents": "a", "overrides": "openai/real", "targets": 0}
@@ -189,12 +204,24 @@ TEXTS: dict[str, Any] = {
     "overload": "o",
     "any": ["o"],
     "members": ["o", "o"],
+    "steps": ["o", "n"],
+    "accept": ["regex", "finished"],
+    "pattern": "b",
+    "models.*.hold": 20,
+    "on_no_money": "error",
+    "revise": "next",
+    "models.*.agree.model": "o",
+    "models.*.judge.model": "o",
+    "rubric": "y",
+    "url": "http://127.0.0.1:8/x",
     "take": "last_line",
     "regex": "b",
     "json_path": "b",
     "server.port": 45871,
     "admin.port": 45872,
     "depth": 2,
+    "at_limit": "best",
+    "polling": ["wait", "status"],
     "workers": 2,
 }
 ONE_VALUE = {"kind", "mode", "content"}  # that this version knows
@@ -252,8 +279,8 @@ def _place(parts: list[str], at: int, kind: str | None) -> int | str:
         return "simulated-gpu" if parts[at + 1] == "gpu" else "simulated"
     if parts[at - 1] == "budget":
         return UNITS.index(parts[at + 1]) if parts[at + 1] in UNITS else 0
-    if parts[at - 1] == "models" and parts[-1] in MODELS:
-        return MODELS[parts[-1]]
+    if parts[at - 1] == "models" and (parts[-1] in MODELS or parts[at + 1] in MODELS):
+        return MODELS.get(parts[at + 1]) or MODELS[parts[-1]]
     return WHERE[parts[at - 1]]
 
 

@@ -1,5 +1,5 @@
-"""The console in a real Chromium over a gate with traffic: what it shows, that axe finds nothing, that keys suffice, that
-names are never markup. `HEADGATE_IMAGES=docs/images` makes the pictures of the docs.
+"""The console in a real Chromium over a gate with traffic: what it shows, that axe finds nothing, that keys suffice,
+that names are never markup. `HEADGATE_IMAGES=docs/images` makes the pictures of the docs.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.port, self.admin_port = free_port(), free_port()
+        self.over = threading.Event()
         file = folder / "headgate.yaml"
         file.write_text(json.dumps(configuration(folder, self.port, self.admin_port)))
         self.process = Process([sys.executable, "-m", "proxy", "serve", "--config", str(file)], folder / "gate.log")
@@ -65,6 +66,14 @@ class Site:
         reply = connection.getresponse()
         reply.read()
         return reply.status
+
+    def go_on(self) -> None:
+        """A call now and then, so that there is something to see."""
+        step = 0
+        while not self.over.wait(0.15):
+            step += 1
+            model, agent = ("large", "small")[step % 2], AGENTS[2 + step % 4]
+            self.call(agent, f"later-{step // 20}", model=model, text=f"question {step % 7}")
 
     def work(self, number: int, agent: str) -> None:
         run = f"trip-{number}"
@@ -93,8 +102,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             thread.join()
         assert made.call(HOSTILE, HOSTILE) == 200
         assert made.call(HOSTILE, HOSTILE, model=HOSTILE) == 404
+        threading.Thread(target=made.go_on, daemon=True).start()
         yield made
     finally:
+        made.over.set()
         made.process.stop()
 
 
@@ -107,7 +118,7 @@ def browser(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
 
 def done(browser: Client, site: Site, scenario: str) -> Any:
     answer = browser.run(scenario, f"http://127.0.0.1:{site.admin_port}", TOKEN)
-    assert "value" in answer, answer
+    assert "value" in answer, answer["error"]["text"]
     assert answer["value"]["wrong"] == []
     return answer["value"]
 
@@ -125,14 +136,9 @@ def test_a_run_and_a_request_tell_their_story(browser: Client, site: Site) -> No
     assert seen["run"]["pieces"] >= CALLS
     assert seen["filters"] == "planner"
     words = seen["request"]["words"]
-    for expected in (
-        "planned: single over",
-        "answered 200 by primary",
-        "Rounded up once",
-        "********",
-        "until the first attempt",
-    ):
+    for expected in ("planned: single over", "answered 200 by primary", "Rounded up once", "********"):
         assert expected in words, expected
+    assert "until the first attempt" in words
     assert (seen["run"]["axe"], seen["request"]["axe"]) == ([], [])
 
 

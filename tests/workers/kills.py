@@ -65,6 +65,7 @@ async def torment(clients: Clients, kills: int, seed: int) -> None:
             await clients.ready(60)
         elif victims := fleet.workers():
             fleet.kill(chance.choice(victims))
+    progress.end()
     stopped.set()
     await asyncio.gather(*callers)
     await clients.ready(60)

@@ -18,8 +18,8 @@ def sample(**changes: object) -> Sample:
 def bill(
     prompt: int = 1_000, completion: int = 1_000, *, requests: int = 10, told: bool = True, opened: int = 0
 ) -> object:
-    totals = {"prompt_tokens": prompt, "completion_tokens": completion, "requests": requests, "streams_open": opened}
-    return {"totals": totals, "requests": [{"told": told}]}
+    totals = {"prompt_tokens": prompt, "completion_tokens": completion, "streams_open": opened}
+    return {"totals": totals, "requests": [{"told": told}] * requests}
 
 
 MANY = [sample(at=float(number)) for number in range(100)]

@@ -47,6 +47,13 @@ def test_json_for_scripts(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "digest" not in listed
 
 
+def test_as_json_a_revocation_is_an_object(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "--agent", "planner", "--json"]) == 0
+    id = json.loads(capsys.readouterr().out)["id"]
+    assert main(["keys", "revoke", id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"revoked": id}
+
+
 def test_a_revoked_key_is_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["keys", "create", "--agent", "a", "--json"])
     told = json.loads(capsys.readouterr().out)

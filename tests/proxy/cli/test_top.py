@@ -111,7 +111,7 @@ def test_once_is_one_picture_in_plain_lines(
     assert run(monkeypatch, "--once") == 0
     out = capsys.readouterr().out
     assert out.isascii() and "\x1b" not in out
-    assert out.startswith("headgate top   23:42:12 UTC")
+    assert out.startswith("Headgate   23:42:12 UTC")
     assert out.splitlines()[-1].split()[0] == "writer"
 
 

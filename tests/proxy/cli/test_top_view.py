@@ -12,7 +12,7 @@ from proxy.cli.top_keys import SORTS, VIEWS, Look
 from proxy.cli.top_state import State
 from proxy.cli.top_view import Size, frame
 from tests.proxy.cli.emulator import Emulator
-from tests.proxy.cli.live_samples import PLANNER, SECOND, SNAPSHOT
+from tests.proxy.cli.live_samples import BREAKER, PLANNER, SECOND, SNAPSHOT
 from tests.proxy.cli.test_budgets import ROW as BUDGET
 
 PLAIN = Page(io.StringIO())
@@ -96,7 +96,8 @@ def test_it_never_grows_beyond_the_screen(size: Size) -> None:
 
 
 def test_names_of_clients_cannot_steer_the_terminal() -> None:
-    bad = replace(SNAPSHOT, agents=[replace(PLANNER, name="\x1b[2J\nbad")])
+    event = replace(BREAKER, fields={"why": "\x1b[2J\n"})
+    bad = replace(SNAPSHOT, agents=[replace(PLANNER, name="\x1b[2J\nbad")], events=[event])
     text = "\n".join(shown(Look(), State(bad, bad), page=TERMINAL))
     assert "\x1b" not in text and "\\x1b[2J\\nbad" in text
 

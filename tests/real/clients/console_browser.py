@@ -1,5 +1,5 @@
-"""What people do with the console, in Debian's Chromium: look at every view, walk by keyboard, give a token, read a name
-that would like to be markup. `base_url` is the admin listener, `api_key` its token.
+"""What people do with the console, in Debian's Chromium: look at every view, walk by keyboard, give a token, read a
+name that would like to be markup. `base_url` is the admin listener, `api_key` its token.
 
 Pictures go to the folder in HEADGATE_IMAGES, if there is one; the docs show them.
 """
@@ -27,7 +27,7 @@ def browsing(base_url: str, token: str, *, width: int = 1280, dark: bool = False
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": 720},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",
         )
@@ -68,7 +68,8 @@ def _all_views(base_url: str, token: str, *, width: int, dark: bool) -> dict[str
             seen["violations"][view] = _violations(page)
             seen["wider"][view] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             if width > 1000:
-                _keep(page, f"{view}-dark" if dark else view)
+                if not dark or view == "live":
+                    _keep(page, f"{view}-dark" if dark else view)
             elif view == "live":
                 _keep(page, "narrow")
         seen["wrong"] = wrong
@@ -97,7 +98,7 @@ def one_run_and_one_request(base_url: str, api_key: str) -> Any:
         page.locator("main a.open").first.click()
         page.wait_for_selector("main ol li")
         request = {"words": page.inner_text("main"), "axe": _violations(page)}
-        page.set_viewport_size({"width": 1280, "height": 1500})
+        page.set_viewport_size({"width": 1280, "height": 1280})
         _keep(page, "request")
         return {"run": run, "filters": filters, "request": request, "wrong": wrong}
 
@@ -119,7 +120,7 @@ def by_keyboard(base_url: str, api_key: str) -> Any:
         keys.press("/")
         keys.type("nobody")
         keys.press("Enter")
-        page.wait_for_function("document.querySelector('main').innerText.includes('no call of that kind')")
+        page.get_by_text("no call of that kind").wait_for()
         filtered = page.url
         page.focus("main")
         keys.press("?")
@@ -162,6 +163,6 @@ def a_key_is_shown_once(base_url: str, api_key: str) -> Any:
         revoke = page.get_by_role("button", name=f"Revoke {key.split('-')[1]}")
         revoke.click()
         page.get_by_role("button", name="Yes").click()
-        page.wait_for_function("document.querySelector('main').innerText.includes('revoked')")
+        page.locator(".mark", has_text="revoked").wait_for()
         stored = page.evaluate("JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])")
         return {"key": key, "gone": gone, "stored": stored, "wrong": wrong}
