@@ -110,7 +110,7 @@ class Trail:
         steps.append(step)
 
     def _written_before(self, text: int) -> bool:
-        return text != 0 and any([(text ^ each.text).bit_count() <= NEAR_BITS for each in self._steps])
+        return text != 0 and any((text ^ each.text).bit_count() <= NEAR_BITS for each in self._steps)
 
     def spent(self, usd_nanos: int) -> None:
         """Of a step that has ended."""
@@ -199,6 +199,4 @@ def loop_detected(looped: Looped, run: str) -> ProxyError:
         f"The run {shown} goes round in circles: {in_words(looped)}. Change its course, or send `{OVERRIDE}` to go on."
     )
     details = {"run": run, "reason": looped.kind, "repeats": looped.repeats, "period": looped.period}
-    return ProxyError(
-        "loop_detected", message, details={**details, "tool": looped.tool or None, "override": OVERRIDE}
-    )
+    return ProxyError("loop_detected", message, details={**details, "tool": looped.tool or None, "override": OVERRIDE})

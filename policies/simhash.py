@@ -55,7 +55,7 @@ def _every_lane(value: int) -> int:
 
 def _packed(spread: int) -> int:
     """The lowest bit of each lane: in binary text those digits stand LANE places apart."""
-    return int(bin(spread | 1 << (LANE * BITS))[2:][:: -LANE][:BITS][::-1], 2)
+    return int(bin(spread | 1 << (LANE * BITS))[2:][::-LANE][:BITS][::-1], 2)
 
 
 @lru_cache(maxsize=8_192)

@@ -50,6 +50,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/renewal.py": ("tests/flow/test_exact_cache.py", "stale answers, from socket to socket"),
     "proxy/parts.py": (FLOW, DECLARATIONS),
     "proxy/state/cache_report.py": ("tests/proxy/test_cache_desk.py", DECLARATIONS),
+    "proxy/telemetry/live_report.py": ("tests/proxy/telemetry/test_live.py", DECLARATIONS),
     "proxy/telemetry/family.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),
     "proxy/telemetry/catalog_known.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),
     "proxy/relay.py": ("tests/flow/test_stream.py", "a stream from socket to socket"),

@@ -79,7 +79,10 @@ def _judged(check: str, status: int, heard: str) -> Finding:
 
 def _path(settings: OpenAIProvider, url: SplitResult) -> str:
     query = f"?api-version={settings.api_version}" if settings.api_version else ""
-    return f"{url.path.rstrip('/')}/models{query}"
+    base = url.path.rstrip("/")
+    if settings.engine == "azure":
+        base = base.partition("/openai")[0] + ("/openai" if settings.api_version else "/openai/v1")
+    return f"{base}/models{query}"
 
 
 def _headers(settings: OpenAIProvider) -> dict[str, str]:

@@ -52,6 +52,7 @@ COMMANDS = (
     Command("serve", "start with a configuration file", "proxy.cli.serve", "serve"),
     Command("demo", "a simulated fleet, direct against through the gate; nothing needed", "proxy.demo", "demo"),
     Command("check", "validate a configuration and show every value with its origin", "proxy.cli.check", "check"),
+    Command("import", "translate the configuration of another gateway", "proxy.cli.import_config", "translate"),
     Command("keys", "create, list and revoke the keys that callers present", "proxy.cli.keys", "keys"),
     Command("top", "the fleet as it works, live: agents, routes, targets, runs, requests", "proxy.cli.top", "top"),
     Command("tail", "every call as it ends, live", "proxy.cli.tail", "tail"),

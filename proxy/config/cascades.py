@@ -13,6 +13,7 @@ from proxy.config.values import HttpAddress, ModelName, Seconds, Share, Text, Us
 
 STEPS_MAX = 9
 PATTERN_CHARS_MAX = 500
+SHADOW_USUAL: Final = 0.05
 
 
 def _pattern(text: str) -> str:
@@ -76,6 +77,17 @@ class Cascading(Block):
     judge: Judging | None = Field(default=None, description="`cascade`: a model marks answers; off.")
     verify: Verifying | None = Field(default=None, description="`cascade`: a service of yours verifies answers; off.")
 
+    max_loss: Share | None = Field(
+        default=None, gt=0, description="`cascade`: how many cheap answers may be worse than the last step's; off."
+    )
+    shadow: Share | None = Field(
+        default=None, description="`cascade`: of them, how many are asked of the last step too; 0.05 with max_loss."
+    )
+    shadow_budget: Usd = Field(default="5", description="`cascade`: what that may cost a day, in USD.")
+    dear_share: Share | None = Field(
+        default=None, gt=0, description="`cascade`: calls that may begin at the last step, as is learnt by kind; off."
+    )
+
     @model_validator(mode="after")
     def _only_of_cascades(self) -> Self:
         given = sorted(self.model_fields_set & OWN)
@@ -85,10 +97,13 @@ class Cascading(Block):
             raise ValueError("the gate `regex` and a pattern go together")
         if self.hold is not None and (self.agree or self.judge or self.verify or self.revise != "off"):
             raise ValueError("agree, judge, verify and revise need all of an answer: leave out hold")
+        if self.hold is not None and (self.max_loss or self.shadow):
+            raise ValueError("max_loss and shadow need all of an answer: leave out hold")
         return self
 
     def cascade(self) -> CascadeRules:
         agree, judge, verify = self.agree, self.judge, self.verify
+        shadow = 0.0 if self.max_loss is None else SHADOW_USUAL
         return CascadeRules(
             accept=self.accept,
             pattern=self.pattern,
@@ -98,7 +113,16 @@ class Cascading(Block):
             agree=None if agree is None else Agree(agree.model, agree.samples),
             judge=None if judge is None else judge.rules(),
             verify=None if verify is None else Verify(verify.url, verify.timeout_s),
+            shadow=shadow if self.shadow is None else self.shadow,
+            max_loss=self.max_loss,
+            shadow_usd_nanos_a_day=usd_nanos(self.shadow_budget),
+            dear_share=self.dear_share,
         )
 
 
-OWN: Final = frozenset({"accept", "pattern", "hold", "on_no_money", "revise", "agree", "judge", "verify"})
+OWN: Final = frozenset(
+    {
+        *("accept", "pattern", "hold", "on_no_money", "revise", "agree", "judge", "verify"),
+        *("max_loss", "shadow", "shadow_budget", "dear_share"),
+    }
+)

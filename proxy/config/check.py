@@ -16,14 +16,12 @@ from proxy.config.schema import Admin, Server
 from proxy.config.tree import Path, Problem, Value
 
 _KNOBS = frozenset("breaker output_tokens_max".split())  # noqa: SIM905
-_MODES = frozenset("max_loss shadow".split())  # noqa: SIM905
 
 # Names that will mean something one day; they are refused with other words than a typo, and never ignored.
 NOT_YET: Mapping[Path, frozenset[str]] = {
     ("agents", "*"): _KNOBS,
     ("agents", "*", "retry"): frozenset({"budget"}),  # there is one attempt budget, that of `defaults`
     ("defaults",): _KNOBS,
-    ("models", "*"): _MODES,
 }
 # Values that are the whole block's nature: without them nothing else in the block can be judged.
 NATURES_NOT_YET: Mapping[Path, frozenset[str]] = {

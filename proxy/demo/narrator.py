@@ -60,7 +60,7 @@ class Narrator:
         edges += [(window.ends_s, False, window) for window in self._story.windows]
         before: dict[Window, Counts] = {}
         for at_s, begins, window in sorted(edges, key=lambda edge: edge[:2]):  # one ends before another begins
-            await asyncio.sleep(max(0.0, self._began_at + at_s - self._clock.now()))
+            await self._until(at_s)
             if begins:
                 before[window] = self._counts(window)
                 self.say(BEGINS[window.kind].format(window.provider, self._story.silence_s))
@@ -69,18 +69,25 @@ class Narrator:
 
     async def tell_of_runaways(self) -> None:
         """When they begin, when the gate refuses its own, when somebody stops the direct one."""
-        span, ends_at, refused = self._story.runaway, self._began_at + self._story.runaway.ends_s, False
-        await asyncio.sleep(max(0.0, self._began_at + span.begins_s - self._clock.now()))
+        span, wild = self._story.runaway, self._gate.runaway
+        await self._until(span.begins_s)
         self.say(f"agent {AGENT} asks without end; at the gate it has a budget of ${BUDGET_USD}")
-        while self._clock.now() < ends_at:
-            wild = self._gate.runaway
-            if wild.refused and not refused:
-                refused = True
-                self.say(f"gate: agent {AGENT} is refused ({wild.refused}); answered before: {wild.answered} calls")
-            await asyncio.sleep(min(LOOK_S, max(0.0, ends_at - self._clock.now())))
+        while not wild.refused and (self._at_s < span.ends_s or wild.tally.in_flight):
+            await asyncio.sleep(LOOK_S)
+        if wild.refused:
+            self.say(f"gate: agent {AGENT} is refused ({wild.refused}); answered before: {wild.answered} calls")
+        await self._until(span.ends_s)
         invoices = [invoice for vendor in self._direct.vendors.values() for invoice in vendor.invoices.values()]
         spent = sum(invoice.usd_nanos for invoice in invoices if invoice.run == RUN)
         self.say(f"somebody stops the direct {AGENT}: {self._direct.runaway.answered} calls, {dollars(spent)}")
+
+    async def _until(self, at_s: float) -> None:
+        await asyncio.sleep(max(0.0, at_s - self._at_s))
+
+    @property
+    def _at_s(self) -> float:
+        """Of the story."""
+        return self._clock.now() - self._began_at
 
     async def follow(self, news: News) -> None:
         """Until it is cancelled."""
@@ -93,7 +100,7 @@ class Narrator:
             self.say(f"gate: {text}")
 
     def say(self, text: str) -> None:
-        event = Event(round(self._clock.now() - self._began_at, 1), text)
+        event = Event(round(self._at_s, 1), text)
         self.events.append(event)
         self._hear(event)
 

@@ -25,7 +25,7 @@ from proxy.execution.bench import Rules
 from proxy.execution.course import Leg
 from proxy.execution.holding import put_down, take
 from proxy.execution.race import Answer, Race
-from proxy.execution.record import Record
+from proxy.execution.record import Pupil, Record
 from proxy.execution.second_look import Looked, SecondLook
 from proxy.observed import Climbed, Demand, Said
 from proxy.snapshot import Snapshot
@@ -38,7 +38,7 @@ SPENT: Final = frozenset({"budget_exceeded"})
 
 
 class Accepted(Struct, frozen=True):
-    """A cheap answer that goes out. `mark`: how sure anybody is of it, in 0..1."""
+    """A cheap answer that goes out, or would, if there were evidence for it. `mark`: how sure anybody is of it, in 0..1."""
 
     call: Call
     plan: Plan
@@ -50,8 +50,12 @@ class Accepted(Struct, frozen=True):
 
 
 class Onlooker(Protocol):
-    def accepted(self, accepted: Accepted) -> None:
-        """Must not wait."""
+    """Neither may wait."""
+
+    def accepted(self, accepted: Accepted) -> None: ...
+
+    def withheld(self, accepted: Accepted) -> Pupil | None:
+        """There was no evidence for it, and nothing else against it. Who is told what was answered instead."""
         ...
 
 
@@ -60,6 +64,9 @@ class Nobody:
 
     def accepted(self, accepted: Accepted) -> None:
         return
+
+    def withheld(self, accepted: Accepted) -> Pupil | None:
+        return None
 
 
 class Kit(Struct, frozen=True):
@@ -200,8 +207,11 @@ class Cascade:
             mark = mark if given is None else given
         now = kit.clock.now()
         evidence = kit.evidence.threshold(call, climb.plan, climb.rung, score=mark, now=now)
+        accepted = Accepted(call, climb.plan, climb.rung, said, mark, climb.cascade, climb.snapshot)
         if evidence is None or evidence.accepted:
-            kit.onlooker.accepted(Accepted(call, climb.plan, climb.rung, said, mark, climb.cascade, climb.snapshot))
+            kit.onlooker.accepted(accepted)
+        else:
+            climb.record.pupil = kit.onlooker.withheld(accepted)
         return verdict if evidence is None else evidence
 
     # --- what follows ------------------------------------------------------------------------------------------------
@@ -241,7 +251,8 @@ class Cascade:
             self._say(climb, f"{climb.member.model!r} failed ({error.code}); {above!r} is asked")
             climb.up()
             return None
-        if climb.best is None or climb.cascade.on_no_money == "error" or not (passing or error.code in SPENT):
+        late = over and climb.record.call.head.stream  # a stream would be cut at once
+        if climb.best is None or late or climb.cascade.on_no_money == "error" or not (passing or error.code in SPENT):
             raise error
         self._say(
             climb, f"{climb.member.model!r} could not be asked ({error.code}): the answer before goes out unverified"

@@ -29,7 +29,7 @@ NO_RULES: Final = CascadeRules()
 class Watch(Protocol):
     """Who counts: see `telemetry.cascade_metrics`."""
 
-    def labelled(self, label: Label) -> None: ...
+    def labelled(self, model: str, *, agreed: bool) -> None: ...
 
     def stands(self, standing: Standing) -> None: ...
 
@@ -114,7 +114,7 @@ class Evidence:
             return
         floor = self._conformal.learn(label, LOSS_MAX if rules.max_loss is None else rules.max_loss)
         if self._watch is not None:
-            self._watch.labelled(label)
+            self._watch.labelled(label.model, agreed=label.agreed)
             self._watch.stands(floor.standing(label.key))
 
     def feedback(self, feedback: Feedback) -> int:

@@ -115,7 +115,7 @@ class Modelled:
         ]
         steps.append(Step(ends, stream.ending([whole], bill), tokens))
         response = SimulatedResponse(self._books, 200, steps=steps, bill=bill)
-        response.headers = Fields(HEAD)
+        response.headers = Fields(dict(HEAD))
         return response
 
     def _at_once(self, status: int, body: bytes) -> SimulatedResponse:

@@ -18,16 +18,18 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 THREAD_S = 0.01  # how long a look at threads that are at work takes
+STUCK_S = 1.0  # real seconds without any event and without any timer before the loop gives up
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # its base is chosen by the platform
+class _Selector(selectors.DefaultSelector):
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if self.loop.in_threads:
-            found: list[tuple[selectors.SelectorKey, int]] = super().select(0 if timeout == 0 else THREAD_S)
-            return found
+            return super().select(0 if timeout == 0 else THREAD_S)
         if timeout is None:
+            if found := super().select(STUCK_S):
+                return found
             raise RuntimeError("nothing is scheduled: a task waits for something that nobody will do")
         self.loop.passed_s += timeout
         return []
@@ -46,9 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.passed_s
 
-    def run_in_executor(  # type: ignore[override]  # the stubs have no word for what it returns
-        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         future = super().run_in_executor(executor, func, *args)
         self.in_threads += 1
         future.add_done_callback(self._done)

@@ -248,7 +248,7 @@ def closed(assembled: Assembled) -> tuple[Assembled, tuple[str, ...]]:
 
 
 def _closed(rules: CascadeRules) -> tuple[CascadeRules, list[str]]:
-    gone = [gate for gate in rules.accept if gate in UNMODELLED_GATES]
+    gone: list[str] = [gate for gate in rules.accept if gate in UNMODELLED_GATES]
     gone += [name for name in ("judge", "verify") if getattr(rules, name) is not None]
     accept = tuple([gate for gate in rules.accept if gate not in UNMODELLED_GATES])
     return structs.replace(rules, accept=accept, judge=None, verify=None), gone

@@ -34,7 +34,7 @@ _CALL: Final = names((*OUTCOME_USUAL[1:], *OUTCOME_RARE))
 _TRY: Final = names((*ATTEMPT_USUAL[1:], *ATTEMPT_RARE))
 
 
-def _of(columns: Sequence[str], *wanted: str) -> itemgetter[int]:
+def _of(columns: Sequence[str], *wanted: str) -> itemgetter[tuple[int, ...]]:
     return itemgetter(*[columns.index(name) for name in wanted])
 
 

@@ -38,7 +38,8 @@ RANDOM_RUNS = 1_000
 FIRST, MENDED = 0.4, 0.2
 SHARES = (1.6, 1.2, 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 SMOOTH = 0.3  # of quality, the most that is lost from one of them to the next
-PROMPT_TOKENS, OUTPUT_TOKENS = 500, 400
+PROMPT_TOKENS = (100, 900)  # of each call of a run; runs differ
+OUTPUT_TOKENS = 400
 
 
 class Done(Struct, frozen=True):
@@ -58,26 +59,25 @@ def workflow(seed: int, usd_nanos: int | None = None, seconds: float | None = No
 
 async def _workflow(seed: int, usd_nanos: int | None, seconds: float | None, at_limit: AtLimit) -> Done:
     rng = Random(seed)
+    tokens = rng.randint(*PROMPT_TOKENS)
 
     def answer(request: UpstreamRequest) -> Script:
         draft = json.loads(request.body)["messages"][0]["content"].split()[1]
         output = int(rng.uniform(0.3, 1.0) * OUTPUT_TOKENS)
-        usage = {
-            "prompt_tokens": PROMPT_TOKENS,
-            "completion_tokens": output,
-            "total_tokens": PROMPT_TOKENS + output,
-        }
+        usage = {"prompt_tokens": tokens, "completion_tokens": output, "total_tokens": tokens + output}
         choice = {"index": 0, "message": {"role": "assistant", "content": f"draft {draft}"}, "finish_reason": "stop"}
         reply = {"id": "x", "object": "chat.completion", "model": "real", "choices": [choice], "usage": usage}
         steps = (Step(rng.uniform(2.0, 6.0), json.dumps(reply).encode(), output),)
-        return Script("good", 200, JSON, steps, prompt=PROMPT_TOKENS, output=output)
+        return Script("good", 200, JSON, steps, prompt=tokens, output=output)
 
-    limits = WIDE if usd_nanos is None else LimitsByName({}, {"agent": (Limit("usd", usd_nanos, per="run", hold="strict"),)})
+    limits = (
+        WIDE if usd_nanos is None else LimitsByName({}, {"agent": (Limit("usd", usd_nanos, per="run", hold="strict"),)})
+    )
     rules = AgentRules(retry=Retry(attempts=2), run=RunLimits(seconds=seconds, at_limit=at_limit))
     gate = SmallGate(answer, store=WatchedBudgets(SeededClock(seed), limits), rules=rules)
     began, drafts = gate.clock.now(), 0
     for number in range(1, STEPS + 1):
-        prompt = f"draft {number} " + "x" * (4 * PROMPT_TOKENS)
+        prompt = f"draft {number} " + "x" * (4 * tokens)
         body = {"model": "m", "messages": [{"role": "user", "content": prompt}], "max_tokens": OUTPUT_TOKENS}
         call = gate.call(json.dumps(body).encode())
         wire = Wire()
@@ -130,6 +130,7 @@ def _tightened(name: str, usd: float, seconds: float, free: float) -> Iterator[R
 
 def _over(done: Iterable[Done], usd_nanos: int | None, seconds: float | None) -> int:
     return sum(
-        (usd_nanos is not None and each.usd_nanos > usd_nanos) or (seconds is not None and each.seconds > seconds + 1e-6)
+        (usd_nanos is not None and each.usd_nanos > usd_nanos)
+        or (seconds is not None and each.seconds > seconds + 1e-6)
         for each in done
     )

@@ -310,13 +310,17 @@ def rows(folder: Path | None) -> Iterator[Row]:
     for name, (script, period) in LOOPS.items():
         looped = [run(_looped(script, period, seed)) for seed in range(SEEDS)]
         shares += [each.share for each in looped]
-        yield at_most(f"{name}: repeats before it was stopped, the most", max(each.repeats for each in looped), 4, digits=0)
+        yield at_most(
+            f"{name}: repeats before it was stopped, the most", max(each.repeats for each in looped), 4, digits=0
+        )
         yield at_least("  loops stopped", sum(each.refused for each in looped) / SEEDS, 1.0)
     yield at_least(f"of what loops of {LOOP_STEPS} steps cost, saved", 1 - sum(shares) / len(shares), 0.8)
     for name, script in LOOKALIKES.items():
         ran = [run(_lookalike(script, seed)) for seed in range(SEEDS)]
         yield at_most(f"{name}: false stops", sum(each.refused for each in ran), 0, digits=0)
-        yield shown("  calls that were annotated", f"{sum(each.said for each in ran) / sum(each.steps for each in ran):.1%}")
+        yield shown(
+            "  calls that were annotated", f"{sum(each.said for each in ran) / sum(each.steps for each in ran):.1%}"
+        )
     same = [each for named in (True, False) for each in run(_children(1, named=named))]
     yield at_most("children that do the same: false stops", sum(each.refused for each in same), 0, digits=0)
     again = [run(_impatient(seed)) for seed in range(SEEDS)]
@@ -333,7 +337,9 @@ def rows(folder: Path | None) -> Iterator[Row]:
 def _cost() -> Iterator[Row]:
     for turns in (20, 200):
         first, next_ = run(_look_us(turns))
-        yield shown(f"a look at a conversation of {turns} turns: the first | each further", f"{first:.0f} | {next_:.0f} us")
+        yield shown(
+            f"a look at a conversation of {turns} turns: the first | each further", f"{first:.0f} | {next_:.0f} us"
+        )
 
 
 async def _look_us(turns: int) -> tuple[float, float]:

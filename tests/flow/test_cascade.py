@@ -299,6 +299,18 @@ async def test_nothing_is_asked_that_cannot_end_in_time() -> None:
             assert again.headers["x-headgate-cascade"].endswith("unverified")
 
 
+async def test_where_the_deadline_passes_on_the_way_up_the_answer_before_goes_out_if_it_can_be_whole() -> None:
+    async def hanging(peer: Peer) -> None:
+        await peer.gone()
+
+    async with Rungs(saying(" "), hanging) as world:
+        reply = await world.request(body(), headers="X-Headgate-Deadline: 5\r\n")
+        assert reply.headers["x-headgate-cascade"] == "m0 escalate not_empty, m1 error deadline_exceeded; unverified"
+    async with Rungs(EMPTY, hanging) as world:
+        reply = await world.stream(STREAM, headers="X-Headgate-Deadline: 5\r\n")
+        assert reply.error["code"] == "deadline_exceeded"
+
+
 async def test_a_client_that_leaves_in_the_middle_of_a_rung_stops_it_and_pays_what_was_made() -> None:
     gone = asyncio.Event()
 

@@ -16,7 +16,7 @@ from tests.flow.rungs import Rungs
 from tests.flow.test_cascade import CHAT, body, refusing, saying, streamed
 from tests.flow.world import DONE, FINISH, ROLE, USAGE, Script, token
 
-KEY = {"X-Headgate-Run": "r1"}
+KEY = "X-Headgate-Run: r1\r\n"
 FLOOR = CascadeRules(shadow=0.05, max_loss=0.05)
 
 
@@ -34,7 +34,7 @@ async def ask(world: Rungs, **fields: Any) -> str:
 async def test_every_accepted_answer_of_the_sample_is_asked_of_the_last_rung() -> None:
     async with Rungs(saying("4"), saying("The answer is 4"), cascade=CascadeRules(shadow=1.0)) as world:
         assert await ask(world) == "m0 accept passed"
-        assert world.told == [Label("anonymous", "m", 0, 1.0, True)]
+        assert world.told == [Label("unattributed", "m", 0, 1.0, True)]
         shadow = next(each for each in world.outcomes if each.call.cause)
         assert (shadow.call.priority, shadow.call.model) == ("batch", "m1")
         assert json.loads(world.upstreams[1].requests[0][1])["messages"] == CHAT["messages"]

@@ -10,8 +10,8 @@ import pytest
 from policies.limits import Limit, LimitsByName
 from policies.runs import RunLimits
 from proxy.snapshot import AgentRules
-from tests.flow.world import DONE, FINISH, KEY, ROLE, USAGE, Peer, World, token
 from tests.flow.test_runs import last_error
+from tests.flow.world import DONE, FINISH, KEY, ROLE, USAGE, Peer, World, token
 
 RUN = "X-Headgate-Run: trip\r\n"
 BEST = AgentRules(run=RunLimits(at_limit="best"))
@@ -189,7 +189,9 @@ async def test_other_refusals_stay_errors() -> None:
 
 
 async def test_nobody_else_gets_it_by_naming_the_run() -> None:
-    async with World(answers, rules=BEST, limits_of=LimitsByName({}, {"run": (Limit("steps", 1, per="run"),)})) as world:
+    async with World(
+        answers, rules=BEST, limits_of=LimitsByName({}, {"run": (Limit("steps", 1, per="run"),)})
+    ) as world:
         await world.request(asking(PLAIN, 0), headers=RUN)
         record = world.keys.records[KEY]
         world.keys.records["hg-other"] = type(record)("key-2")

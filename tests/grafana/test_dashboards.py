@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +15,7 @@ from grafana import generate
 from proxy.telemetry.catalog import FAMILIES
 from proxy.telemetry.family import PREFIX
 from tests.grafana.expressions import SELECTOR, aggregations, expressions, families, unknown
+from tests.grafana.stage import needed
 
 Json = dict[str, Any]
 
@@ -166,7 +166,6 @@ def test_every_metric_is_on_some_panel() -> None:
     assert not missing - set(SHOWN_NOWHERE)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @BOARDS
 def test_prometheus_can_parse_every_query(board: Json, tmp_path: Path) -> None:
     rules = [
@@ -175,6 +174,8 @@ def test_prometheus_can_parse_every_query(board: Json, tmp_path: Path) -> None:
     ]
     file = tmp_path / "rules.yaml"
     file.write_text(json.dumps({"groups": [{"name": "checked", "rules": rules}]}))
-    checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [needed("promtool"), "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(rules)} rules found" in checked.stdout

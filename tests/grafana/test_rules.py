@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from grafana import generate
 from tests.grafana.alert_cases import CASES, Case
 from tests.grafana.expressions import SELECTOR, aggregations, bare, unknown
+from tests.grafana.stage import needed
 
 Json = dict[str, Any]
 
@@ -24,7 +24,6 @@ RULES = [
     (file, rule) for file in FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: (file, rule) for file, rule in RULES if "alert" in rule}
-NEEDS_PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
 def test_every_alert_has_its_case() -> None:
@@ -54,15 +53,13 @@ def test_a_recorded_series_keeps_the_job(rule: Json) -> None:
     assert all("job" in labels for labels, _ in aggregations(rule["expr"]))
 
 
-@NEEDS_PROMTOOL
 def test_prometheus_can_load_every_rule() -> None:
     checked = subprocess.run(
-        ["promtool", "check", "rules", *map(str, FILES)], capture_output=True, text=True, check=False
+        [needed("promtool"), "check", "rules", *map(str, FILES)], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@NEEDS_PROMTOOL
 @pytest.mark.parametrize("alert", CASES)
 def test_it_fires_when_it_should_and_is_silent_before_and_after(alert: str, tmp_path: Path) -> None:
     case, (file, rule) = CASES[alert], ALERTS[alert]
@@ -81,7 +78,6 @@ def test_it_fires_when_it_should_and_is_silent_before_and_after(alert: str, tmp_
     run(tmp_path, [RECORDINGS, str(file)], world, step=case.step)
 
 
-@NEEDS_PROMTOOL
 def test_the_names_of_litellm_carry_the_same_numbers(tmp_path: Path) -> None:
     gate = 'job="headgate",instance="a"'
     series = {
@@ -123,5 +119,5 @@ def observed(case: Case) -> dict[str, str]:
 def run(folder: Path, files: list[str], world: Json, *, step: int = 1) -> None:
     file = folder / "case.yaml"
     file.write_text(json.dumps({"rule_files": files, "evaluation_interval": f"{step}m", "tests": [world]}))
-    done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    done = subprocess.run([needed("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -54,18 +54,24 @@ A, B = turn(use(result="a")), turn(use("read", result="b"))
 EDITS = [turn(use("edit", f'{{"line":{n}}}', "done")) for n in range(20)]
 ROUND = [turn(use("step", f'{{"n":{n}}}', "none")) for n in range(PERIOD_MAX)]
 
+SAME_TO_OTHERS = [turn(text=PLANS[0], heard=str(n)) for n in range(8)]
+DRIFT = [turn(use(arguments=f'{{"q":"{n}"}}'), text=f"{n}. {PLANS[0]}") for n in range(5)]
+PAGES = [turn(use(arguments=f'{{"page":{n}}}', result=f"page {n}")) for n in range(9)]
+SPACES = [turn(use(arguments=written)) for written in ('{"a":1,"b":2}', '{ "b":2, "a":1}')] * 2
+NOTES = [turn(use(), use("note", f"{n}", "ok")) for n in range(3)]
+
 SIGNS = [
     ("nothing yet", [], None),
     ("once", [A], None),
     ("twice", [A, A], None),
     ("the third time", [A, A, A], ("repeat", 2, 1)),
     ("the fifth time", [A] * 5, ("repeat", 4, 1)),
-    ("white space and order do not count", [turn(use(arguments=a)) for a in ('{"a":1,"b":2}', '{ "b":2, "a":1}')] * 2, ("repeat", 3, 1)),
-    ("other arguments", [turn(use(arguments=f'{{"page":{n}}}', result=f"page {n}")) for n in range(9)], None),
+    ("white space and order do not count", SPACES, ("repeat", 3, 1)),
+    ("other arguments", PAGES, None),
     ("another tool", [A, A, B], None),
     ("another result in between", [A, A, turn(use(result="b")), A, A], None),
     ("always another result", [turn(use(result=str(n))) for n in range(9)], None),
-    ("one of several tools of a step", [turn(use(), use("note", f"{n}", "ok")) for n in range(3)], ("repeat", 2, 1)),
+    ("one of several tools of a step", NOTES, ("repeat", 2, 1)),
     ("the same after each of many edits is only said", [s for e in EDITS for s in (e, A)], ("repeat", 2, 1)),
     ("after a single edit it begins anew", [A, A, A, EDITS[0], A], ("repeat", 2, 1)),
     ("two in turn", [A, B] * 3, ("cycle", 2, 2)),
@@ -73,11 +79,11 @@ SIGNS = [
     ("polling", [turn(use("wait"))] * 12, None),
     ("polling beside a loop", [s for _ in range(4) for s in (turn(use("wait")), A)], ("repeat", 3, 1)),
     ("the same text without a word from anyone", [turn(text=PLANS[0])] * 5, ("text", 4, 1)),
-    ("the same text to other questions is only said", [turn(text=PLANS[0], heard=str(n)) for n in range(8)], ("text", 2, 1)),
+    ("the same text to other questions is only said", SAME_TO_OTHERS, ("text", 2, 1)),
     ("other texts", [turn(text=text) for text in (*PLANS, " ".join(PLANS), "done")], None),
     ("no text", [turn(heard=f"{n}") for n in range(5)], None),
-    ("texts that drift, searches too", [turn(use(arguments=f'{{"q":"{n}"}}'), text=f"{n}. {PLANS[0]}") for n in range(5)], ("text", 4, 1)),
-]  # fmt: skip
+    ("texts that drift, searches too", DRIFT, ("text", 4, 1)),
+]
 
 
 @pytest.mark.parametrize(("turns", "expected"), [row[1:] for row in SIGNS], ids=[row[0] for row in SIGNS])

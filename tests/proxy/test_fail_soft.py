@@ -24,7 +24,9 @@ REPLY = b'{"object":"chat.completion","choices":[{"index":0,"message":{"content"
 
 
 def budget(*limits: tuple[Unit, Per, Reason]) -> ProxyError:
-    shortfalls = [Shortfall(Period("run:r", unit, per, 0, "agent:a"), 5, 5, 0, 1, None, why) for unit, per, why in limits]
+    shortfalls = [
+        Shortfall(Period("run:r", unit, per, 0, "agent:a"), 5, 5, 0, 1, None, why) for unit, per, why in limits
+    ]
     return budget_exceeded(Refusal(tuple(shortfalls), 0.0))
 
 

@@ -16,8 +16,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Process]:
     process = Process(tmp_path)
-    process.config["models"]["panel"] = {"mode": "quorum", "members": ["m"], "ask": 3, "answer": {"take": "last_line"}}
-    process.config["models"]["council"] = {"mode": "debate", "members": ["m", "m"], "rounds": 2}
+    process.config["models"] = {
+        "m": "quick/sim",
+        "panel": {"mode": "quorum", "members": ["m"], "ask": 3, "answer": {"take": "last_line"}},
+        "council": {"mode": "debate", "members": ["m", "m"], "rounds": 2},
+    }
     process.write()
     process.start()
     yield process
@@ -29,8 +32,7 @@ def test_an_agent_asks_a_panel_as_any_model(gate: Process) -> None:
     assert (status, json.loads(body)["object"]) == (200, "chat.completion")
     status, body = gate.post({"model": "council"})
     assert status == 200
-    metrics = gate.get("/metrics", admin=True)[1]
-    text = metrics.decode() if isinstance(metrics, bytes) else metrics
+    text = gate.get("/metrics", admin=True)[1].decode()
     assert 'headgate_quorum_calls_total{result="agreed",route="panel"} 1.0' in text
     assert 'headgate_quorum_answers_total{route="panel"} 2.0' in text
     assert 'headgate_quorum_calls_total{result="agreed",route="council"} 1.0' in text

@@ -177,14 +177,14 @@ class Life:
 
 def broken(lived: Lived) -> Iterator[str]:
     """Every ceiling of every run of the tree, by the upstream's books."""
-    for run in lived.began:
-        sales = [sale for sale in lived.sales if run in lived.asked[sale.call_id].lineage]
-        own = [sale for sale in sales if lived.asked[sale.call_id].run == run]
-        yield from _sums(lived.ceilings, run, sales, own)
-        yield from _times(lived, run, sales, own)
+    for id in lived.began:
+        sales = [sale for sale in lived.sales if id in lived.asked[sale.call_id].lineage]
+        own = [sale for sale in sales if lived.asked[sale.call_id].run == id]
+        yield from _sums(lived.ceilings, id, sales, own)
+        yield from _times(lived, id, sales, own)
 
 
-def _sums(ceilings: Ceilings, run: str, sales: list[Sale], own: list[Sale]) -> Iterator[str]:
+def _sums(ceilings: Ceilings, id: str, sales: list[Sale], own: list[Sale]) -> Iterator[str]:
     usd_nanos = sum(sale.usd_nanos(PRICE) for sale in sales)
     tokens = sum(sale.prompt + sale.output for sale in sales)
     steps = len({sale.call_id for sale in sales})
@@ -195,18 +195,18 @@ def _sums(ceilings: Ceilings, run: str, sales: list[Sale], own: list[Sale]) -> I
         ("width", _at_once(own), ceilings.width),
     ):
         if ceiling is not None and value > ceiling:
-            yield f"{run}: {value} {name} of {ceiling}"
+            yield f"{id}: {value} {name} of {ceiling}"
 
 
-def _times(lived: Lived, run: str, sales: list[Sale], own: list[Sale]) -> Iterator[str]:
+def _times(lived: Lived, id: str, sales: list[Sale], own: list[Sale]) -> Iterator[str]:
     ceilings = lived.ceilings
     if ceilings.depth is not None and own and lived.asked[own[0].call_id].level > ceilings.depth:
-        yield f"{run}: stands below level {ceilings.depth}"
+        yield f"{id}: stands below level {ceilings.depth}"
     for sale in sales if ceilings.seconds is not None else ():
-        end = lived.began[run] + (ceilings.seconds or 0.0) + IN_TIME_S
+        end = lived.began[id] + (ceilings.seconds or 0.0) + IN_TIME_S
         for did, at in (("asked", sale.asked_at), ("answered", lived.ended[sale.call_id])):
             if at > end:
-                yield f"{run}: {did} {at - end:.3f} s after its end"
+                yield f"{id}: {did} {at - end:.3f} s after its end"
 
 
 def _at_once(sales: list[Sale]) -> int:

@@ -54,7 +54,7 @@ FORMS = [
     ("parts", [{"type": "text", "text": "no"}, {"type": "text", "text": "ne"}], "no\nne"),
     ("a part marked for a cache", [{"type": "text", "text": "none", "cache_control": {"type": "ephemeral"}}], "none"),
     ("nothing", None, ""),
-    ("a picture", [{"type": "image_url", "image_url": {"url": "x"}}], "{'type': 'image_url', 'image_url': {'url': 'x'}}"),
+    ("a picture", [{"type": "image_url", "url": "x"}], "{'type': 'image_url', 'url': 'x'}"),
     ("beyond ASCII", "fünf €", "fünf €"),
 ]  # fmt: skip
 
@@ -163,4 +163,7 @@ def test_other_endpoints_have_none() -> None:
 
 
 def test_a_lone_surrogate_does_no_harm() -> None:
-    assert turns(asked([USER, *used("1", result="\ud800")]), None).turns in ((), (Turn("", (ToolUse("search", b'{"q":1}', "\ufffd"),)),))
+    assert turns(asked([USER, *used("1", result="\ud800")]), None).turns in (
+        (),
+        (Turn("", (ToolUse("search", b'{"q":1}', "\ufffd"),)),),
+    )

@@ -34,7 +34,8 @@ def test_a_debate_adds_its_turns_and_leaves_the_clients_words_alone(raw: bytes) 
     assert others == {"role": "user", "content": f"{BEFORE}\n\n[1]\ntheirs\n\n\n[2]\n漢\n\n{AFTER}"}
     assert asked.raw.startswith(raw[: raw.rindex(b"]")].rstrip()), "byte for byte up to there"
     assert asked.input_tokens_estimate == before.input_tokens_estimate + 99
-    assert bytes(asked.head.fields["messages"]) in asked.raw  # type: ignore[index]
+    assert asked.head.fields is not None
+    assert bytes(asked.head.fields["messages"]) in asked.raw
     assert structs.replace(asked, raw=b"", head=before.head, input_tokens_estimate=0) == structs.replace(
         before, raw=b"", input_tokens_estimate=0
     )

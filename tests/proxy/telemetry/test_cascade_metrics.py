@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from policies.conformal import Standing
 from proxy.observed import Climbed, Decision
 from proxy.telemetry.cascade_metrics import baseline_usd_nanos
 from proxy.telemetry.metrics import Metrics
@@ -75,5 +76,30 @@ def test_every_rung_and_dollar_is_counted() -> None:
     assert 'headgate_cascade_steps_total{cascade="m",decision="escalate",tier="0"} 2.0' in found
     assert 'headgate_cascade_steps_total{cascade="m",decision="accept",tier="0"} 1.0' in found
     assert 'headgate_cascade_steps_total{cascade="m",decision="accept",tier="1"} 1.0' in found
+    assert 'headgate_cascade_accepted_total{cascade="m",reason="passed"} 1.0' in found
+    assert 'headgate_cascade_accepted_total{cascade="m",reason="last"} 1.0' in found
     assert 'headgate_cascade_actual_usd_total{cascade="m"} 0.00024' in found
     assert 'headgate_cascade_baseline_usd_total{cascade="m"} 0.0004' in found
+
+
+def standing(agent: str, loss: float, *, withdrawn: bool = False) -> Standing:
+    return Standing(agent, "m", 0, 60, 1.0, 0.05, loss, 0.5, 0.3, withdrawn, 0, "")
+
+
+def test_what_is_known_of_the_worst_agent_is_shown() -> None:
+    metrics = Metrics(["m"], [CHEAP, DEAR])
+    cascades = metrics.races.cascades
+    cascades.stands(standing("a", 0.04))
+    cascades.stands(standing("b", 0.9, withdrawn=True))
+    cascades.labelled("m", agreed=True)
+    cascades.labelled("unknown", agreed=False)
+    cascades.shadowed("m", 2_000_000_000)
+    found = lines(metrics)
+    assert 'headgate_cascade_loss_bound{cascade="m"} 0.9' in found
+    assert 'headgate_cascade_withdrawn{cascade="m"} 1.0' in found
+    assert 'headgate_cascade_labels_total{answer="same",cascade="m"} 1.0' in found
+    assert 'headgate_cascade_labels_total{answer="different",cascade="other"} 1.0' in found
+    assert 'headgate_cascade_shadow_usd_total{cascade="m"} 2.0' in found
+    cascades.stands(standing("b", 0.02))
+    assert 'headgate_cascade_loss_bound{cascade="m"} 0.04' in lines(metrics)
+    assert 'headgate_cascade_withdrawn{cascade="m"} 0.0' in lines(metrics)
