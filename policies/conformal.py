@@ -71,6 +71,19 @@ class Standing(Struct, frozen=True):
     said: str
 
 
+class Standings(Struct, frozen=True):
+    """What GET /cascades answers."""
+
+    rows: list[Standing]
+
+
+class Heard(Struct, frozen=True):
+    """What a word of somebody's has changed: so many answers have a label more, or so many rungs were forgotten."""
+
+    answers: int = 0
+    rungs: int = 0
+
+
 class Floor:
     """The labels of one rung."""
 

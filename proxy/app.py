@@ -29,6 +29,7 @@ from proxy.config.load import Config, ConfigError, effective
 from proxy.config.unpayable import unpriced
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
+from proxy.evidence_desk import EvidenceDesk
 from proxy.instruments import describe, gate_desk, gpu_books, learn_names, metrics_of, watch_ledger
 from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import Listener, bind, url
@@ -96,7 +97,10 @@ class Gate:
         self.budgets = self._new_budgets(config)
         self.runs = Runs(clock)
         self.gates = gate_desk(self.assembly, clock, self.metrics)
+        watch = self.metrics.races.cascades if config.server.workers == 1 else None
+        self.evidence = EvidenceDesk(self.ledger, clock, lambda: self.assembly.snapshot.cascades, watch)
         self._serving = self._new_serving(data, terminal=terminal)
+        self.evidence.attach(self._serving)
         self._admin = Listener(admin, Server(admin_surface(self._admin_services()).handle, EDGES, clock.id))
 
     @property
@@ -216,6 +220,7 @@ class Gate:
             ledger=self.ledger,
             bank=bank,
             gates=self.gates,
+            evidence=self.evidence,
             terminal=terminal,
         )
         return Supervisor(data, house)
@@ -230,6 +235,7 @@ class Gate:
             runs=self.runs,
             ledger=self.books,
             gates=self.gates,
+            evidence=self.evidence.evidence,
             accepting=lambda: self.ledger.accepting,
             ready=lambda: self.ready,
             denied=self.desk.news.denied,
@@ -249,6 +255,7 @@ class Gate:
             budgets=self.desk.outlook.answer,
             ledger=LedgerDesk(self.ledger, self.budgets, runs=self.runs, assembly=self.assembly).services,
             caches=CacheDesk(self._serving, self.metrics.caches.savings),
+            cascades=self.evidence,
             keys=self.assembly.keys,
             metrics=self.metrics.exposition,
             config=lambda: {"version": self.config.version, "values": effective(self.config)},

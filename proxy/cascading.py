@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from policies.accept import Cheapest, Evidence, FirstRung, Forms, NoEvidence, Tools
+from policies.accept import Forms, Tools
 from policies.logprobs import Logprobs
 from proxy.assemble import Tools as Assembling
 from proxy.caching.semantic_parts import Asks
 from proxy.execution.admission import Admission
-from proxy.execution.cascade import Cascade, Kit, Nobody, Onlooker
+from proxy.execution.cascade import Cascade, Kit
+from proxy.execution.evidence import Evidence
 from proxy.execution.race import Race
 from proxy.execution.second_look import SecondLook
+from proxy.execution.shadowing import Shadowing, Spent
+from proxy.tasks import Tasks
 
 CONNECT_S = 2.0  # to a verifier
 
@@ -49,12 +52,14 @@ class Cascading:
         race: Race,
         *,
         admission: Admission,
-        evidence: Evidence | None = None,
-        first_rung: FirstRung | None = None,
-        onlooker: Onlooker | None = None,
+        evidence: Evidence,
+        tasks: Tasks,
+        spent: Spent,
     ) -> None:
+        """`spent`: told what comparing answers costs."""
         self._forms = LateForms()
         self._second_look = SecondLook(tools.clock, tools.dialect, race, tools.transports.get(CONNECT_S))
+        self._shadowing = Shadowing(tools.clock, tools.dialect, tasks, evidence, spent)
         self.executor = Cascade(
             Kit(
                 clock=tools.clock,
@@ -63,9 +68,9 @@ class Cascading:
                 admission=admission,
                 tools=Tools(self._forms, Logprobs()),
                 second_look=self._second_look,
-                evidence=evidence or NoEvidence(),
-                first_rung=first_rung or Cheapest(),
-                onlooker=onlooker or Nobody(),
+                evidence=evidence,
+                first_rung=evidence,
+                onlooker=self._shadowing,
             )
         )
 
@@ -73,8 +78,9 @@ class Cascading:
         return f"Cascading({self.executor!r})"
 
     def attach(self, side: Asks) -> None:
-        """Who asks judges: made after the pipeline, which this is a part of."""
+        """Who asks judges and shadows: made after the pipeline, which this is a part of."""
         self._second_look.attach(side)
+        self._shadowing.attach(side)
 
     def load(self) -> None:
         """What takes a while: there is a cascade to be served."""

@@ -27,9 +27,12 @@ from proxy.cascading import Cascading
 from proxy.config.load import Config
 from proxy.counting import Counting
 from proxy.execution.bench import Bench
+from proxy.evidence_desk import heed
 from proxy.execution.easing import unheard
+from proxy.execution.evidence import Evidence
 from proxy.execution.engine_watch import EngineWatch
 from proxy.execution.gating import Desk, Gating
+from proxy.execution.given import Word
 from proxy.execution.race import Race
 from proxy.execution.shared_homes import shared_homes
 from proxy.execution.steering import Steering
@@ -72,6 +75,7 @@ class Surroundings(Struct, frozen=True):
     runs: Runs
     ledger: Appendable
     gates: Desk
+    evidence: Evidence
     accepting: Callable[[], bool]  # outcomes can be written
     ready: Callable[[], bool]
     denied: Callable[[Refusal], None] = unheard  # a call has waited for its budget in vain
@@ -185,6 +189,9 @@ class DataPlane:
         gone = await self.caches.purge(purge)
         return gone.plus(Gone(in_memory=self.semantic.purge(purge.agent, purge.model, purge.key)))
 
+    async def heed(self, word: Word) -> int:
+        return heed(word, self._around.evidence, self.semantic)
+
     def _watch_races(self) -> None:
         around, now = self._around, self._around.assembly.tools.clock.now
         routes, armed_s = around.assembly.snapshot.planner.routes.names, self.steering.hedges.armed_s
@@ -232,10 +239,12 @@ class DataPlane:
             "budgets": around.metrics.of_budgets(),
             "admission": self._pacing.admission,
             "gates": self.gating,
-            "loops": self.loops,
         }
         race = Race(bench, self._attempt_budget, self._pacing.permits, around.tasks)
-        self.cascading = Cascading(tools, race, admission=self._pacing.admission)
+        spent, tasks = around.metrics.races.cascades, around.tasks
+        self.cascading = Cascading(
+            tools, race, admission=self._pacing.admission, evidence=around.evidence, tasks=tasks, spent=spent
+        )
         return Pipeline(
             Parts(
                 clock=tools.clock,

@@ -82,6 +82,8 @@ class Pipeline:
                 record.client_gone = True  # the call went on for those who had joined it
             await self._close(record, snapshot)
             running.settle()
+            if run is not None and self._parts.loops is not None:
+                self._parts.loops.spent(record.call, run.id, record.attempts)
         return record
 
     async def drain(self, grace_s: float) -> None:
@@ -169,7 +171,8 @@ class Pipeline:
             await parts.let_in(running, plan)
             answer = await parts.race.run(record, plan, means)
         await self._delivery.answer(record, downstream, answer, rules=means, snapshot=snapshot)
-        self._soft.keep(running, answer[1])
+        if running.run is not None:
+            self._soft.keep(running, answer[1])
 
     async def _in_run(self, running: Running, run: Run, rules: AgentRules) -> Call:
         """Counted into its run, and ending with it. Raises ProxyError."""

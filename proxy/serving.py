@@ -7,6 +7,7 @@ from typing import Protocol
 
 from proxy.caching.stock import Gone, Purge, Stock
 from proxy.config.load import Config
+from proxy.execution.given import Word
 from proxy.runs.registry import Applied, RunCommand, RunState
 from proxy.state.target_report import Standing
 
@@ -36,6 +37,10 @@ class Serving(Protocol):
 
     async def purge(self, purge: Purge) -> Gone:
         """Takes known answers away, in all processes."""
+        ...
+
+    async def heed(self, word: Word) -> int:
+        """What somebody says of answers, in all processes: how many of them it was about."""
         ...
 
     def kill(self) -> None:

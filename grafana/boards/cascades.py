@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from grafana.frame import dashboard
-from grafana.panels import Json, lines, signed, stack, stat
-from grafana.queries import chosen, increase, quantile, rate, share, share_shown
+from grafana.panels import Json, lines, right, signed, stack, stat
+from grafana.queries import chosen, increase, most, quantile, rate, share, share_shown
 
 STEPS, BASELINE, ACTUAL = "cascade_steps_total", "cascade_baseline_usd_total", "cascade_actual_usd_total"
 ACCEPTED, HANDED_ON = (f'{STEPS}{{decision="{decision}"}}' for decision in ("accept", "escalate"))
@@ -64,6 +64,38 @@ def course() -> list[Json]:
             "Streams. What clients wait for the test of the first answers, and for the next rung.",
             (quantile(0.95, first, "route"), "{{route}}"),
             unit="s",
+        ),
+        stack(
+            "Accepted, by why",
+            "`evidence`: what was learned of such calls says so; `passed`: the gates; `last`: nobody else could "
+            "be asked.",
+            (rate("cascade_accepted_total", "cascade", "reason"), "{{cascade}} {{reason}}"),
+            unit="reqps",
+        ),
+        right(
+            lines(
+                "Worse answers, at most",
+                "The bound on answers that the last rung would have given better, for the agent where it is "
+                "highest. At "
+                "the `max_loss` that was asked for the rung is left out by itself; 1 below: it was.",
+                (most("cascade_loss_bound", "cascade"), "{{cascade}} bound"),
+                (most("cascade_withdrawn", "cascade"), "{{cascade}} left out"),
+                unit="percentunit",
+            ),
+            "{{cascade}} left out",
+            unit="short",
+        ),
+        right(
+            stack(
+                "Comparisons",
+                "Cheap answers beside the last rung's, and what that costs in US dollars an hour. None: nothing "
+                "is learned.",
+                (rate("cascade_labels_total", "cascade", "answer"), "{{cascade}} {{answer}}"),
+                (rate("cascade_shadow_usd_total", "cascade") + " * 3600", "{{cascade}} cost"),
+                unit="reqps",
+            ),
+            "{{cascade}} cost",
+            unit="currencyUSD",
         ),
         stack(
             "Attempts by part",

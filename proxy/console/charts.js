@@ -1,9 +1,9 @@
 // Charts over the last five minutes: a picture by uPlot, the same in words, and as a table for whoever wants numbers.
 
-import uPlot from "./uplot.js";
 import { el, fill, table } from "./dom.js";
 import { clock } from "./format.js";
 
+const { uPlot } = window;
 const HEIGHT = 130;
 
 function colour(name) {

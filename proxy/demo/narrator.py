@@ -72,8 +72,7 @@ class Narrator:
         span, wild = self._story.runaway, self._gate.runaway
         await self._until(span.begins_s)
         self.say(f"agent {AGENT} asks without end; at the gate it has a budget of ${BUDGET_USD}")
-        while not wild.refused and (self._at_s < span.ends_s or wild.tally.in_flight):
-            await asyncio.sleep(LOOK_S)
+        await wild.over.wait()
         if wild.refused:
             self.say(f"gate: agent {AGENT} is refused ({wild.refused}); answered before: {wild.answered} calls")
         await self._until(span.ends_s)

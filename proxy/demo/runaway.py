@@ -41,6 +41,7 @@ class Runaway:
         self.tally = Tally()
         self.refused: str | None = None
         self.refused_at: float | None = None  # an instant of the clock
+        self.over = asyncio.Event()  # it was refused, or has ended
         self._client = client
         self._seed = seed
         self._clock = clock
@@ -58,6 +59,7 @@ class Runaway:
         await self._pause(began_at + story.runaway.begins_s - self._clock.now())
         ends_at = began_at + story.runaway.ends_s
         await asyncio.gather(*[self._loop(number, ends_at) for number in range(LOOPS)])
+        self.over.set()
 
     async def _loop(self, number: int, ends_at: float) -> None:
         draw = Draw(f"{self._seed}:runaway:{number}".encode())
@@ -79,6 +81,7 @@ class Runaway:
             self.tally.heard_of(began_at, None)
             if failed.code == "budget_exceeded" and self.refused is None:
                 self.refused, self.refused_at = failed.code, self._clock.now()
+                self.over.set()
             return ""
         finally:
             self.tally.ended(self._clock.now())

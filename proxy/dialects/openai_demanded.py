@@ -21,8 +21,9 @@ ERROR_CHARS_MAX: Final = 2_000
 DRAFT_CHARS_MAX: Final = 64 * 1024
 ERROR_BEGINS: Final = ("error", "traceback (most recent call last)", "exception", '{"error"', "failed:")
 CRITIQUE: Final = (
-    "A first draft of the answer to this conversation did not pass a check.\n\nThe draft:\n{draft}\n\n"
-    "What the check found: {reason}.\n\nAnswer the conversation again so that this is put right. Do not mention the draft or the check."
+    "A first draft of the answer to this conversation did not pass a check.\n\n"
+    "The draft:\n{draft}\n\nWhat the check found: {reason}.\n\n"
+    "Answer the conversation again so that this is put right. Do not mention the draft or the check."
 )
 _OBJECT: Final = b"{"
 _NONE: Final = Raw(b"")

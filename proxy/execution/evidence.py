@@ -105,6 +105,8 @@ class Evidence:
     def learn(self, label: Label) -> None:
         self.hear(label)
         self._tell(label)
+        if self._watch is not None and not label.last:
+            self._watch.labelled(label.model, agreed=label.agreed)
 
     def hear(self, label: Label) -> None:
         rules = self._of(label.model)
@@ -114,7 +116,6 @@ class Evidence:
             return
         floor = self._conformal.learn(label, LOSS_MAX if rules.max_loss is None else rules.max_loss)
         if self._watch is not None:
-            self._watch.labelled(label.model, agreed=label.agreed)
             self._watch.stands(floor.standing(label.key))
 
     def feedback(self, feedback: Feedback) -> int:

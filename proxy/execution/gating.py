@@ -59,13 +59,15 @@ class Gating:
         pool = self._pools.get(plan.steps[0][0].id) if self._pools and plan.steps else None
         if pool is None:
             return
-        record, call = running.record, running.record.call
+        record, call, came = running.record, running.record.call, self._clock.now()
         try:
-            given = await self._desk.enter(pool, self._ask(running), call.deadline - self._clock.now())
+            given = await self._desk.enter(pool, self._ask(running), call.deadline - came)
         except ProxyError as error:
             if error.code.startswith("run_gate"):
                 record.decided(self._clock.now(), f"not let in: {error.message}")
             raise
+        finally:
+            record.upstream_s += self._clock.now() - came  # the wait is the engines' doing, not the gate's overhead
         self._passes[call.id] = given.number
         if given.said:
             record.decided(self._clock.now(), given.said)

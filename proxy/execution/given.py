@@ -19,7 +19,14 @@ STEPS_MAX: Final = 256  # of one run, the latest
 GOOD: Final = 0.5  # the mark from which on an answer was right
 
 
-class Feedback(Struct, frozen=True, array_like=True):
+class Reset(Struct, frozen=True, array_like=True, tag="reset"):
+    """What was learnt counts no more; None: of all."""
+
+    agent: str | None = None
+    model: str | None = None
+
+
+class Feedback(Struct, frozen=True, array_like=True, tag="feedback"):
     """What somebody says of an answer, or of a run: one of the two. `score`: in 0..1."""
 
     score: float
@@ -29,6 +36,9 @@ class Feedback(Struct, frozen=True, array_like=True):
     @property
     def good(self) -> bool:
         return self.score >= GOOD
+
+
+Word = Feedback | Reset
 
 
 class Given:

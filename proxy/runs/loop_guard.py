@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import structs
@@ -21,7 +22,7 @@ from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.execution.record import Record
 from proxy.observed import Looped, Mark
-from proxy.types import Outcome
+from proxy.types import Attempt, Call
 
 TRAILS_MAX: Final = 4_096
 AGENTS_MAX: Final = 1_024
@@ -79,12 +80,11 @@ class LoopGuard:
                 watched.trail.add(step)
         return watched.trail.found(self._bound(record.call.identity.agent, watched.trail))
 
-    def observe(self, outcome: Outcome) -> None:
-        """What a step has cost, once it is known."""
-        call, cost = outcome.call, outcome.cost_usd_nanos
-        id = call.identity.run or call.identity.parent_run
-        watched = None if id is None or call.cause else self._watched.get(id)
-        if watched is None or not cost:
+    def spent(self, call: Call, run: str, attempts: Iterable[Attempt]) -> None:
+        """What a step of a run has cost, now that it has ended."""
+        cost = sum([attempt.cost_usd_nanos or 0 for attempt in attempts])
+        watched = self._watched.get(run)
+        if watched is None or call.cause or not cost:
             return
         agent = call.identity.agent
         costs = self._costs.get(agent)

@@ -29,6 +29,7 @@ from proxy.config.load import Config
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
+from proxy.execution.evidence import Evidence
 from proxy.instruments import gate_desk, metrics_of
 from proxy.money.budgets import Budgets, Waiting
 from proxy.providers.engines import ENGINES
@@ -199,6 +200,7 @@ class _World:
             runs=Runs(self.clock),
             ledger=self.books,
             gates=gate_desk(self.assembly, self.clock, metrics),
+            evidence=Evidence(self.clock, lambda: self.assembly.snapshot.cascades),
             accepting=lambda: True,
             ready=lambda: True,
         )

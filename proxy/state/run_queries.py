@@ -24,6 +24,7 @@ STEPS_MAX = 50_000  # calls of the whole tree among which the critical path is s
 TREE_RUNS_MAX = 200
 TREE_DEPTH_MAX = 8  # runs deeper than that cannot be made
 COMMANDS_MAX = 100_000  # read back at a start, the newest
+LABELS_MAX = 50_000  # the same
 CALLS_LOOKED_AT = 50_000  # ... and of the calls, for who stands below whom
 UNASKED_MAX = 500
 
@@ -126,6 +127,14 @@ def commands(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """(kind, subject, body) of what operators said of runs and accounts, the oldest first."""
     rows = connection.execute(
         "SELECT kind, subject, body FROM event WHERE kind IN ('run', 'topup') ORDER BY seq DESC LIMIT ?", [COMMANDS_MAX]
+    ).fetchall()
+    return rows[::-1]
+
+
+def labels(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(kind, body) of what was learnt of the rungs of cascades, and of what was to be forgotten, the oldest first."""
+    rows = connection.execute(
+        "SELECT kind, body FROM event WHERE kind IN ('label', 'label_reset') ORDER BY seq DESC LIMIT ?", [LABELS_MAX]
     ).fetchall()
     return rows[::-1]
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from policies.conformal import Label
 from policies.leases import Returned, Terms, Used, Wanted
 from policies.runs import Mark
 from proxy.caching.stock import Gone, Purge, Stock
+from proxy.execution.given import Word
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.runs.registry import Applied, RunCommand, RunState, Seen
 from proxy.state.ledger_rows import Entry
@@ -109,6 +111,22 @@ class Told(Struct, frozen=True, array_like=True, tag="told"):
     wall: float
 
 
+class Heeded(Struct, frozen=True, array_like=True, tag="heeded"):
+    """How many answers of this worker a word was about."""
+
+    number: int
+    count: int
+
+
+# --- from either
+
+
+class Labelled(Struct, frozen=True, array_like=True, tag="label"):
+    """What was learnt of a rung of a cascade; the supervisor keeps it and passes it on to the others."""
+
+    label: Label
+
+
 # --- from the supervisor
 
 
@@ -121,6 +139,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     terminal: bool  # the form of the log
     marks: tuple[tuple[str, Mark], ...]  # runs that are paused or killed
     seen: tuple[Seen, ...]  # who stands below whom, and since when
+    labels: tuple[Label, ...] = ()  # of the rungs of cascades
 
 
 class Renewed(Struct, frozen=True, array_like=True, tag="renewed"):
@@ -176,6 +195,13 @@ class TakeStock(Struct, frozen=True, array_like=True, tag="stock"):
     purge: Purge | None
 
 
+class Heed(Struct, frozen=True, array_like=True, tag="heed"):
+    """What somebody says of answers."""
+
+    number: int
+    word: Word
+
+
 class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     """Accept nothing more, let what runs end, and exit."""
 
@@ -195,6 +221,8 @@ Upward = (
     | Surveyed
     | Stocked
     | Linked
+    | Labelled
+    | Heeded
     | Told
 )
 ToLeases = Granted | Felt | Refused | Renewed | Recalled
@@ -212,5 +240,7 @@ Downward = (
     | Survey
     | TakeStock
     | Linked
+    | Labelled
+    | Heed
     | Stop
 )

@@ -41,6 +41,8 @@ from proxy.workers.messages import (
     Failed,
     GaveBack,
     Heard,
+    Heeded,
+    Labelled,
     Linked,
     Looked,
     Prepared,
@@ -57,7 +59,7 @@ from proxy.workers.settlements import SETTLED
 BOOT = "import sys; sys.path[:] = {path!r}; from proxy.workers.process import main; main({channel}, {listening})"
 
 R = TypeVar("R")
-Reply = Done | Looked | Surveyed | Stocked
+Reply = Done | Looked | Surveyed | Stocked | Heeded
 
 
 class Shared(Struct, frozen=True):
@@ -70,6 +72,7 @@ class Shared(Struct, frozen=True):
     listening: socket.socket
     failed: Callable[[int, str], None]  # a worker that cannot serve, and why
     linked: Callable[[int, Linked], None]
+    labelled: Callable[[int, Labelled], None]
     told: Callable[[Note], None]  # an event that a worker has written to the log
     gates: GateDesk
     tasks: Tasks
@@ -194,10 +197,12 @@ class Slot:
             case Prepared():
                 self._has = message.version if message.why is None else None
                 _answer(self._prepared.pop(message.version, None), message.why)
-            case Done() | Looked() | Surveyed() | Stocked():
+            case Done() | Looked() | Surveyed() | Stocked() | Heeded():
                 _answer(self._replies.pop(message.number, None), message)
             case Linked():
                 self._shared.linked(self.number, message)
+            case Labelled():
+                self._shared.labelled(self.number, message)
             case Told():
                 fields = {"worker": self.number, **message.fields}
                 self._shared.told(Note(message.name, message.level, fields, message.wall))

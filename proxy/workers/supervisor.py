@@ -21,7 +21,9 @@ from proxy.caching.stock import Gone, Purge, Stock
 from proxy.clock import Clock
 from proxy.config.carried import carry
 from proxy.config.load import Config
+from proxy.evidence_desk import EvidenceDesk
 from proxy.execution.gate_desk import GateDesk
+from proxy.execution.given import Word
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
 from proxy.state.target_report import Standing
@@ -34,6 +36,9 @@ from proxy.workers.lender import Bank
 from proxy.workers.messages import (
     Command,
     Done,
+    Heed,
+    Heeded,
+    Labelled,
     Linked,
     Look,
     Looked,
@@ -73,6 +78,7 @@ class Household(Struct, frozen=True):
     ledger: Ledger
     bank: Bank
     gates: GateDesk
+    evidence: EvidenceDesk
     terminal: bool  # the form of the log
 
 
@@ -93,6 +99,7 @@ class Supervisor:
             listening=listening,
             failed=self._failed,
             linked=self._linked,
+            labelled=self._labelled,
             told=house.log.tell,
             gates=house.gates,
             tasks=house.tasks,
@@ -198,6 +205,17 @@ class Supervisor:
         except TimeoutError:
             return []
 
+    async def heed(self, word: Word) -> int:
+        self._numbers += 1
+        replies = await self._ask_all(self._numbers, Heed(self._numbers, word))
+        return sum([reply.count for reply in replies if isinstance(reply, Heeded)])
+
+    def _labelled(self, number: int, labelled: Labelled) -> None:
+        self._house.evidence.told(labelled.label)
+        for slot in self._slots:
+            if slot.number != number:
+                slot.send(labelled)
+
     def _linked(self, number: int, linked: Linked) -> None:
         self._house.runs.learn(linked.run, linked.parent)
         for slot in self._slots:
@@ -228,9 +246,12 @@ class Supervisor:
         def welcome() -> Welcome:
             config = self._house.assembly.config
             journal = journal_of(config.data_dir, slot.number)
-            runs = self._house.runs
+            runs, labels = self._house.runs, tuple(self._house.evidence.evidence.labels)
             return Welcome(
-                slot.number, carry(config), str(journal), self._house.terminal, marks=runs.marks, seen=runs.seen
+                *(slot.number, carry(config), str(journal), self._house.terminal),
+                marks=runs.marks,
+                seen=runs.seen,
+                labels=labels,
             )
 
         return welcome

@@ -10,26 +10,26 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from msgspec import Raw
 
+from policies.conformal import Label
 from policies.leases import Hold, Leases, Wanted
 from proxy.assemble import Assembled, gpu_rates
 from proxy.assembly import Assembly
-from proxy.caching.stock import Gone, Purge
 from proxy.clock import SystemClock
 from proxy.config.carried import carried
 from proxy.config.load import Config, ConfigError
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.errors import ProxyError
+from proxy.execution.evidence import Evidence
 from proxy.instruments import learn_names, metrics_of
 from proxy.memory import settle
 from proxy.money.lease_messages import Asking, Feeling, Felt, Granted, Refused, Withdrawn
 from proxy.money.leases import PATIENCE_S, LeasedStore
-from proxy.runs.registry import RunCommand, Runs
+from proxy.runs.registry import Runs
 from proxy.state.journal import Journal
 from proxy.state.keys import KeyStoreError
 from proxy.tasks import Tasks
@@ -37,6 +37,7 @@ from proxy.telemetry.log import LibraryHandler, Note, RequestLog
 from proxy.telemetry.merging import Sender
 from proxy.types import Amounts
 from proxy.watching import watch_keys
+from proxy.workers.answering import Question, answer
 from proxy.workers.channel import Channel
 from proxy.workers.gate_messages import KeptOut, LetIn
 from proxy.workers.gates import RemoteDesk
@@ -45,23 +46,21 @@ from proxy.workers.messages import (
     Acknowledged,
     Beat,
     Command,
-    Done,
     Downward,
     GaveBack,
     Heard,
+    Heed,
+    Labelled,
     Linked,
     Look,
-    Looked,
     Prepare,
     Prepared,
     Ready,
     Recalled,
     Renewed,
     Renewing,
-    Stocked,
     Stop,
     Survey,
-    Surveyed,
     Swap,
     TakeStock,
     Told,
@@ -91,7 +90,8 @@ class Worker:
         self._ready = False
         self.assembly = Assembly(config, self.clock, welcome.number)
         self.log = RequestLog(WholeLines(2), self.clock.wall, terminal=welcome.terminal)
-        self.log.listener = partial(asyncio.get_running_loop().call_soon_threadsafe, self._told)
+        self._loop = asyncio.get_running_loop()
+        self.log.listener = self._told
         logging.getLogger().addHandler(LibraryHandler(self.log))
         self.tasks = Tasks(self._task_failed)
         self.metrics = metrics_of(self.assembly)
@@ -103,6 +103,7 @@ class Worker:
         self.store.patience_s = config.budgets.wait_s + PATIENCE_S
         self.settlements = Settlements(Journal(Path(welcome.journal)), self.clock, self.store.leases, self._send_raw)
         self.gates = RemoteDesk(channel.send)
+        self.evidence = self._new_evidence(welcome.labels)
         self.plane = DataPlane(listening, self._surroundings())
 
     def __repr__(self) -> str:
@@ -187,14 +188,10 @@ class Worker:
                 self._prepare(message)
             case Swap():
                 self._swap(message.version)
-            case Command():
-                self.tasks.start("command", self._apply(message.number, message.command))
-            case Look():
-                self.tasks.start("look", self._look(message.number, message.runs))
-            case Survey():
-                self.tasks.start("survey", self._survey(message.number))
-            case TakeStock():
-                self.tasks.start("stock", self._take_stock(message.number, message.purge))
+            case Command() | Look() | Survey() | TakeStock() | Heed():
+                self.tasks.start("answer", self._answer(message))
+            case Labelled():
+                self.evidence.hear(message.label)
             case Linked():
                 self.runs.learn(message.run, message.parent)
             case Stop():
@@ -229,21 +226,15 @@ class Worker:
         except KeyStoreError as error:
             self.log.event("keys", "error", {"why": str(error)})
 
-    async def _apply(self, number: int, command: RunCommand) -> None:
-        self.channel.send(Done(number, await self.runs.apply(command)))
+    async def _answer(self, question: Question) -> None:
+        self.channel.send(await answer(question, self.plane))
 
-    async def _look(self, number: int, runs: tuple[str, ...]) -> None:
-        self.channel.send(Looked(number, tuple(await self.runs.look(runs))))
-
-    async def _survey(self, number: int) -> None:
-        self.channel.send(Surveyed(number, tuple(await self.plane.survey())))
-
-    async def _take_stock(self, number: int, purge: Purge | None) -> None:
-        gone = Gone() if purge is None else await self.plane.purge(purge)
-        self.channel.send(Stocked(number, await self.plane.stock(), gone))
+    def _labelled(self, label: Label) -> None:
+        self.channel.send(Labelled(label))
 
     def _told(self, note: Note) -> None:
-        self.channel.send(Told(note.name, note.level, dict(note.fields), note.wall))
+        told = Told(note.name, note.level, dict(note.fields), note.wall)
+        self._loop.call_soon_threadsafe(self.channel.send, told)  # it may come from any thread
 
     def _linked(self, run: str, parent: str) -> None:
         self.channel.send(Linked(run, parent))
@@ -277,6 +268,13 @@ class Worker:
 
     # --- construction ------------------------------------------------------------------------------------------------
 
+    def _new_evidence(self, labels: tuple[Label, ...]) -> Evidence:
+        rules, watch = lambda: self.assembly.snapshot.cascades, self.metrics.races.cascades
+        evidence = Evidence(self.clock, rules, self._labelled, watch)
+        for label in labels:
+            evidence.hear(label)
+        return evidence
+
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             assembly=self.assembly,
@@ -287,6 +285,7 @@ class Worker:
             runs=self.runs,
             ledger=self.settlements,
             gates=self.gates,
+            evidence=self.evidence,
             accepting=lambda: self._accepting and self.settlements.accepting,
             ready=lambda: self._ready and self.channel.open,
         )

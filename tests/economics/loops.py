@@ -23,7 +23,7 @@ from policies.runs import Run
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record
 from proxy.snapshot import AgentRules
-from proxy.types import Attempt, Call, Identity, Outcome
+from proxy.types import Attempt, Call, Identity
 from tests import build
 from tests.build import PRICE
 from tests.economics.row import Row, at_least, at_most, shown
@@ -295,7 +295,7 @@ def _judged(gate: SmallGate, id: str, agent: str, spent: Iterable[int]) -> Itera
         if looped is not None:
             yield {2: "annotated", 3: "throttled"}.get(looped.repeats, "refused")
         attempt = Attempt(1, "first", build.target(), 0.0, 1.0, "success", cost_usd_nanos=cost)
-        gate.loops.observe(Outcome(call, None, (attempt,), 200, 1.0))
+        gate.loops.spent(call, id, (attempt,))
 
 
 def _record(gate: SmallGate, call: Call) -> Record:

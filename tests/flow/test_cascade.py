@@ -299,6 +299,17 @@ async def test_nothing_is_asked_that_cannot_end_in_time() -> None:
             assert again.headers["x-headgate-cascade"].endswith("unverified")
 
 
+async def test_a_first_step_that_takes_too_long_is_passed_over() -> None:
+    async def slow(peer: Peer) -> None:
+        await asyncio.sleep(20)
+        await plain(peer)
+
+    async with Rungs(slow, plain) as world:
+        await asyncio.gather(*[world.request(body(model="m0")) for _ in range(20)])  # it is learnt how long that takes
+        reply = await world.request(body(), headers="X-Headgate-Deadline: 10\r\n")
+        assert reply.headers["x-headgate-cascade"] == "m0 error deadline_exceeded, m1 accept last"
+
+
 async def test_where_the_deadline_passes_on_the_way_up_the_answer_before_goes_out_if_it_can_be_whole() -> None:
     async def hanging(peer: Peer) -> None:
         await peer.gone()

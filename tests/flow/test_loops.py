@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
+from msgspec import structs
 
 from policies.loops import LoopRules
+from proxy.dialects.openai_chat import OpenAI
+from proxy.renewal import Nobody
+from proxy.runs.registry import RunCommand
 from proxy.snapshot import AgentRules
+from proxy.types import Identity
+from tests import build
 from tests.flow.world import Peer, Response, World, plain
 
 ON = AgentRules(loops=LoopRules("on", frozenset({"wait"})))
@@ -71,6 +78,36 @@ async def test_the_third_time_is_said_the_fourth_waits_and_the_fifth_is_refused(
         assert world.runs.state("trip").loops == 3
         assert [outcome.loop.action for outcome in world.outcomes if outcome.loop] == ["annotate", "throttle", "refuse"]
         assert "goes round in circles" in world.outcomes[-1].decisions[-1].said
+
+
+async def test_a_kill_ends_a_call_that_is_made_to_wait() -> None:
+    async with World(plain, rules=ON) as world:
+        agent = Agent(world)
+        for _ in range(3):
+            await agent.step("search")
+        waiting = asyncio.ensure_future(agent.step("search"))  # noqa: TID251
+        await asyncio.sleep(1)
+        await world.runs.apply(RunCommand("kill", "trip", id="k", by="test", at_wall=0.0))
+        before = world.clock.now()
+        assert (await waiting).error["code"] == "run_killed"
+        assert world.clock.now() - before < 0.5
+
+
+async def test_what_the_gate_asks_itself_is_no_step() -> None:
+    async with World(plain, rules=ON) as world:
+        agent = Agent(world)
+        for _ in range(5):
+            agent.used("search", "{}", "none")
+        raw = json.dumps({"model": "m", "messages": agent.messages}).encode()
+        call = structs.replace(
+            build.call(
+                identity=Identity("key-1", "a", run="trip"), head=OpenAI().read("chat", raw, "application/json")
+            ),
+            raw=raw,
+            cause="another call",
+            deadline=world.clock.now() + 60,
+        )
+        assert (await world.pipeline.serve(call, Nobody(), world.snapshot)).status == 200
 
 
 async def test_the_clients_own_word_lets_it_go_on() -> None:

@@ -281,7 +281,7 @@ class World:
                 loops=self.loops,
                 finish=Finish(
                     self.clock,
-                    {"list": self, "admission": admission, "gates": self.gating, "loops": self.loops},
+                    {"list": self, "admission": admission, "gates": self.gating},
                     lambda name, error: self.defects.append(error),
                 ),
                 tasks=self.tasks,

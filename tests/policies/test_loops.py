@@ -142,6 +142,14 @@ def test_spend(costs: list[int], bound: float | None, repeats: int | None) -> No
     assert (None if found is None else found.repeats) == repeats
 
 
+@pytest.mark.parametrize(("cost", "dear"), [(100, False), (400, False), (401, True)])
+def test_a_step_is_dear_above_four_times_the_median(cost: int, dear: bool) -> None:
+    made = Trail()
+    for each in [100] * 8 + [cost]:
+        made.spent(each)
+    assert made.last_dear == dear
+
+
 ACTIONS: list[tuple[int, LoopMode, bool, LoopAction]] = [
     (2, "on", False, "annotate"),
     (3, "on", False, "throttle"),

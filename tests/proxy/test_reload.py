@@ -225,7 +225,7 @@ TEXTS: dict[str, Any] = {
     "admin.port": 45872,
     "depth": 2,
     "at_limit": "best",
-    "polling": ["wait", "status"],
+    "polling": ["status"],
     "workers": 2,
 }
 ONE_VALUE = {"kind", "mode", "content"}  # that this version knows

@@ -112,9 +112,7 @@ class SmallGate:
                 runs=self.runs,
                 caches=caches(self.clock),
                 loops=self.loops,
-                finish=Finish(
-                    self.clock, {"list": self, "loops": self.loops}, lambda name, error: self.defects.append(error)
-                ),
+                finish=Finish(self.clock, {"list": self}, lambda name, error: self.defects.append(error)),
                 tasks=self.tasks,
                 ledger_accepting=lambda: True,
                 started=lambda route: None,

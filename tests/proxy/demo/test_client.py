@@ -130,11 +130,16 @@ async def test_a_server_that_is_gone_is_tried_again() -> None:
     await transport.close()
 
 
+class Refusing(Server):
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"code": "budget_exceeded"}}, status=402)
+
+
 async def test_a_refusal_says_why() -> None:
     refusal = b'{"error": {"code": "budget_exceeded", "message": "x"}}'
     for body, code in ((refusal, "budget_exceeded"), (b"no json", ""), (b'{"error": {"code": null}}', ""), (b"{}", "")):
         assert _code(body) == code
-    async with asking(Server((402, {}))) as client:
+    async with asking(Refusing()) as client:
         with pytest.raises(Failed) as failed:
             await client.ask(b"{}", {})
-    assert failed.value.code == ""
+    assert failed.value.code == "budget_exceeded"

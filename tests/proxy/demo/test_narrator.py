@@ -54,9 +54,10 @@ async def test_the_runaway_is_told_from_its_beginning_to_both_its_ends() -> None
     heard: list[Event] = []
     narrator = Narrator(story(60.0), direct=direct, gate=gate, clock=SystemClock(1, now=loop_time), hear=heard.append)
     asyncio.get_running_loop().call_later(47.1, setattr, gate.runaway, "refused", "budget_exceeded")
+    asyncio.get_running_loop().call_later(47.1, gate.runaway.over.set)
     direct.runaway.tally.heard_of(0.0, Reply("x", 0.1))
     await narrator.tell_of_runaways()
-    assert [event.at_s for event in heard] == [45.0, 47.5, 55.2]
+    assert [event.at_s for event in heard] == [45.0, 47.1, 55.2]
     assert [event.text for event in heard] == [
         "agent runaway asks without end; at the gate it has a budget of $0.02",
         "gate: agent runaway is refused (budget_exceeded); answered before: 0 calls",

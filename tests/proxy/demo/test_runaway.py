@@ -56,7 +56,12 @@ async def test_unless_somebody_stops_it_it_goes_on_until_its_time_is_over() -> N
 
 
 async def test_the_refusal_of_a_budget_ends_all_of_it() -> None:
-    agent, took_s = await ran(Scripted(4, "budget_exceeded"))
+    agent, began_at = wild(Scripted(4, "budget_exceeded")), loop_time()
+    running = asyncio.get_running_loop().create_task(agent.run(STORY, began_at))
+    await agent.over.wait()
+    assert loop_time() - began_at == pytest.approx(47.0)
+    await running
+    took_s = loop_time() - began_at
     assert took_s == pytest.approx(48.0)  # the loop whose answer came first had asked once more
     assert agent.answered == 4
     assert agent.refused_at is not None

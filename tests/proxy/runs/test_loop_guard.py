@@ -15,7 +15,7 @@ from proxy.execution.purse import Purse
 from proxy.execution.record import Record
 from proxy.observed import Looped
 from proxy.runs.loop_guard import AGENTS_MAX, SAMPLES_LEAST, LoopGuard
-from proxy.types import Attempt, Head, Identity, Outcome
+from proxy.types import Attempt, Head, Identity
 from tests import build
 from tests.sim.gate import SmallGate
 
@@ -44,7 +44,7 @@ class Guarded:
     def cost(self, run: str, usd_nanos: int | None, agent: str = "a", cause: str = "") -> None:
         call = structs.replace(self.record(run, (), agent).call, cause=cause)
         attempt = Attempt(1, "first", build.target(), 0.0, 1.0, "success", cost_usd_nanos=usd_nanos)
-        self.guard.observe(Outcome(call, None, (attempt,), 200, 1.0))
+        self.guard.spent(call, run, (attempt,))
 
 
 async def test_a_run_that_was_forgotten_is_read_anew() -> None:

@@ -1,0 +1,85 @@
+"""Cascades on the admin listener: what is known of their rungs, what people say of answers, and a word to forget it all.
+
+Whoever has seen what became of an answer, or of a run, says so here: a test suite, a reviewer, the agent's own end.
+What follows from it is decided where it is known.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+from msgspec import Meta, Struct
+
+from proxy.errors import ProxyError
+from proxy.execution.given import Feedback, Reset
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
+from proxy.surfaces.query import parameters
+
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Score = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Desk(Protocol):
+    async def report(self) -> Struct: ...
+    async def feedback(self, feedback: Feedback) -> Struct: ...
+    async def reset(self, reset: Reset) -> Struct: ...
+
+
+class FeedbackRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /feedback."""
+
+    score: Score
+    request: Name | None = None
+    run: Name | None = None
+
+    def feedback(self) -> Feedback:
+        """Raises ValueError."""
+        if (self.request is None) == (self.run is None):
+            raise ValueError("name a request or a run, one of the two")
+        return Feedback(self.score, self.request, self.run)
+
+
+class ResetRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /cascades/reset: rungs are forgotten that all of it is true of."""
+
+    agent: Name | None = None
+    model: Name | None = None
+    all: bool = False  # instead of the others
+
+    def reset(self) -> Reset:
+        """Raises ValueError."""
+        if (self.agent is not None or self.model is not None) == self.all:
+            raise ValueError("name an agent or a model, or else say `all`")
+        return Reset(self.agent, self.model)
+
+
+class CascadeRoutes:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/cascades", self.report),
+            Route("POST", "/cascades/reset", self.reset),
+            Route("POST", "/feedback", self.feedback),
+        ]
+
+    async def report(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        return json_reply(await self._desk.report())
+
+    async def reset(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        try:
+            reset = asked.order(ResetRequest, "a reset").reset()
+        except ValueError as error:
+            raise ProxyError("invalid_request", f"this does not describe a reset: {error}") from error
+        return json_reply(await self._desk.reset(reset))
+
+    async def feedback(self, asked: AdminRequest) -> Reply:
+        parameters(asked.query)
+        try:
+            feedback = asked.order(FeedbackRequest, "feedback").feedback()
+        except ValueError as error:
+            raise ProxyError("invalid_request", f"this does not describe feedback: {error}") from error
+        return json_reply(await self._desk.feedback(feedback))
