@@ -144,6 +144,10 @@ class Planner(Struct, frozen=True):
         names = ", ".join(member.name for member in route.members)
         reason = f"model {route.name!r}: {route.mode} of {names}"
         degraded = tuple(dict.fromkeys(rung for plan in members for rung in plan.degraded))
+        if route.mode == "cascade" and len(members) > 1 and "cheaper" in reached(ladder, pressure.felt):
+            members.pop()
+            reason += f"; without the last, as {_named(pressure)} is used to {pressure.taken / 10:g} %"
+            degraded = tuple(dict.fromkeys(("cheaper", *degraded)))
         return Plan(
             route.mode, members[0].steps, reason, degraded=degraded, members=tuple(members), model=route.name
         )

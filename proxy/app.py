@@ -51,6 +51,7 @@ from proxy.surfaces.admin_runs import RunServices
 from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog
+from proxy.telemetry.scrape import scraped
 from proxy.watching import watch_config, watch_keys
 from proxy.workers.lender import Bank
 from proxy.workers.orphans import adopt, bind_after
@@ -257,7 +258,7 @@ class Gate:
             caches=CacheDesk(self._serving, self.metrics.caches.savings),
             cascades=self.evidence,
             keys=self.assembly.keys,
-            metrics=self.metrics.exposition,
+            metrics=partial(scraped, self.metrics),
             config=lambda: {"version": self.config.version, "values": effective(self.config)},
             targets=about.targets,
             gates=self.gates.rows,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from msgspec import Struct
+
 from policies.accept import Forms, Tools
 from policies.logprobs import Logprobs
 from proxy.assemble import Tools as Assembling
@@ -45,21 +47,19 @@ class LateForms:
         return self.load().finds(pattern, text)
 
 
+class Learning(Struct, frozen=True):
+    """What cascades learn with. `spent`: told what the comparing of answers costs."""
+
+    evidence: Evidence
+    tasks: Tasks
+    spent: Spent
+
+
 class Cascading:
-    def __init__(
-        self,
-        tools: Assembling,
-        race: Race,
-        *,
-        admission: Admission,
-        evidence: Evidence,
-        tasks: Tasks,
-        spent: Spent,
-    ) -> None:
-        """`spent`: told what comparing answers costs."""
+    def __init__(self, tools: Assembling, race: Race, learning: Learning, *, admission: Admission) -> None:
         self._forms = LateForms()
         self._second_look = SecondLook(tools.clock, tools.dialect, race, tools.transports.get(CONNECT_S))
-        self._shadowing = Shadowing(tools.clock, tools.dialect, tasks, evidence, spent)
+        self._shadowing = Shadowing(tools.clock, tools.dialect, learning.tasks, learning.evidence, learning.spent)
         self.executor = Cascade(
             Kit(
                 clock=tools.clock,
@@ -68,8 +68,8 @@ class Cascading:
                 admission=admission,
                 tools=Tools(self._forms, Logprobs()),
                 second_look=self._second_look,
-                evidence=evidence,
-                first_rung=evidence,
+                evidence=learning.evidence,
+                first_rung=learning.evidence,
                 onlooker=self._shadowing,
             )
         )

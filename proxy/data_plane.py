@@ -23,7 +23,7 @@ from proxy.caching.desk import Caches
 from proxy.caching.semantic import Semantic
 from proxy.caching.semantic_parts import Kit
 from proxy.caching.stock import Gone, Purge, Stock
-from proxy.cascading import Cascading
+from proxy.cascading import Cascading, Learning
 from proxy.config.load import Config
 from proxy.counting import Counting
 from proxy.execution.bench import Bench
@@ -241,10 +241,8 @@ class DataPlane:
             "gates": self.gating,
         }
         race = Race(bench, self._attempt_budget, self._pacing.permits, around.tasks)
-        spent, tasks = around.metrics.races.cascades, around.tasks
-        self.cascading = Cascading(
-            tools, race, admission=self._pacing.admission, evidence=around.evidence, tasks=tasks, spent=spent
-        )
+        learning = Learning(around.evidence, around.tasks, around.metrics.races.cascades)
+        self.cascading = Cascading(tools, race, learning, admission=self._pacing.admission)
         return Pipeline(
             Parts(
                 clock=tools.clock,
@@ -298,8 +296,4 @@ def _affinity(config: Config) -> Affinity:
 
 def _edges(config: Config) -> Edges:
     limits = config.limits
-    return Edges(
-        head_timeout_s=limits.head_timeout_s,
-        keepalive_s=limits.keepalive_s,
-        connections_max=limits.connections_max,
-    )
+    return Edges(limits.head_timeout_s, limits.keepalive_s, limits.connections_max)

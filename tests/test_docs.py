@@ -36,6 +36,7 @@ FOREIGN = frozenset(
     | {"cached_tokens", "previous_response_id", "web_search_options", "prompt_cache_retention", "cache_control"}
     | {"max_completion_tokens", "max_output_tokens", "service_tier", "max_tokens"}
     | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format", "tool_calls", "tool_choice"}
+    | {"num_running_reqs", "num_queue_reqs", "num_requests_running", "gen_ai", "conversation_id", "hash_ids"}
     | {"cache_salt", "lora_path", "adapter_id", "chat_template", "chat_template_kwargs", "reasoning_effort"}
 )
 # Of the data folder; they read like keys of the configuration.

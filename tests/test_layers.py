@@ -84,7 +84,7 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
-            *("proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk"),
+            *("proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk", "proxy.evidence_desk"),
             *(
                 "proxy.cascading",
                 "proxy.voting",

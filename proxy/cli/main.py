@@ -61,6 +61,7 @@ COMMANDS = (
     Command("runs", "the runs of agents, their cost and time; kill, pause, resume, topup", "proxy.cli.runs", "runs"),
     Command("targets", "every target: whether it may be asked, how fast it is", "proxy.cli.targets", "targets"),
     Command("caches", "known answers: how many, what they have saved; purge", "proxy.cli.caches", "caches"),
+    Command("cascades", "how good the cheap answers of cascades are; reset", "proxy.cli.cascades", "cascades"),
     Command("ledger", "verify the ledger, export it, hold a bill against it", "proxy.cli.ledger", "ledger"),
     Command("simulate", "recorded traffic again, in virtual time", "proxy.simulate", "simulate"),
     Command("quote", "what a request would do and cost, without sending it", "proxy.cli.quote", "quote"),

@@ -39,6 +39,13 @@ FIRST: Final[Mapping[Board, tuple[str, ...]]] = {
 }
 
 
+OF_CALLS: Final[Mapping[Sort, Callable[[RequestRow], float]]] = {
+    "cost": lambda row: -(row.cost_usd_nanos or 0),
+    "failed": lambda row: row.error_code is None,
+    "first token": lambda row: -(row.first_event_s or 0.0),
+}
+
+
 class Line(NamedTuple):
     text: str
     style: Style = "plain"
@@ -126,7 +133,8 @@ def _tabs(look: Look) -> Line:
     )
     asked = f"   filter: {look.filter}{'_' if look.typing else ''}" if look.filter or look.typing else ""
     hedged = "   hedged only" if look.hedged else ""
-    return Line(f"{views}   by {look.sort}{asked}{hedged}", "chosen")
+    order = "latest first" if look.view == "requests" and look.sort not in OF_CALLS else f"by {look.sort}"
+    return Line(f"{views}   {order}{asked}{hedged}", "chosen")
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -156,12 +164,7 @@ def _calls(rows: Sequence[RequestRow], look: Look) -> list[RequestRow]:
     """The latest first, but for a sort that a call has a figure for."""
     found = [row for row in rows if look.filter.lower() in " ".join(call_cells(row)).lower()]
     found = [row for row in found if row.served_by == "hedge" or not look.hedged]
-    orders: Mapping[Sort, Callable[[RequestRow], float]] = {
-        "cost": lambda row: -(row.cost_usd_nanos or 0),
-        "failed": lambda row: row.error_code is None,
-        "first token": lambda row: -(row.first_event_s or 0.0),
-    }
-    return sorted(found, key=orders[look.sort]) if look.sort in orders else found
+    return sorted(found, key=OF_CALLS[look.sort]) if look.sort in OF_CALLS else found
 
 
 def _order(sort: Sort, recent: Mapping[str, Recent]) -> Callable[[Totals], tuple[float, str]]:

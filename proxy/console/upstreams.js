@@ -49,8 +49,20 @@ const gateColumns = [
   ["cached input", (row) => (row.cached_share === null ? "–" : percent(row.cached_share, 1)), "n"],
 ];
 
+const rungColumns = [
+  ["cascade", (row) => row.model],
+  ["rung", (row) => row.rung, "n"],
+  ["agent", (row) => row.agent || "all"],
+  ["labels", (row) => count(row.labels), "n"],
+  ["state", (row) => (row.withdrawn ? mark("warn", "withdrawn") : row.accepts_from === null ? mark("idle", "may not answer yet") : mark("good", "answers"))],
+  ["accepts from", (row) => (row.accepts_from === null ? "–" : row.accepts_from.toFixed(3)), "n"],
+  ["accepted", (row) => percent(row.accepted_share, 1), "n"],
+  ["loss at most", (row) => `${percent(row.loss_at_most, 1, 1)} of ${percent(row.loss_max, 1, 1)}`, "n"],
+  ["in words", (row) => row.said],
+];
+
 export function show(main, _, page) {
-  const parts = Object.fromEntries(["targets", "events", "caches", "gates", "models"].map((name) => [name, el("div", {})]));
+  const parts = Object.fromEntries(["targets", "events", "caches", "gates", "models", "rungs"].map((name) => [name, el("div", {})]));
   fill(
     main,
     el("h1", {}, title),
@@ -59,12 +71,14 @@ export function show(main, _, page) {
     section("Known answers", parts.caches),
     parts.gates,
     parts.models,
+    parts.rungs,
   );
   page.every(EVERY_MS, async () => {
-    const [targets, caches, gates] = await Promise.all(["/targets", "/caches", "/gates"].map((path) => get(path, page.signal)));
+    const [targets, caches, gates, rungs] = await Promise.all(["/targets", "/caches", "/gates", "/cascades"].map((path) => get(path, page.signal)));
     page.keepRow(() => fill(parts.targets, table("Targets of the configuration", targetColumns(), targets, { key: (row) => row.target })));
     const kept = `${count(caches.entries)} answers in memory, ${count(caches.bytes)} bytes; ${Object.entries(caches.on_disk).map(([name, each]) => `${name}: ${count(each.entries)} on the disk`).join(", ") || "none on the disk"}`;
     fill(parts.caches, el("p", { class: "quiet" }, kept), table("Caches since the start", cacheColumns, Object.entries(caches.savings)));
+    fill(parts.rungs, rungs.rows.length ? table("Rungs of cascades", rungColumns, rungs.rows) : null);
     fill(parts.gates, gates.length ? section("Run admission", table("Gates", gateColumns, gates)) : null);
   });
   page.ask(async () => {

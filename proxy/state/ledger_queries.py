@@ -26,7 +26,7 @@ from proxy.types import Usage
 
 UPSTREAM_IDS_LOOKED_AT = 200_000  # calls
 SPEND_ROWS_MAX = 1_000
-USAGE_CALLS_MAX = 25_000  # added up within a tenth of a second
+USAGE_CALLS_MAX = 30_000  # added up within a tenth of a second
 FILTERED_CALLS_MAX = 100_000  # looked at for one page: most filters have no index, which every call would pay for
 
 SPEND_KEYS = {
@@ -136,13 +136,14 @@ def usage(connection: sqlite3.Connection, by: str, since_ms: int | None) -> repo
         raise ProxyError("invalid_request", f"`by` must be one of {', '.join(SPEND_KEYS)}", param="by")
     key, (where, values) = SPEND_KEYS[by], _between(since_ms, None)
     floor = newest(connection) - USAGE_CALLS_MAX
-    fits = f"{CALLS} WHERE o.seq > {floor} AND {where}"
+    near = f"o.seq > {floor} AND {where.replace('o.', '+o.')}"  # by number, not by the index of instants
+    fits = f"{CALLS} WHERE {near}"
     rows = connection.execute(
         f"SELECT {key}, {SPEND} {fits}{' AND a.call IS NOT NULL' if key.startswith('a.') else ''}"
         f" GROUP BY 1 ORDER BY cost DESC, 2 DESC, 1 LIMIT {SPEND_ROWS_MAX}",
         values,
     ).fetchall()
-    found = f"SELECT count(*), {_iso('min(o.at_ms)')} FROM outcome o WHERE o.seq > {floor} AND {where}"
+    found = f"SELECT count(*), {_iso('min(o.at_ms)')} FROM outcome o WHERE {near}"
     looked_at, from_at = connection.execute(found, values).fetchone()
     older = f"SELECT 1 FROM outcome o WHERE o.seq <= {floor} AND {where} LIMIT 1"
     capped = connection.execute(older, values).fetchone() is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct
@@ -19,6 +20,8 @@ from proxy.secret import Secret
 from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_caches import CacheRoutes
 from proxy.surfaces.admin_caches import Desk as CacheDesk
+from proxy.surfaces.admin_cascades import CascadeRoutes
+from proxy.surfaces.admin_cascades import Desk as CascadeDesk
 from proxy.surfaces.admin_events import EventRoutes
 from proxy.surfaces.admin_guard import Audit, Guard, Rules
 from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
@@ -77,6 +80,7 @@ class AdminServices(Struct, frozen=True):
     budgets: Callable[[Query], Struct]
     ledger: LedgerServices
     caches: CacheDesk
+    cascades: CascadeDesk
     keys: KeyStore
     # For an Accept header and a view: exposition and its content type. Asked in a thread of its own.
     metrics: Callable[[str, Literal["headgate", "otel"]], tuple[bytes, str]]
@@ -123,6 +127,7 @@ def admin_routes(services: AdminServices) -> list[Route]:
         *BudgetRoutes(services.budgets).routes(),
         *LedgerRoutes(services.ledger).routes(),
         *CacheRoutes(services.caches).routes(),
+        *CascadeRoutes(services.cascades).routes(),
         Route("GET", "/requests", admin.requests),
         Route("GET", "/requests/{id}", admin.request),
         Route("GET", "/keys", admin.keys),
@@ -147,11 +152,11 @@ class _Admin:
         return json_reply({"status": "live"})
 
     async def metrics(self, asked: AdminRequest) -> Reply:
-        accept, view = asked.headers.get("accept", ""), parameters(asked.query, None).get("view", "headgate")
-        if view != "headgate" and view != "otel":
+        accept, given = asked.headers.get("accept", ""), parameters(asked.query, None).get("view", "headgate")
+        if given not in ("headgate", "otel"):
             raise ProxyError("invalid_request", "view is headgate or otel", param="view")
-        loop = asyncio.get_running_loop()
-        body, content_type = await loop.run_in_executor(None, self._services.metrics, accept, view)
+        write = partial(self._services.metrics, accept, "otel" if given == "otel" else "headgate")
+        body, content_type = await asyncio.get_running_loop().run_in_executor(None, write)
         return Reply(body, content_type=content_type)
 
     async def spend(self, asked: AdminRequest) -> Reply:

@@ -267,24 +267,24 @@ def shown_call(entry: Entry) -> RequestRow:
     row = entry.outcome
     id, at_ms, agent, run, step, model, target, status, error, served_by, attempts = _READ_SHOWN(row)
     first_s, duration_s = _READ_CALL(row)[8:]
-    return RequestRow(
-        request_id=id,
-        at=utc_text(at_ms / 1000),
-        at_ms=at_ms,
-        agent=agent,
-        run=run or None,
-        step=None if step == "" else step,
-        model=model,
-        target=target or None,
-        status=status,
-        error_code=error or None,
-        served_by=served_by,
-        attempts=attempts,
-        input_tokens=sum([count or 0 for each in entry.attempts for count in _READ_INPUT(each)]),
-        output_tokens=sum([count or 0 for each in entry.attempts for count in _READ_OUTPUT(each)]),
-        cost_usd_nanos=None if row[_COST] == "" else entry.cost_usd_nanos,
-        first_event_s=None if first_s == "" else first_s,
-        duration_s=duration_s,
+    return RequestRow(  # by position: above fifteen names CPython makes a dictionary of them
+        id,
+        utc_text(at_ms / 1000),
+        at_ms,
+        agent,
+        run or None,
+        None if step == "" else step,
+        model,
+        target or None,
+        status,
+        error or None,
+        served_by,
+        attempts,
+        sum([count or 0 for each in entry.attempts for count in _READ_INPUT(each)]),
+        sum([count or 0 for each in entry.attempts for count in _READ_OUTPUT(each)]),
+        None if row[_COST] == "" else entry.cost_usd_nanos,
+        None if first_s == "" else first_s,
+        duration_s,
     )
 
 

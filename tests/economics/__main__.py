@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from loadtests.replay.traces import found
-from tests.economics import ceilings, fleet, loops, votes, workflow
+from tests.economics import ceilings, fleet, loops, maths, votes, workflow
 from tests.economics.row import Row, lines, missed
 
 Section = Callable[[Path | None], Iterable[Row]]  # the folder of recorded traffic; None: there is none
@@ -16,6 +16,7 @@ Section = Callable[[Path | None], Iterable[Row]]  # the folder of recorded traff
 SECTIONS: Mapping[str, Section] = {
     "a fleet at $127,800 a day": fleet.rows,
     "a workflow of twelve premium calls": workflow.rows,
+    "evidence": maths.rows,
     "quorums": votes.rows,
     "loops": loops.rows,
     "ceilings of runs": ceilings.rows,

@@ -23,7 +23,7 @@ from random import Random
 from msgspec import Struct
 
 from proxy.config.tree import Value
-from tests.economics.market import Ask, Market, market
+from tests.economics.market import Answer, Ask, Market, market
 from tests.economics.row import Row, at_least, at_most, dollars, shown
 from tests.economics.vendor import BYTES_A_TOKEN, CACHED_PART, Asked, Message, Said, Tariff, Vendor
 
@@ -33,7 +33,7 @@ RUNS, STEPS = 400, 10  # of which the answers of every known one are in the cach
 KNOWN_RUNS = 140  # 35 %
 NEW_RUNS = RUNS - KNOWN_RUNS
 INPUT, OUTPUT, SHARED = 2_100, 1_000, 1_920  # tokens
-HARD_STEPS = 2.5  # of a run's ten, one after the other: two in every other run, three in the others
+HARD = 5  # of a hard run's steps, its last ones; every other run is hard, so 25 % of all steps are
 LARGE, SMALL = Tariff(3, 15), Tariff(0.15, 0.60)
 EMBEDDING_USD = 0.10  # a million tokens; the reference's cache
 TARIFFS: Mapping[str, Tariff] = {"large": LARGE, "small": SMALL}
@@ -50,14 +50,14 @@ class Way(Struct, frozen=True):
     cascade: bool = True
     keeps_answers: bool = True
     prompt_cache: bool = False
-    sticky: bool = False  # calls say which run is theirs
+    sticky: bool = False  # calls say which run is theirs, so it stays in its region, and with the model it needs
 
 
 class Seen(Struct, frozen=True):
     usd_a_day: float
     ledger_apart: int  # nano-dollars between the gate's ledger and the vendors' bills
     useful: float  # share of calls whose answer is good
-    escalated: float  # share of the calls for which a small model was asked
+    large: float  # share of the calls that nobody knew the answer to: those that the large model answered
 
 
 WAYS = (
@@ -65,7 +65,7 @@ WAYS = (
     Way("+ answer cache, 35 % known", cascade=False),
     Way("+ cascade, 25 % escalate"),
     Way("+ the vendor's prompt cache, runs spread over two regions", prompt_cache=True),
-    Way("+ runs that stay in their region", prompt_cache=True, sticky=True),
+    Way("+ runs that stay with region and model", prompt_cache=True, sticky=True),
 )
 
 
@@ -82,7 +82,7 @@ def rows(folder: Path | None = None) -> Iterator[Row]:
             reference = REFERENCE[way.name]
             yield dollars("  beside the reference", seen.usd_a_day, reference)
         if way.cascade:
-            yield shown("  of the small model's answers not accepted", f"{seen.escalated:.1%}")
+            yield shown("  of the calls that were not known, answered by the large model", f"{seen.large:.1%}")
         yield at_least("  share of calls with a good answer", seen.useful, 1.0)
         yield at_most("  nano-dollars between the gate's ledger and the vendors' bills", seen.ledger_apart, 0, digits=0)
     yield at_most("the whole, of the reference's best", best / reference, 1.0)
@@ -93,7 +93,7 @@ def rows(folder: Path | None = None) -> Iterator[Row]:
 _LOOKUPS = CALLS_A_DAY * INPUT * EMBEDDING_USD / 1e6
 _NEW_CALLS = CALLS_A_DAY * NEW_RUNS / RUNS
 _LARGE_CALL, _SMALL_CALL = ((INPUT * tariff.input_usd + OUTPUT * tariff.output_usd) / 1e6 for tariff in (LARGE, SMALL))
-_ESCALATING = HARD_STEPS / STEPS
+_ESCALATING = HARD / STEPS / 2
 REFERENCE: Mapping[str, float] = {
     WAYS[0].name: CALLS_A_DAY * _LARGE_CALL,
     WAYS[1].name: _NEW_CALLS * _LARGE_CALL + _LOOKUPS,
@@ -103,27 +103,24 @@ REFERENCE: Mapping[str, float] = {
 
 def predicted(way: Way) -> float:
     """USD a day."""
-    calls = _NEW_CALLS if way.keeps_answers else CALLS_A_DAY
-    large = _call_usd(LARGE, way, asked=(2, 3)) if way.cascade else _call_usd(LARGE, way, asked=(STEPS,))
+    runs = (_NEW_CALLS if way.keeps_answers else CALLS_A_DAY) / STEPS
     if not way.cascade:
-        return calls * large
-    return calls * (_call_usd(SMALL, way, asked=(STEPS,)) + _ESCALATING * large)
+        return runs * _usd(LARGE, way, STEPS)
+    # A hard run that stays has asked the small model for its first hard step and for none behind it.
+    small_of_hard = STEPS - HARD + 1 if way.sticky else STEPS
+    plain, hard = _usd(SMALL, way, STEPS), _usd(SMALL, way, small_of_hard) + _usd(LARGE, way, HARD)
+    return runs * (plain + hard) / 2
 
 
-def _call_usd(tariff: Tariff, way: Way, *, asked: Sequence[int]) -> float:
-    """`asked`: calls of a run for this model, each as often as the other."""
-    known = 1 - sum(map(_unread, asked)) / sum(asked) if way.sticky else 1 - sum(map(_spread, asked)) / sum(asked)
-    read = known * SHARED if way.prompt_cache else 0.0
-    return ((INPUT - read * (1 - 1 / CACHED_PART)) * tariff.input_usd + OUTPUT * tariff.output_usd) / 1e6
-
-
-def _unread(calls: int) -> float:
-    """Of so many calls in one place, those whose prompt is not in its cache."""
-    return 1.0
+def _usd(tariff: Tariff, way: Way, calls: int) -> float:
+    """Of so many calls of one run for one model."""
+    unread = 1.0 if way.sticky else _spread(calls)
+    read = (calls - unread) * SHARED * (1 - 1 / CACHED_PART) if way.prompt_cache else 0.0
+    return ((calls * INPUT - read) * tariff.input_usd + calls * OUTPUT * tariff.output_usd) / 1e6
 
 
 def _spread(calls: int) -> float:
-    """The same where each of them goes to any region."""
+    """Of so many calls that each go to any region, those whose prompt is not in its cache."""
     count = len(REGIONS)
     return count * (1 - (1 - 1 / count) ** calls)
 
@@ -138,16 +135,16 @@ async def lived(way: Way, runs: int = RUNS) -> Seen:
     async with market(vendors, _models(way), TARIFFS, keeps_answers=way.keeps_answers) as world:
         answers = [answer for run in await world.play(asked) for answer in run]
         await world.written()
-        return _seen(world, len(answers), sum(answer.text == GOOD for answer in answers))
+        return _seen(world, answers)
 
 
-def _seen(world: Market, calls: int, useful: int) -> Seen:
-    small = world.asked("small")
+def _seen(world: Market, answers: Sequence[Answer]) -> Seen:
+    calls, new = len(answers), sum(answer.served_by != "cache" for answer in answers)
     return Seen(
         usd_a_day=world.bill / NANOS / calls * CALLS_A_DAY,
         ledger_apart=abs(world.bill - world.ledger),
-        useful=useful / calls,
-        escalated=world.asked("large") / small if small else 0.0,
+        useful=sum(answer.text == GOOD for answer in answers) / calls,
+        large=world.asked("large") / new,
     )
 
 
@@ -170,7 +167,7 @@ def timetable(way: Way, runs: int = RUNS) -> list[list[Ask]]:
     """New runs, and among them, once they are over, those that ask the same again."""
     rng = Random(SEED)
     known = runs * KNOWN_RUNS // RUNS
-    new = [_run(number, Random(f"{SEED}/{number}")) for number in range(runs - known)]
+    new = [_run(number) for number in range(runs - known)]
     again = [rng.randrange(len(new)) for _ in range(known)]
     order = [*range(len(new)), *again]
     return [
@@ -179,11 +176,10 @@ def timetable(way: Way, runs: int = RUNS) -> list[list[Ask]]:
     ]
 
 
-def _run(number: int, rng: Random) -> list[tuple[Message, ...]]:
-    hard = 2 + number % 2
-    first = rng.randrange(STEPS - hard + 1)
+def _run(number: int) -> list[tuple[Message, ...]]:
+    first = STEPS - HARD if number % 2 else STEPS
     system = Message("system", text_of(f"run {number}", SHARED))
-    kinds = ["hard" if first <= step < first + hard else "plain" for step in range(STEPS)]
+    kinds = ["hard" if step >= first else "plain" for step in range(STEPS)]
     return [
         (system, Message("user", text_of(f"{kind} step {step} of run {number}", INPUT - SHARED)))
         for step, kind in enumerate(kinds)

@@ -7,6 +7,8 @@ from random import Random
 import pytest
 
 from loadtests.replay.traces import RecordedCall
+from policies.loops import LoopRules
+from proxy.snapshot import AgentRules
 from tests.economics import loops
 from tests.sim.virtual import run
 
@@ -21,7 +23,7 @@ def test_every_figure_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loop_that_nobody_looks_for_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "ON", loops.AgentRules(loops=loops.LoopRules("annotate")))
+    monkeypatch.setattr(loops, "ON", AgentRules(loops=LoopRules("annotate")))
     monkeypatch.setattr(loops, "LOOP_STEPS", 20)
     looped = run(loops._looped(loops.retried, 1, seed=1))
     assert not looped.refused
@@ -29,7 +31,7 @@ def test_a_loop_that_nobody_looks_for_goes_on(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_polling_that_nobody_named_would_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "ON", loops.AgentRules(loops=loops.LoopRules("on")))
+    monkeypatch.setattr(loops, "ON", AgentRules(loops=LoopRules("on")))
     assert run(loops._lookalike(loops.polling, seed=1)).refused
 
 

@@ -145,10 +145,10 @@ def timetable(way: Way, workflows: int = WORKFLOWS) -> list[list[Ask]]:
             place = number, step
             before = rng.randrange(number - BEHIND + 1) if place in known else number
             source[place] = source.get((before, step), number) if place in known else number
-    return [[_ask(source[number, step], step, number) for step in range(way.steps)] for number in range(workflows)]
+    return [[_ask(source[number, step], step) for step in range(way.steps)] for number in range(workflows)]
 
 
-def _ask(number: int, step: int, run: int) -> Ask:
+def _ask(number: int, step: int) -> Ask:
     system = Message("system", text_of("the workflow's own text", SHARED))
     asked = Message("user", text_of(f"step {step} of workflow {number}", INPUT - SHARED))
-    return Ask("step", (system, asked), f"run-{run}")
+    return Ask("step", (system, asked))

@@ -140,7 +140,9 @@ async def test_a_run_that_has_climbed_begins_where_it_was() -> None:
         for at in range(6):
             reply = await world.request(body(), headers=KEY)
             begun_above = "m1 accept last"
-            assert reply.headers["x-headgate-cascade"] == (begun_above if at else "m0 escalate not_empty, m1 accept last")
+            assert reply.headers["x-headgate-cascade"] == (
+                begun_above if at else "m0 escalate not_empty, m1 accept last"
+            )
         said = [decision.said for decision in world.outcomes[-1].decisions]
         assert said[0] == "begins at rung 1 ('m1'): the run climbed 4 steps ago, and stays for 5"
         world.upstreams[0].script = saying("4")

@@ -67,6 +67,7 @@ async def test_a_new_run_waits_until_one_that_was_let_in_is_idle_and_is_told_so(
         assert (await other).status == 200
         assert clients.at["other"] == pytest.approx(2 + IDLE_S + 1, abs=0.1), "once the first has been idle for long"
         assert decisions(world) == ["its run waited to begin for 61.0 s at the gate of 'm'"]
+        assert max(each.duration_s - each.upstream_s for each in world.outcomes) < 0.1, "no wait is the gate's overhead"
 
 
 async def test_runs_that_fit_do_not_wait_and_nothing_is_said() -> None:

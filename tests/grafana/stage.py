@@ -87,6 +87,7 @@ def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Js
             "free": "lab/unheard-of",
             "engine": {"targets": ["gpu-a/engine", "gpu-b/engine"], "gate": {"idle_s": 1}},
             "smart": {"mode": "cascade", "steps": ["small", "chat"]},
+            "learned": {"mode": "cascade", "steps": ["small", "chat"], "max_loss": 0.2, "shadow": 0.5},
             "strict": {"mode": "cascade", "steps": ["small", "chat"], "accept": ["regex"], "pattern": "never said"},
             "jury": {"mode": "quorum", "members": ["small", "chat", "small"]},
         },

@@ -47,7 +47,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         made.began = time.time()
         calls = asyncio.run(play(made))
         ended = eventually(lambda: made.value("sum(headgate_requests_total)"), lambda seen: seen >= calls)
-        assert ended == calls
+        assert ended >= calls
         made.ended = time.time()
         for _ in range(3):  # `increase` guesses at both ends of what was seen: the longer that is, the less it errs
             eventually(lambda: made.value(SEEN), lambda seen: seen >= SEEN_LEAST)

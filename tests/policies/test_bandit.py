@@ -92,7 +92,9 @@ def test_agents_learn_apart_and_can_be_reset() -> None:
 
 def test_only_cascades_that_were_told_to_learn_do() -> None:
     dear = structs.replace(PRICE, output=10 * PRICE.output)
-    members = tuple(Plan("single", ((target(f"p/{name}", price=price),),), "") for name, price in (("s", PRICE), ("l", dear)))
+    members = tuple(
+        Plan("single", ((target(f"p/{name}", price=price),),), "") for name, price in (("s", PRICE), ("l", dear))
+    )
     plan = Plan("cascade", members[0].steps, "", members=members, model="smart")
     bandit, shares = Bandit(Random(1)), dict[str, float]()
     opening = Learnt(bandit, lambda: shares)

@@ -13,7 +13,9 @@ def tail(least: int, trials: int, chance: float) -> float:
     return sum(comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(least, trials + 1))
 
 
-@pytest.mark.parametrize(("failures", "trials", "chance"), [(1, 3, 0.05), (7, 60, 0.2), (40, 500, 0.05), (499, 500, 0.9)])
+@pytest.mark.parametrize(
+    ("failures", "trials", "chance"), [(1, 3, 0.05), (7, 60, 0.2), (40, 500, 0.05), (499, 500, 0.9)]
+)
 def test_a_tail_is_the_sum_of_its_terms(failures: int, trials: int, chance: float) -> None:
     assert as_many(failures, trials, chance) == pytest.approx(tail(failures, trials, chance), rel=1e-9)
 

@@ -225,3 +225,22 @@ def test_a_fallback_for_priority_service_is_priced_as_such() -> None:
     plan = Planner(routes).plan(call("m", head=head))
     assert isinstance(plan, Plan)
     assert plan.steps[1][0].price == dear
+
+
+def test_near_the_end_of_a_budget_a_cascade_goes_without_its_last_rung() -> None:
+    members = (Route("small", (CHEAP,)), Route("large", (DEAR,)))
+    together = (Route("smart", mode="cascade", members=members), Route("vote", mode="quorum", members=members))
+    planner = Planner(Routes((*members, *together)))
+
+    def planned(felt: int, *ladder: Rung, model: str = "smart") -> Plan:
+        plan = planner.plan(call(model), pressed(felt), ladder=ladder)
+        assert isinstance(plan, Plan)
+        return plan
+
+    assert [member.model for member in planned(699, "cheaper").members] == ["small", "large"]
+    assert [member.model for member in planned(700).members] == ["small", "large"]
+    near_the_end = planned(700, "cheaper")
+    assert [member.model for member in near_the_end.members] == ["small"]
+    assert near_the_end.degraded == ("cheaper",)
+    assert near_the_end.reason.endswith("; without the last, as the budget of agent:a in usd per day is used to 70 %")
+    assert len(planned(700, "cheaper", model="vote").members) == 2

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from policies.accept import FirstRung
 from policies.sticky_rung import COLD_S, STEPS_LEAST, STEPS_MAX, STEPS_USUAL, StickyRung
-from proxy.types import Call, Identity, Plan, Target
+from proxy.types import Call, Identity, Plan
 from tests.build import PRICE, call, target
 
 NOW = 1000.0
@@ -74,7 +74,7 @@ def test_other_runs_agents_and_cascades_are_not_concerned() -> None:
 
 
 def test_a_move_down_has_to_repay_the_prompt_that_it_writes_again() -> None:
-    """Down from twice the price: a step saves 0.1 x tokens + 5 x 250, the move costs 1.15 x tokens; ten steps are left."""
+    """From twice the price: each of ten steps saves 0.1 x tokens + 5 x 250, the move costs 1.15 x tokens."""
     near = ladder(1, 2)
     found, why = climbed(near, 6).first(step(tokens=90_000), near, NOW)
     assert (found, why) == (1, "moving down would not pay within the 10 steps that are left")

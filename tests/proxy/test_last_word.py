@@ -19,12 +19,12 @@ class Reading:
 
 class Bench:
     def __init__(self) -> None:
-        self.reading, self.wire, self.settled = Reading(), Wire(), list[int]()
+        self.reading, self.wire, self.settled = Reading(), Wire(), list[bytes]()
         self.word = LastWord(self.wire, self.reading, self._settle)  # type: ignore[arg-type]
 
-    async def _settle(self, size: int) -> None:
+    async def _settle(self, rest: bytes) -> None:
         assert self.wire.ended is None
-        self.settled.append(size)
+        self.settled.append(rest)
 
 
 async def test_only_the_last_write_waits_and_once() -> None:
@@ -35,7 +35,7 @@ async def test_only_the_last_write_waits_and_once() -> None:
     bench.reading.more = False
     await bench.word.write(b"last")
     await bench.word.end()
-    assert (bench.settled, bench.wire.body, bench.wire.ended) == ([4], b"onelast", "end")
+    assert (bench.settled, bench.wire.body, bench.wire.ended) == ([b"last"], b"onelast", "end")
 
 
 async def test_a_stream_without_an_end_marker_waits_with_its_end() -> None:
@@ -43,7 +43,7 @@ async def test_a_stream_without_an_end_marker_waits_with_its_end() -> None:
     await bench.word.start(200, [])
     await bench.word.write(b"one")
     await bench.word.end()
-    assert bench.settled == [0]
+    assert bench.settled == [b""]
 
 
 async def test_the_gates_own_end_of_a_cut_stream_waits() -> None:
@@ -51,7 +51,7 @@ async def test_the_gates_own_end_of_a_cut_stream_waits() -> None:
     await bench.word.start(200, [])
     bench.reading.cut_short = True
     await bench.word.write(b"cut")
-    assert bench.settled == [3]
+    assert bench.settled == [b"cut"]
 
 
 async def test_an_error_in_the_stream_is_no_end_and_does_not_wait() -> None:
@@ -68,4 +68,4 @@ async def test_a_whole_reply_waits(size: int) -> None:
     bench = Bench()
     await bench.word.whole(200, [], b"x" * size)
     await unwritten()
-    assert (bench.settled, bench.wire.ended) == ([size], "whole")
+    assert (bench.settled, bench.wire.ended) == ([b"x" * size], "whole")

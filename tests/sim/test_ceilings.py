@@ -37,7 +37,7 @@ def test_no_run_breaks_a_ceiling() -> None:
 )
 def test_a_ceiling_that_is_broken_is_found(ceilings: Ceilings, unit: str) -> None:
     """Runs that were lived without any, measured against one."""
-    found = []
+    found: list[str] = []
     for seed in range(12):
         lived = run(Life(Ceilings(), seed).live())
         lived.ceilings = ceilings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.main import main
-from proxy.state.keys import KeyStore, load_pepper
+from proxy.state.keys import Keyring, KeyStore, load_pepper
 
 CONFIG = "providers: {sim: {kind: simulated}}\nmodels: {small: sim/small}\nserver: {host: 0.0.0.0}\nx: ${GONE}\n"
 
@@ -18,14 +18,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def opened(folder: Path) -> KeyStore:
+def key_store(folder: Path) -> KeyStore:
     return KeyStore(folder, load_pepper(folder, {}), lambda: 0.0)
+
+
+def opened(folder: Path) -> Keyring:
+    return Keyring(key_store(folder), load_pepper(folder, {}), configured=(), loopback=False)
 
 
 def test_a_created_key_is_shown_once_and_works(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "create", "--agent", "planner", "--team", "core", "--expires", "30d"]) == 0
     said = capsys.readouterr()
-    record = opened(folder / "headgate-data").lookup(said.out.strip())
+    record = opened(folder / "headgate-data").identify(said.out.strip())
     assert record is not None
     assert (record.agent, record.team, record.models) == ("planner", "core", None)
     assert said.out.strip() not in said.err
@@ -40,7 +44,7 @@ def test_a_created_key_is_shown_once_and_works(folder: Path, capsys: pytest.Capt
 def test_json_for_scripts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "create", "--agent", "any", "--data-dir", "d", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert opened(folder / "d").lookup(told["key"]) is not None
+    assert opened(folder / "d").identify(told["key"]) is not None
     assert main(["keys", "list", "--data-dir", "d", "--json"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
     assert (listed["id"], listed["agent"], listed["state"]) == (told["id"], None, "live")
@@ -58,7 +62,7 @@ def test_a_revoked_key_is_over(folder: Path, capsys: pytest.CaptureFixture[str])
     main(["keys", "create", "--agent", "a", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert main(["keys", "revoke", told["id"]]) == 0
-    assert opened(folder / "headgate-data").lookup(told["key"]) is None
+    assert opened(folder / "headgate-data").identify(told["key"]) is None
     capsys.readouterr()
     main(["keys", "list"])
     assert "\trevoked\t" in capsys.readouterr().out
@@ -74,7 +78,7 @@ def test_revoking_what_does_not_exist_fails_with_what_does(folder: Path, capsys:
 def test_the_first_key_needs_no_valid_configuration(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "c.yaml").write_text(CONFIG + "data_dir: kept\n")
     assert main(["keys", "create", "--agent", "a", "--model", "small", "--config", "c.yaml"]) == 0
-    record = opened(folder / "kept").lookup(capsys.readouterr().out.strip())
+    record = opened(folder / "kept").identify(capsys.readouterr().out.strip())
     assert record is not None
     assert record.models == ("small",)
 
@@ -91,7 +95,7 @@ def test_a_model_that_is_not_configured_is_wrong_usage(folder: Path, capsys: pyt
     (folder / "c.yaml").write_text(CONFIG)
     assert main(["keys", "create", "--agent", "a", "--model", "smal", "--config", "c.yaml"]) == 2
     assert "there is no model 'smal'; did you mean 'small'?" in capsys.readouterr().err
-    assert opened(folder / "headgate-data").empty
+    assert key_store(folder / "headgate-data").empty
 
 
 @pytest.mark.parametrize(
@@ -123,8 +127,8 @@ def test_a_broken_store_fails_and_says_so(folder: Path, capsys: pytest.CaptureFi
 
 def test_a_key_brings_its_budgets_in_their_canonical_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "create", "--agent", "a", "--budget", "5/day", "--budget", "400000tokens/minute"]) == 0
-    (stored,) = opened(folder / "headgate-data").list()
-    assert stored.budget == ("5.00/day", "400000tokens/minute")
+    (made,) = key_store(folder / "headgate-data").list()
+    assert made.budget == ("5.00/day", "400000tokens/minute")
     main(["keys", "list"])
     assert "\t5.00/day 400000tokens/minute\tlive" in capsys.readouterr().out
 
@@ -140,4 +144,4 @@ def test_a_team_without_rules_is_pointed_out_and_gets_its_key(
     assert main(["keys", "create", "--agent", "a", "--team", team, "--config", "c.yaml"]) == 0
     told = capsys.readouterr()
     assert said in told.err and ("team" in told.err) == bool(said)
-    assert opened(folder / "headgate-data").lookup(told.out.strip()) is not None
+    assert opened(folder / "headgate-data").identify(told.out.strip()) is not None

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from docs import generate
 from proxy.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[3]
@@ -88,6 +90,17 @@ def test_a_wrong_configuration_ends_with_2_and_its_messages_on_standard_error(
         f"{file} models: no model is configured, so nothing could be served\n"
         f"{file}:1 servr: unknown key; did you mean 'server'?\n"
     )
+
+
+def test_every_command_that_answers_can_answer_in_json() -> None:
+    actions = {words: parser._actions for words, parser in generate.commands().items()}
+    leaves = {
+        words
+        for words, found in actions.items()
+        if not any(isinstance(each, argparse._SubParsersAction) for each in found)
+    }
+    without = {words for words in leaves if all("--json" not in each.option_strings for each in actions[words])}
+    assert without == {"headgate up", "headgate serve"}
 
 
 def test_a_reader_that_has_seen_enough_is_no_error_of_ours() -> None:

@@ -21,7 +21,7 @@ from proxy.surfaces.admin import AdminServices, admin_surface
 from proxy.surfaces.feed import Feed
 from proxy.types import Outcome, Usage
 from tests import build
-from tests.known import CacheDesk
+from tests.known import CacheDesk, CascadeDesk
 from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome, refused
@@ -63,6 +63,7 @@ class Gate:
             budgets=lambda query: BudgetList((), truncated=False),
             ledger=Desk(ledger).ledger_services,
             caches=CacheDesk(),
+            cascades=CascadeDesk(),
             keys=NoKeys(),  # type: ignore[arg-type]  # never called
             metrics=lambda accept: (b"", "text/plain"),
             config=dict,

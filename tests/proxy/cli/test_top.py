@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
+from pathlib import Path
 from queue import Queue
 
 import pytest
@@ -21,6 +30,8 @@ from tests.proxy.cli.live_gate import arguments, frame, live_gate
 from tests.proxy.cli.live_samples import SNAPSHOT, WRITER, delta
 from tests.proxy.cli.terminal import Ticking
 from tests.proxy.cli.test_budgets import ROW
+
+ROOT = Path(__file__).parents[3]
 
 
 class Canvas:
@@ -145,3 +156,32 @@ def test_the_listener_hands_over_messages_budgets_and_the_end() -> None:
     assert messages[0] == SNAPSHOT
     assert isinstance(messages[1], BudgetList)
     assert isinstance(messages[-1], Refusal)
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_draws_hears_keys_and_gives_the_screen_back() -> None:
+    typed, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    seen = Emulator(100, 24)
+    with live_gate(frame("snapshot", SNAPSHOT, "e-1")) as gate:
+        command = [sys.executable, "-m", "proxy", "top", "--admin", gate.address]
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        ran = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=terminal, stdout=terminal)
+        os.close(terminal)
+        shown(typed, seen, "[1 agents]")
+        assert seen.alternate and not seen.cursor
+        os.write(typed, b"3")
+        shown(typed, seen, "[3 targets]")
+        os.write(typed, b"q")
+        shown(typed, seen, "")
+        assert ran.wait(10) == 0
+    os.close(typed)
+    assert seen.cursor and not seen.alternate
+
+
+def shown(keyboard: int, seen: Emulator, text: str) -> None:
+    """Reads until the text is there; without one, until there is no screen any more."""
+    while text not in "\n".join(seen.rows) if text else seen.alternate:
+        ready, _, _ = select.select([keyboard], [], [], 20.0)
+        assert ready, f"{text!r} has not come: {seen.rows}"
+        seen.write(os.read(keyboard, 65_536).decode())

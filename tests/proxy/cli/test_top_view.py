@@ -85,6 +85,16 @@ def test_a_filter_and_hedged_alone_leave_the_rest_out() -> None:
     assert len(table(Look(view="requests"))) == 3
 
 
+def test_calls_are_in_the_order_of_time_where_no_other_fits() -> None:
+    dear = replace(SNAPSHOT.calls[1], request_id="dear", cost_usd_nanos=9_000_000)
+    now = replace(SNAPSHOT, calls=[*SNAPSHOT.calls, dear])
+    state = State(now, now)
+    assert [row[-1] for row in table(Look(view="requests"), state)[1:]] == ["late", "early", "dear"]
+    assert [row[-1] for row in table(Look(view="requests", sort="cost"), state)[1:]] == ["dear", "late", "early"]
+    assert "latest first" in "\n".join(shown(Look(view="requests"), state))
+    assert "by cost" in "\n".join(shown(Look(view="requests", sort="cost"), state))
+
+
 @pytest.mark.parametrize("size", [Size(20, 5), Size(80, 24), Size(300, 100)])
 def test_it_never_grows_beyond_the_screen(size: Size) -> None:
     many = replace(SNAPSHOT, agents=[replace(PLANNER, name=f"agent-{n}") for n in range(200)])

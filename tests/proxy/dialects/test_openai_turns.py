@@ -124,7 +124,8 @@ def test_what_is_read_piece_by_piece_is_what_is_read_at_once(
     steps: list[tuple[str, str]], separators: tuple[str, str]
 ) -> None:
     items: list[object] = [SYSTEM, USER]
-    mark, found = None, []
+    mark: Mark | None = None
+    found: list[Turn] = []
     for number, (query, result) in enumerate(steps):
         items += used(str(number), arguments=json.dumps({"q": query}), result=result)
         read = turns(asked(items, separators=separators), mark)

@@ -30,8 +30,8 @@ class Guarded:
     def record(self, run: str, results: Sequence[str], agent: str = "a") -> Record:
         messages: list[object] = [{"role": "user", "content": "go"}]
         for number, result in enumerate(results):
-            call = {"id": f"{number}", "function": {"name": "search", "arguments": "{}"}}
-            messages += [{"role": "assistant", "tool_calls": [call]}]
+            made = {"id": f"{number}", "function": {"name": "search", "arguments": "{}"}}
+            messages += [{"role": "assistant", "tool_calls": [made]}]
             messages += [{"role": "tool", "tool_call_id": f"{number}", "content": result}]
         raw = json.dumps({"model": "m", "messages": messages}).encode()
         identity = Identity("k", agent, run=run)

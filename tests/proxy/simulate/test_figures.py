@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loadtests.replay.recorded import Run
 from proxy.config.tree import Value
 from proxy.simulate.figures import Spread, compared, difference, figures
 from proxy.simulate.target import Quality
@@ -14,20 +15,20 @@ from tests.proxy.simulate.samples import config, runs
 CASCADE: Value = {"mode": "cascade", "steps": ["a/small", "b/large"]}
 
 
-def day(folder: Path, quality: Quality | None = None, **models: Value) -> Lived:
+def day(folder: Path, quality: Quality | None = None, trace: list[Run] | None = None, **models: Value) -> Lived:
     setting = Setting(quality=quality or Quality())
-    return run(lived(config(**models), runs(), setting, folder=folder, step=lambda: None))
+    return run(lived(config(**models), trace or runs(), setting, folder=folder, step=lambda: None))
 
 
 def test_a_day_in_figures(tmp_path: Path) -> None:
     quality = Quality({"small": 0.5}, seen=1.0)
-    found = figures(day(tmp_path, quality, m=CASCADE))
-    assert (found.calls, found.answered, found.good, found.unpriced) == (40, 1.0, 1.0, 0)
+    found = figures(day(tmp_path, quality, runs(200, 1), m=CASCADE))
+    assert (found.calls, found.answered, found.good, found.unpriced) == (200, 1.0, 1.0, 0)
     assert found.served_by == {"cascade": 1.0}
-    assert abs(found.escalated - 0.5) < 0.2
+    assert abs(found.escalated - 0.5) < 0.1
     assert found.attempts_a_call == 1 + found.escalated
     assert found.targets["b/large"] == found.escalated
-    assert found.usd_a_good_answer == found.usd / 40
+    assert found.usd_a_good_answer == found.usd / 200
     assert found.run_s.p50 is not None
     assert found.duration_s.p50 is not None
     assert found.run_s.p50 > found.duration_s.p50 > 2.0

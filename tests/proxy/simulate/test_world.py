@@ -46,10 +46,16 @@ def test_every_call_is_served_and_costs_what_its_tokens_do(tmp_path: Path) -> No
 
 
 def test_a_cascade_asks_the_cheap_model_and_escalates_what_can_be_seen(tmp_path: Path) -> None:
-    seen = play(tmp_path, config(m=CASCADE), runs(60), Setting(quality=WEAK))
+    seen = play(tmp_path, config(m=CASCADE), runs(240, 1), Setting(quality=WEAK))
     escalated = sum(len(ended.outcome.climbed) > 1 for ended in seen.ended) / len(seen.ended)
     assert abs(escalated - 0.4) < 0.08
     assert all(ended.right for ended in seen.ended), "all that is wrong can be seen, and the strong model is right"
+
+
+def test_a_run_that_has_climbed_stays_up_as_it_does_in_the_gate(tmp_path: Path) -> None:
+    seen = play(tmp_path, config(m=CASCADE), runs(60, 4), Setting(quality=WEAK))
+    stayed = [ended.outcome.climbed[0].model == "b/large" for ended in seen.ended]
+    assert 0.2 < sum(stayed) / len(stayed) < 0.8
 
 
 def test_the_same_seed_is_the_same_day_and_another_one_is_not(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from proxy.surfaces.admin import AdminServices, admin_routes, admin_surface
 from proxy.surfaces.admin_guard import BODY_BYTES_MAX, Audit
 from proxy.surfaces.feed import Feed
 from proxy.types import KeyRecord
-from tests.known import CacheDesk
+from tests.known import CacheDesk, CascadeDesk
 from tests.proxy.admin import asking
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome
@@ -88,6 +88,7 @@ class Gate:
             budgets=lambda query: BudgetList((), truncated=False),
             ledger=self.desk.ledger_services,
             caches=CacheDesk(),
+            cascades=CascadeDesk(),
             keys=self.keys,
             metrics=self.metrics,
             config=lambda: {"server": {"port": 8080}},
@@ -257,6 +258,9 @@ ROUTES = [
     ("GET", "/agents"),
     ("GET", "/budgets"),
     ("GET", "/caches"),
+    ("GET", "/cascades"),
+    ("POST", "/cascades/reset"),
+    ("POST", "/feedback"),
     ("POST", "/caches/purge"),
     ("GET", "/ledger/verify"),
     ("GET", "/ledger/attempts"),

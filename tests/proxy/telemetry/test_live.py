@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
@@ -94,6 +95,16 @@ def test_everything_is_bounded() -> None:
     assert len(snapshot.series) == SERIES_S
     assert snapshot.agents[0].name == f"a{NAMES_MAX + 4}", "what was used last comes first"
     assert (snapshot.totals, snapshot.series[-1], snapshot.events[0].at_ms) == (delta.totals, delta.second, second)
+
+
+@pytest.mark.parametrize(
+    "strange", [{"agent": "a\ud800"}, {"run": "\udfff"}, {"step": 2**70}, {"agent": "x" * 300, "run": "\0"}]
+)
+def test_broken_headers_do_not_end_the_feed(strange: dict[str, object]) -> None:
+    base = call()
+    live = Live(0)
+    delta = told(live, [outcome(replace(base, identity=replace(base.identity, **strange)))])
+    assert msgspec.json.encode(delta) and msgspec.json.encode(live.snapshot(1)) and delta.totals.calls == 1
 
 
 @given(outcomes())
