@@ -297,5 +297,4 @@ class Accounts:
 
 
 def _larger(one: Amounts, other: Amounts) -> Amounts:
-    usd, tokens, requests, steps, concurrency, soft = map(max, one.by_index, other.by_index)
-    return Amounts(usd, tokens, requests, steps, concurrency, soft)
+    return Amounts(*map(max, one.by_index, other.by_index))

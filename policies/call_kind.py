@@ -14,6 +14,8 @@ from proxy.types import Call
 
 LOOKED_AT: Final = 4_096  # bytes of the prompt's end
 _CODE: Final = re.compile(
+    
+)
     rb"```|\bdef \w|\bclass \w|\bimport \w|[;{]\\n|\bfunction\b|#include|\bSELECT\b.{1,80}\bFROM\b"
 )
 _MATHS: Final = re.compile(

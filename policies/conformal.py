@@ -35,8 +35,8 @@ Key = tuple[str, str, int]
 
 
 class Label(Struct, frozen=True):
-    """`model`: the cascade's name; `kind`: of the call, see `call_kind`. `weight`: less than 1 where one word about a run
-    is shared over its steps."""
+    """`model`: the cascade's name; `kind`: of the call, see `call_kind`. `weight`: less than 1 where one word about a
+    run is shared over its steps."""
 
     agent: str
     model: str

@@ -148,15 +148,13 @@ class Planner(Struct, frozen=True):
             members.pop()
             reason += f"; without the last, as {_named(pressure)} is used to {pressure.taken / 10:g} %"
             degraded = tuple(dict.fromkeys(("cheaper", *degraded)))
-        return Plan(
-            route.mode, members[0].steps, reason, degraded=degraded, members=tuple(members), model=route.name
-        )
+        return Plan(route.mode, members[0].steps, reason, degraded=degraded, members=tuple(members), model=route.name)
 
     def _single(
         self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
     ) -> Plan | ProxyError:
         targets = self._tiered(call, self.routes.targets(route, call.head.model))
-        if not self.unpriced_allowed and any(target.price is None for target in targets):
+        if not self.unpriced_allowed and any([target.price is None for target in targets]):
             return _unpriced(next(target for target in targets if target.price is None))
         rungs = reached(ladder, pressure.felt)
         if rungs:

@@ -26,11 +26,11 @@ from proxy.caching.stock import Gone, Purge, Stock
 from proxy.cascading import Cascading, Learning
 from proxy.config.load import Config
 from proxy.counting import Counting
-from proxy.execution.bench import Bench
 from proxy.evidence_desk import heed
+from proxy.execution.bench import Bench
 from proxy.execution.easing import unheard
-from proxy.execution.evidence import Evidence
 from proxy.execution.engine_watch import EngineWatch
+from proxy.execution.evidence import Evidence
 from proxy.execution.gating import Desk, Gating
 from proxy.execution.given import Word
 from proxy.execution.race import Race

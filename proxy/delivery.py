@@ -74,8 +74,8 @@ class Delivery:
         if record.flight is not None:
             record.flight.land(answer, record.plan)
         await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
-        if record.pupil is not None:
-            record.pupil(record, reading.first)
+        for pupil in record.pupils:
+            pupil(record, reading.first)
 
     async def _stream(
         self, record: Record, downstream: Downstream, answer: Answer, *, rules: Rules, snapshot: Snapshot
@@ -94,10 +94,11 @@ class Delivery:
         exchange, reading = await stream.carry(answer, shown, settle)
         # The client has its reply whole: a connection that it closes from here on changes nothing.
         record.delivered = True
-        if record.pupil is not None and record.flight is not None and not reading.cut_short:
+        if record.pupils and record.flight is not None and not reading.cut_short:
             text = record.flight.text
             if text is not None:
-                record.pupil(record, text)
+                for pupil in record.pupils:
+                    pupil(record, text)
         if record.finished:
             return
         if reading.cut_short:

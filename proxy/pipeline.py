@@ -11,7 +11,7 @@ import asyncio
 
 from policies import budget, gates
 from policies.cache_rules import CacheRules
-from policies.plan import CALM
+from policies.plan import CALM, Planner
 from policies.runs import Run
 from proxy.caching.recalled import Recalled
 from proxy.delivery import Delivery
@@ -31,7 +31,7 @@ from proxy.relay import Downstream
 from proxy.renewal import Nobody, renewal
 from proxy.snapshot import AgentRules, Snapshot
 from proxy.telling import tell
-from proxy.types import Call
+from proxy.types import Call, Plan
 
 HOLD_LEAST_S = 60.0
 LAST_WORDS_S = 1.0  # for the calls that a stop has ended to tell their clients so
@@ -138,10 +138,7 @@ class Pipeline:
         if rules.cache.asks or call.reuse is not None or call.client_retry:
             known = await self._known(record, downstream, rules.cache, snapshot)
             if known is not None:
-                if isinstance(known, Recalled) and known.renew is not None:
-                    parts.tasks.start("renewal", self._renew(call, known.renew, snapshot))
-                await self._delivery.known(record, downstream, known, snapshot)
-                self._soft.keep(running, known)
+                await self._give(running, downstream, known, snapshot)
                 return
         else:
             record.flight = self._flights.begin(call, downstream)
@@ -149,21 +146,14 @@ class Pipeline:
         if record.purse.limited:
             waiting_max = snapshot.limits.eased_max
             record.pressure = await self._easing.pressure(record, rules.on_budget, waiting_max=waiting_max)
-        plan = snapshot.planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)
-        # Is it worth it? After the plan, which knows the targets, and before anything is held or waits.
-        # A cascade asks it of each rung: where the first has no room, there is another.
-        admitted = plan if isinstance(plan, ProxyError) or plan.mode == "cascade" else parts.admission.admit(call, plan)
-        if isinstance(admitted, ProxyError):
-            raise admitted
-        record.plan = plan = admitted
+        record.plan = plan = self._planned(record, rules, snapshot.planner)
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         means = rules_of(rules, snapshot)
         # Whether a question that means the same was answered, last: to ask that costs an embedding and takes a while.
         if rules.cache.semantic is not None and parts.semantic is not None:
             similar = await parts.semantic.recall(record, rules.cache, snapshot)
             if similar is not None:
-                await self._delivery.known(record, downstream, similar, snapshot)
-                self._soft.keep(running, similar)
+                await self._give(running, downstream, similar, snapshot)
                 return
         if plan.members:
             answer = await parts.executors[plan.mode].run(record, plan, means, snapshot)
@@ -174,6 +164,18 @@ class Pipeline:
         await self._delivery.answer(record, downstream, answer, rules=means, snapshot=snapshot)
         if running.run is not None:
             self._soft.keep(running, answer[1])
+
+    def _planned(self, record: Record, rules: AgentRules, planner: Planner) -> Plan:
+        """Raises ProxyError."""
+        call, race = record.call, self._parts.race
+        plan = planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=race.usual)
+        # Is it worth it? After the plan, which knows the targets, and before anything is held or waits.
+        # A cascade asks it of each rung: where the first has no room, there is another.
+        if not isinstance(plan, ProxyError) and plan.mode != "cascade":
+            plan = self._parts.admission.admit(call, plan)
+        if isinstance(plan, ProxyError):
+            raise plan
+        return plan
 
     async def _in_run(self, running: Running, run: Run, rules: AgentRules) -> Call:
         """Counted into its run, and ending with it. Raises ProxyError."""
@@ -213,6 +215,14 @@ class Pipeline:
         if recalled is None and call.reuse is not None and call.reuse.only:
             raise ProxyError("not_cached", "There is no known answer to this request, and it asked for nothing else.")
         return recalled
+
+    async def _give(
+        self, running: Running, downstream: Shared, known: Recalled | Following, snapshot: Snapshot
+    ) -> None:
+        if isinstance(known, Recalled) and known.renew is not None:
+            self._parts.tasks.start("renewal", self._renew(running.record.call, known.renew, snapshot))
+        await self._delivery.known(running.record, downstream, known, snapshot)
+        self._soft.keep(running, known)
 
     async def _renew(self, call: Call, entry: bytes, snapshot: Snapshot) -> None:
         try:

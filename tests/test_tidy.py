@@ -40,6 +40,8 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/types.py": (FLOW, DECLARATIONS),
     "proxy/snapshot.py": (FLOW, DECLARATIONS),
     "proxy/observed.py": (FLOW, DECLARATIONS),
+    "proxy/holds.py": ("tests/policies/test_accounts.py", DECLARATIONS),
+    "proxy/reuse.py": ("tests/proxy/surfaces/test_controls.py", DECLARATIONS),
     "proxy/cache_hints.py": ("tests/policies/test_prompt_cache.py", DECLARATIONS),
     "proxy/dialects/base.py": ("tests/proxy/dialects", DECLARATIONS),
     "proxy/providers/base.py": ("tests/proxy/providers", DECLARATIONS),

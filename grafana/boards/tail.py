@@ -117,7 +117,7 @@ def hedging() -> list[Json]:
         stack(
             "Late calls without a hedge",
             "By what forbade it: the `_budget`s are allowances, `brake` is a target that is slow as a whole.",
-            (rate(suppressed, "reason") + " > 0", "{{reason}}"),
+            (rate(suppressed, "reason"), "{{reason}}"),
             unit="reqps",
         ),
         lines(

@@ -91,21 +91,9 @@ def _loaded(
     gate: Gate | None,
     folder: Path,
 ) -> Seen:
-    seconds, users = options.seconds or scenario.seconds, options.users or scenario.count
+    seconds = options.seconds or scenario.seconds
     record, began = folder / "samples.jsonl", time.monotonic()
-    command = [
-        *(str(options.locust), "-f", "loadtests/locustfile.py", "--headless", "--only-summary", "--stop-timeout", "20"),
-        *(
-            "--host",
-            options.host or (gate.url if gate else ""),
-            "--run-time",
-            f"{seconds}s",
-            "--exit-code-on-error",
-            "0",
-        ),
-        *("--csv", str(folder / "locust"), "--html", str(folder / "report.html")),
-        *(() if scenario.shape else ("--users", str(users), "--spawn-rate", str(max(1, users // 2)))),
-    ]
+    command = _command(scenario, options, options.host or (gate.url if gate else ""), folder)
     environment = {
         "LOAD_SCENARIO": name,
         "LOAD_RECORD": str(record),
@@ -139,6 +127,16 @@ def _loaded(
         memory_kb=(before, gate.resident_kb()),
         seconds=time.monotonic() - began,
     )
+
+
+def _command(scenario: Scenario, options: argparse.Namespace, host: str, folder: Path) -> list[str]:
+    seconds, users = options.seconds or scenario.seconds, options.users or scenario.count
+    return [
+        *(str(options.locust), "-f", "loadtests/locustfile.py", "--headless", "--only-summary", "--stop-timeout", "20"),
+        *("--host", host, "--run-time", f"{seconds}s", "--exit-code-on-error", "0"),
+        *("--csv", str(folder / "locust"), "--html", str(folder / "report.html")),
+        *(() if scenario.shape else ("--users", str(users), "--spawn-rate", str(max(1, users // 2)))),
+    ]
 
 
 def _in_flight(exposition: str) -> float:

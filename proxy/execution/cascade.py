@@ -38,7 +38,7 @@ SPENT: Final = frozenset({"budget_exceeded"})
 
 
 class Accepted(Struct, frozen=True):
-    """A cheap answer that goes out, or would, if there were evidence for it. `mark`: how sure anybody is of it, in 0..1."""
+    """A cheap answer that goes out, or would, were there evidence for it. `mark`: how sure anybody is, in 0..1."""
 
     call: Call
     plan: Plan
@@ -210,8 +210,8 @@ class Cascade:
         accepted = Accepted(call, climb.plan, climb.rung, said, mark, climb.cascade, climb.snapshot)
         if evidence is None or evidence.accepted:
             kit.onlooker.accepted(accepted)
-        else:
-            climb.record.pupil = kit.onlooker.withheld(accepted)
+        elif (pupil := kit.onlooker.withheld(accepted)) is not None:
+            climb.record.pupils += (pupil,)
         return verdict if evidence is None else evidence
 
     # --- what follows ------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Record:
         "open",
         "plan",
         "pressure",
-        "pupil",
+        "pupils",
         "purse",
         "quota",
         "served_by",
@@ -98,7 +98,7 @@ class Record:
         self.first_event_at: float | None = None
         self.last_event_at: float | None = None
         self.gaps: GapCounter | None = None  # of a stream that was committed
-        self.pupil: Pupil | None = None  # who is told all of what the client got
+        self.pupils: tuple[Pupil, ...] = ()  # who are told all of what the client got
         self.transcript: Transcript | None = None  # of one that another upstream may go on with
         self.bytes_out = 0
         self.committed = False  # a byte of the reply has gone to the client
@@ -167,7 +167,8 @@ class Record:
 
     def let_go(self) -> None:
         """Of what knows it too, once its outcome was told: a circle would be left to the collector."""
-        self.answered = self.flight = self.pupil = None
+        self.answered = self.flight = None
+        self.pupils = ()
 
     def __repr__(self) -> str:
         return f"Record({self.call.id}, {len(self.attempts)} ended, {len(self.open)} open, status={self.status})"

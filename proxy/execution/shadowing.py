@@ -2,8 +2,8 @@
 
 Of an answer that went out the last rung is asked once the reply is under way: a call of its own in the batch tier, on
 behalf of the same agent and run, as long as the cascade's dollars of the day last. An answer that lacked evidence alone
-is compared for nothing, with what the last rung then answered. The same normal form agrees; two long texts in other
-words are no label, since nobody can tell from the words.
+is compared for nothing, with what the last rung then answered; where one between answered, the share is asked. The same
+normal form agrees; two long texts in other words are no label, since nobody can tell from the words.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from policies.answers import normalised
+from policies.conformal import Source
 from policies.plan import Planner, Route, Routes
 from policies.recent import Recent
 from policies.semantic.answer import same
@@ -64,8 +65,7 @@ class Shadowing:
             self._tasks.start("shadow", self._asked(accepted))
 
     def withheld(self, accepted: Accepted) -> Pupil | None:
-        is_next = accepted.rung == len(accepted.plan.members) - 2
-        return partial(self._answered, accepted) if is_next and self._sampled(accepted) else None
+        return partial(self._answered, accepted) if self._sampled(accepted) else None
 
     def _sampled(self, accepted: Accepted) -> bool:
         whole = len(accepted.said) == 1 and accepted.said[0].finish_reason is not None
@@ -77,9 +77,14 @@ class Shadowing:
         return self._side is not None and budget.has_some(accepted.rules.shadow_usd_nanos_a_day, self._clock.now())
 
     def _answered(self, accepted: Accepted, record: Record, body: bytes) -> None:
-        """The client has the last rung's answer; or another's, after an error."""
-        if record.climbed and record.climbed[-1].why == "last":
-            self._compare(accepted, body)
+        """The client has the last rung's answer; or that of one between, or, after an error, any."""
+        came_from = record.climbed[-1] if record.climbed else None
+        if came_from is not None and came_from.why == "last":
+            self._compare(accepted, body, "escalation")
+            return
+        between = came_from is not None and came_from.decision == "accept"
+        if between and self._rng.random() < accepted.rules.shadow and self._has_money(accepted):
+            self._tasks.start("shadow", self._asked(accepted))
 
     async def _asked(self, accepted: Accepted) -> None:
         call, last = accepted.call, accepted.plan.members[-1]
@@ -93,9 +98,9 @@ class Shadowing:
         cost = reply.cost_usd_nanos or 0
         self._budgets.get(accepted.plan.model).spend(cost)
         self._watch.shadowed(accepted.plan.model, cost)
-        self._compare(accepted, reply.body)
+        self._compare(accepted, reply.body, "shadow")
 
-    def _compare(self, accepted: Accepted, body: bytes) -> None:
+    def _compare(self, accepted: Accepted, body: bytes, source: Source) -> None:
         try:
             strong = self._dialect.said(body)
         except ProxyError:
@@ -104,7 +109,7 @@ class Shadowing:
         if agreed is None:
             return
         label = self._evidence.label(accepted.call, accepted.plan, accepted.rung, accepted.mark)
-        self._evidence.learn(structs.replace(label, agreed=agreed))
+        self._evidence.learn(structs.replace(label, agreed=agreed, source=source))
 
 
 def agree(one: Said, other: Said) -> bool | None:

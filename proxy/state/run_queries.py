@@ -39,8 +39,9 @@ def runs(
     mine = "" if agent is None else " AND agent = ?"
     own = [] if agent is None else [agent]
     rows = connection.execute(
-        f"SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL{mine} AND o.at_ms >= ? AND o.seq < ?"
-        f" AND o.seq >= ? AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
+        f"SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL{mine} AND o.at_ms >= ?"
+        " AND o.seq < ? AND o.seq >= ?"
+        f" AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
         [*own, since_ms or 0, below, floor, *own, limit],
     ).fetchall()
     found = [_row(connection, run, agent) for _, run in rows]

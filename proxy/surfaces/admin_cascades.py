@@ -1,4 +1,4 @@
-"""Cascades on the admin listener: what is known of their rungs, what people say of answers, and a word to forget it all.
+"""Cascades on the admin listener: what is known of their rungs, what people say of answers, and a word to forget it.
 
 Whoever has seen what became of an answer, or of a run, says so here: a test suite, a reviewer, the agent's own end.
 What follows from it is decided where it is known.

@@ -53,7 +53,7 @@ class CascadeMetrics:
             for tier in range(rungs):
                 for decision in ("accept", "escalate", "error"):
                     _ = self._steps[name, str(tier), decision]
-            _ = self._actual[name,], self._baseline[name,]
+            _ = self._actual[name,], self._baseline[name,], self._shadowed[name,]
 
     def observe(self, outcome: Outcome) -> None:
         name = self._labels.route(outcome.call.route)

@@ -12,7 +12,7 @@ from proxy.state.report import RequestRow
 
 
 class Totals(Struct, frozen=True):
-    """One name since the start of the gate. `failed`: upstreams' doing or ours; `refused`: a rule's, or the caller's."""
+    """One name since the gate's start. `failed`: upstreams' doing or ours; `refused`: a rule's, or the caller's."""
 
     name: str
     calls: int  # of a target: attempts

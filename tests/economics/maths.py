@@ -92,8 +92,8 @@ def subjects(seed: int) -> list[Graded]:
     weights = [rng.lognormvariate(0, 0.7) for _ in range(SUBJECTS)]
     for number, weight in enumerate(weights):
         weak, strong = min(0.97, max(0.2, rng.gauss(0.68, 0.15))), min(0.97, max(0.3, rng.gauss(0.82, 0.09)))
-        for _ in range(max(20, int(QUESTIONS * weight / sum(weights)))):
-            table.append(Graded(f"subject {number}", rng.random() < weak, rng.random() < strong))
+        count = max(20, int(QUESTIONS * weight / sum(weights)))
+        table += [Graded(f"subject {number}", rng.random() < weak, rng.random() < strong) for _ in range(count)]
     rng.shuffle(table)
     return table
 

@@ -1,4 +1,4 @@
-"""Evidence on the way of real requests: what the last rung is asked in the shadow, and what follows for the next call."""
+"""Evidence on the way of real requests: what the last rung is asked in the shadow, and what follows from it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ async def test_until_there_is_evidence_the_last_rung_answers_and_is_compared_for
         assert await ask(world, stream=streams) == "m0 accept evidence"
     decisions = [decision.said for decision in world.outcomes[-1].decisions]
     assert decisions == ["the answer of 'm0' was accepted: worse in at most 3.8% of such answers, by 60 labels"]
-    assert {label.source for label in world.told} == {"shadow"}
+    assert {label.source for label in world.told} <= {"escalation", "shadow"}
+    assert world.told[0].source == "escalation"
 
 
 async def test_a_rung_that_gets_worse_is_withdrawn() -> None:
@@ -159,3 +160,21 @@ async def test_where_calls_begin_is_learnt_if_a_share_is_named() -> None:
         assert lately.count("m1 accept last") > 20
         world.evidence.reset(None, "m")
         assert world.evidence.standings == []
+
+
+async def test_every_rung_below_the_last_is_compared_with_it() -> None:
+    async with Rungs(saying("4"), saying("5"), saying("4"), cascade=FLOOR) as world:
+        for _ in range(LABELS_LEAST):
+            assert await ask(world) == "m0 escalate evidence, m1 escalate evidence, m2 accept last"
+        assert [len(upstream.requests) for upstream in world.upstreams] == [LABELS_LEAST] * 3
+        assert [(each.rung, each.losses) for each in world.evidence.standings] == [(0, 0.0), (1, LABELS_LEAST)]
+        assert await ask(world) == "m0 accept evidence"
+
+
+async def test_where_a_rung_between_answers_a_share_is_asked_in_the_shadow() -> None:
+    async with Rungs(saying("5"), saying("4"), saying("4"), cascade=structs.replace(FLOOR, shadow=1.0)) as world:
+        for _ in range(LABELS_LEAST):
+            await ask(world)
+        assert await ask(world) == "m0 escalate evidence, m1 accept evidence"
+        lately = world.told[2 * LABELS_LEAST :]
+        assert sorted((label.rung, label.agreed) for label in lately) == [(0, False), (1, True)]

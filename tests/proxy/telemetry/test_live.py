@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 
 import msgspec
@@ -7,8 +8,11 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
+from proxy.state.ledger_insert import insert
+from proxy.state.ledger_queries import requests
 from proxy.state.ledger_rows import entry
-from proxy.telemetry.live import CALLS_SHOWN_MAX, NAMES_MAX, ROWS_SHOWN_MAX, SERIES_S, Live, quantiles
+from proxy.state.ledger_schema import SCHEMA
+from proxy.telemetry.live import CALLS_SHOWN_MAX, NAMES_MAX, ROWS_SHOWN_MAX, SERIES_S, Live, quantiles, shown_call
 from proxy.telemetry.live_report import Delta, Event, Gauges, Totals
 from proxy.types import Outcome
 from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
@@ -67,10 +71,20 @@ def test_of_a_busy_second_the_latest_calls_are_shown_and_the_others_counted() ->
     assert (len(delta.calls), delta.calls_left_out, delta.second.calls) == (CALLS_SHOWN_MAX, 7, CALLS_SHOWN_MAX + 7)
 
 
-def test_a_call_is_shown_as_the_ledger_lists_it() -> None:
-    (shown,) = told(Live(0), [outcome(call("x", agent="a"), attempt(cost=None))]).calls
-    assert (shown.request_id, shown.agent, shown.run, shown.error_code) == ("x", "a", None, None)
-    assert (shown.cost_usd_nanos, shown.served_by, shown.attempts) == (None, "primary", 1)
+@pytest.mark.parametrize(
+    "one",
+    [
+        refused(),
+        outcome(call("x", agent="a", run="r"), attempt(cost=None)),
+        replace(outcome(call("y"), attempt(), attempt("other/model", cost=7, number=2)), first_event_s=0.25),
+    ],
+)
+def test_a_call_is_shown_as_the_ledger_lists_it(one: Outcome) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(SCHEMA)
+    insert(connection, 1, [entry(one)], b"")
+    (listed,) = requests(connection, {}, 1, window=("1", []), before=None).rows
+    assert shown_call(entry(one)) == listed
 
 
 def test_first_tokens_of_streams_are_those_of_the_last_minute() -> None:

@@ -1,5 +1,5 @@
-"""A LangGraph graph of four steps with a checkpointer on disk, unchanged but for its base URL: its process dies after the
-third answer and before the checkpoint that would have remembered it; another one goes on with the same thread.
+"""A LangGraph graph of four steps with a checkpointer on disk, unchanged but for its base URL: its process dies after
+the third answer and before the checkpoint that would have remembered it; another one goes on with the same thread.
 """
 
 from __future__ import annotations
