@@ -14,12 +14,11 @@ from proxy.types import Call
 
 LOOKED_AT: Final = 4_096  # bytes of the prompt's end
 _CODE: Final = re.compile(
-    
-)
     rb"```|\bdef \w|\bclass \w|\bimport \w|[;{]\\n|\bfunction\b|#include|\bSELECT\b.{1,80}\bFROM\b"
 )
 _MATHS: Final = re.compile(
-    rb"\d ?[-+*/=^] ?\d|\\\\\\\\(?:frac|sum|sqrt|int)\b|\b(?:how (?:many|much)|solve|calculate|compute|prove|equation)\b",
+    rb"\d ?[-+*/=^] ?\d|\\\\(?:frac|sum|sqrt|int)\b"
+    rb"|\b(?:how (?:many|much)|solve|calculate|compute|prove|equation)\b",
     re.I,
 )
 _ESCAPED: Final = re.compile(rb"\\u([0-9a-fA-F]{4})")

@@ -175,6 +175,7 @@ async def test_calls_wait_in_order_for_those_of_their_own_key() -> None:
         await asyncio.gather(*[ask(number) for number in range(3)])
         assert ended == [(0, 200, 10), (2, 429, 15), (1, 200, 20)]
         assert len(world.upstreams[0].requests) == 2
+        assert max(each.duration_s - each.upstream_s for each in world.outcomes) < 0.1, "no wait is the gate's overhead"
 
 
 async def test_the_line_is_bounded() -> None:

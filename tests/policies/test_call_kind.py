@@ -26,6 +26,7 @@ def asked(text: str, *, tokens: int = 100, fields: tuple[str, ...] = (), ascii: 
         ("def f(x):\n  return x", "code"),
         ("Weng earns $12 an hour. How much did she earn?", "maths"),
         ("What is 3 * 7?", "maths"),
+        (r"Simplify \frac{a}{b} + c", "maths"),
     ],
 )
 def test_matter_is_told_from_the_text(text: str, matter: str) -> None:

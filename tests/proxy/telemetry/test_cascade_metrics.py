@@ -60,7 +60,7 @@ def test_every_rung_and_dollar_is_counted() -> None:
     metrics.races.cascades.expect({"m": 2})
     zero = lines(metrics)
     assert 'headgate_cascade_steps_total{cascade="m",decision="error",tier="1"} 0.0' in zero
-    assert len(zero) == 2 * 3 + 2
+    assert len(zero) == 2 * 3 + 3
     up = (Climbed(0, "cheap", "escalate", "not_empty"), Climbed(1, "dear", "accept", "last"))
     metrics.started("m")
     metrics.observe(outcome(attempt(1, "first"), attempt(2, "escalation"), climbed=up))
