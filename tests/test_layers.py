@@ -104,7 +104,17 @@ LAYERS = (
         "simulation",
         ("proxy.simulate",),
         (
-            *("nouns", "pure", "foundations", "ports", "execution", "pipeline", "surfaces", "configuration", "commands"),
+            *(
+                "nouns",
+                "pure",
+                "foundations",
+                "ports",
+                "execution",
+                "pipeline",
+                "surfaces",
+                "configuration",
+                "commands",
+            ),
             *("composition", "load tests"),
         ),
     ),
