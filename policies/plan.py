@@ -154,8 +154,9 @@ class Planner(Struct, frozen=True):
         self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
     ) -> Plan | ProxyError:
         targets = self._tiered(call, self.routes.targets(route, call.head.model))
-        if not self.unpriced_allowed and any([target.price is None for target in targets]):
-            return _unpriced(next(target for target in targets if target.price is None))
+        unpriced = [target for target in targets if target.price is None]
+        if unpriced and not self.unpriced_allowed:
+            return _unpriced(unpriced[0])
         rungs = reached(ladder, pressure.felt)
         if rungs:
             cheaper = self._cheaper(call, route, targets) if "cheaper" in rungs else targets

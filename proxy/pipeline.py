@@ -25,7 +25,6 @@ from proxy.execution.purse import Purse, SidePurse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
 from proxy.fail_soft import FailSoft, of_its_run
-from proxy.money.rate_limits import Quota
 from proxy.parts import Parts, Shared
 from proxy.relay import Downstream
 from proxy.renewal import Nobody, renewal
@@ -130,10 +129,7 @@ class Pipeline:
             raise refusal
         # The rates before the plan: they protect all that follows, and a refusal takes nothing.
         if parts.rates.limited:
-            record.quota = parts.rates.quota(call)
-            refusal = await self._in_turn(record, record.quota) if record.quota is not None else None
-            if refusal is not None:
-                raise refusal
+            await self._in_turn(record)
         # What is known, and the same call in flight, before the budget: they cost nothing, so nothing is held for them.
         if rules.cache.asks or call.reuse is not None or call.client_retry:
             known = await self._known(record, downstream, rules.cache, snapshot)
@@ -190,12 +186,15 @@ class Pipeline:
             raise refusal
         return record.call
 
-    async def _in_turn(self, record: Record, quota: Quota) -> ProxyError | None:
-        """Once the limits of its key and agent have room. The wait is theirs, not the gate's overhead."""
+    async def _in_turn(self, record: Record) -> None:
+        """Once the limits of its key and agent have room. The wait is theirs, not the gate's overhead. Raises
+        ProxyError."""
         came = self._parts.clock.now()
-        refusal = await quota.admit()
+        record.quota = self._parts.rates.quota(record.call)
+        refusal = await record.quota.admit() if record.quota is not None else None
         record.upstream_s += self._parts.clock.now() - came
-        return refusal
+        if refusal is not None:
+            raise refusal
 
     async def _known(
         self, record: Record, downstream: Shared, rules: CacheRules, snapshot: Snapshot

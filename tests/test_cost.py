@@ -42,7 +42,8 @@ FRAMES_MAX = 6
 SURFACE_CALLS_MAX = 50
 ARGUMENTS_MAX = 30  # of a call, where each that is named counts twice: CPython packs more of them into a dictionary
 RARE = frozenset(
-    {"proxy/app.py", "proxy/data_plane.py", "proxy/demo/result.py", "proxy/money/outlook.py"}  # not on a call's way
+    {"proxy/app.py", "proxy/data_plane.py", "proxy/demo/result.py", "proxy/money/outlook.py"}
+    | {"proxy/simulate/figures.py"}  # not on a call's way
 )
 
 

@@ -576,7 +576,7 @@ PLANTED = (
     Mutation(
         "a budget's end that the plan does not see",
         "proxy/pipeline.py",
-        "plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=parts.race.usual)",
+        "plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=race.usual)",
         "plan(call)",
         ("tests/flow/test_ladder.py",),
     ),
@@ -744,8 +744,8 @@ PLANTED = (
     Mutation(
         "an unpriced model is let through",
         "policies/plan.py",
-        "if not self.unpriced_allowed and any(",
-        "if self.unpriced_allowed and any(",
+        "if unpriced and not self.unpriced_allowed:",
+        "if unpriced and self.unpriced_allowed:",
         (REFUSALS,),
     ),
     Mutation(

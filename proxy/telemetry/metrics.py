@@ -77,7 +77,7 @@ class Metrics:
         return f"Metrics({self.table!r}, {len(self._runs)} runs)"
 
     def exposition(self, accept: str, view: View = "headgate") -> tuple[bytes, str]:
-        """The text and its content type. The client's own negotiation fails on odd versions: it is told what to write."""
+        """The text and its content type. The client's own negotiation fails on odd versions."""
         encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in accept else "")
         return encode(self._registry if view == "headgate" else self._otel), content_type
 

@@ -2,8 +2,8 @@
 
 Kept are the calls somebody will ask about (errors, hedges, retries and fallbacks, those that were slow for their route)
 and a share of the others, drawn by the trace id, so that services that draw the same way keep the same traces. Spans
-wait in a bounded queue and are sent in batches by one task; a collector that is slow or dead costs spans, which are counted,
-and never a call's time.
+wait in a bounded queue and are sent in batches by one task; a collector that is slow or dead costs spans, which are
+counted, and never a call's time.
 """
 
 from __future__ import annotations
