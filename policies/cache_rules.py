@@ -31,7 +31,7 @@ TTL_MAX_S: Final = 604_800.0  # that a caller can ask for: what expires last mak
 EARLY: Final = 0.1  # of its life, at whose end an entry may be renewed before it is stale
 
 _ZERO = re.compile(rb"-?0+(\.0+)?([eE][+-]?\d+)?").fullmatch
-_FINISHED = re.compile(rb'"finish_reason": ?"(?!error")').search
+_FINISHED = re.compile(rb'"finish_reason": ?"(?!error")').findall
 _COMPLETED = re.compile(rb'"type": ?"response\.completed"').search
 
 
@@ -43,10 +43,12 @@ class _Reply(Struct):
     """What a reply that is no stream says of its end."""
 
     choices: list[_Choice] = []
+    data: list[Raw] = []
     status: str | None = None
 
 
 _REPLY = json.Decoder(_Reply)
+_LIST = json.Decoder(list[Raw])
 
 
 class CacheRules(Struct, frozen=True):
@@ -125,10 +127,12 @@ def why_not_kept(call: Call, plan: Plan | None, body: bytes, *, shortened: bool,
         return "a budget had shortened it"
     if served_elsewhere:
         return "another model had answered"
-    if call.endpoint in ("chat", "completions") and not _finished(body):
+    if call.endpoint in ("chat", "completions") and not _finished(body, call.head.choices):
         return "it had no finish reason"
     if call.endpoint == "responses" and not _completed(body):
         return "it was not completed"
+    if call.endpoint == "embeddings" and len(_read(body).data) < _inputs(call.head.fields):
+        return "it had fewer vectors than inputs"
     return None
 
 
@@ -179,12 +183,22 @@ def _compact(value: bytes) -> bytes:
         return value
 
 
-def _finished(body: bytes) -> bool:
-    """Every choice of a plain reply; of a stream at least one, as its end marker was checked when it was read."""
+def _finished(body: bytes, choices: int) -> bool:
+    """As many as were asked for. Of a stream its end marker was checked when it was read; text cannot fake a name, as
+    its quotes are escaped."""
     if _streamed(body):
-        return _FINISHED(body) is not None
-    choices = _read(body).choices
-    return bool(choices) and all(choice.finish_reason not in (None, "error") for choice in choices)
+        return len(_FINISHED(body)) >= choices
+    found = _read(body).choices
+    return len(found) >= choices and all(choice.finish_reason not in (None, "error") for choice in found)
+
+
+def _inputs(fields: dict[str, Raw] | None) -> int:
+    """Of a call for embeddings: texts, or lists of tokens; a list of tokens is one."""
+    try:
+        inputs = _LIST.decode(fields["input"]) if fields is not None else []
+    except (DecodeError, KeyError, RecursionError):
+        return 1
+    return len(inputs) if inputs and bytes(inputs[0])[:1] in (b'"', b"[") else 1
 
 
 def _completed(body: bytes) -> bool:

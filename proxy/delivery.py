@@ -72,7 +72,7 @@ class Delivery:
             await self._record_first(record, snapshot)
         record.committed = True
         if record.flight is not None:
-            record.flight.land(answer, record.plan)
+            record.flight.land(answer, record.plan, known=record.reused is not None)
         await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
         for pupil in record.pupils:
             pupil(record, reading.first)

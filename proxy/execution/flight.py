@@ -96,6 +96,7 @@ class Flight:
         "dropped",
         "error",
         "joined",
+        "known",
         "open",
         "pieces",
         "plan",
@@ -116,6 +117,7 @@ class Flight:
         self.joined = False  # somebody has, at some time
         self.plan: Plan | None = None
         self.answer: Answer | None = None  # once it is known what the client gets
+        self.known = False  # it was answered from memory
         self.streams = False  # the answer, piece by piece
         self.whole = False  # all of the answer is here
         self.error: ProxyError | None = None  # instead of it, or of the rest
@@ -143,9 +145,11 @@ class Flight:
 
     # --- the call's side ---------------------------------------------------------------------------------------------
 
-    def land(self, answer: Answer, plan: Plan | None) -> None:
-        """The whole reply is in hand."""
-        self.answer, self.plan, self.whole = answer, plan, True
+    def land(self, answer: Answer, plan: Plan | None, *, known: bool = False) -> None:
+        """The whole reply is in hand. `known`: from memory; nobody else joins, who may want another one or none."""
+        self.answer, self.plan, self.whole, self.known = answer, plan, True, known
+        if known and self.open:
+            self._shut()
         if self.waiting:
             self._wake()
 

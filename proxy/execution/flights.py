@@ -34,14 +34,15 @@ class Flights:
         return flight
 
     def filling(self, wanted: Wanted) -> Flight | None:
-        """The call whose answer will be what is wanted. Raises ProxyError where the client's name for it stands for
-        another question."""
-        found = None if wanted.replay is None else self._filling.get(wanted.replay)
-        if found is not None and found.wanted is not None and found.wanted.digest != wanted.digest:
-            raise conflict()
-        if found is None and wanted.exact is not None and wanted.read:
-            found = self._filling.get(wanted.exact)
-        return found
+        """The call whose answer will be what is wanted; for a call with a name of its own, the one of that name alone:
+        another's answer would not stand in the journal under it. Raises ProxyError where the name stands for another
+        question."""
+        if wanted.replay is not None:
+            found = self._filling.get(wanted.replay)
+            if found is not None and found.wanted is not None and found.wanted.digest != wanted.digest:
+                raise conflict()
+            return found
+        return self._filling.get(wanted.exact) if wanted.exact is not None and wanted.read else None
 
     def find(self, call: Call) -> Flight | None:
         """The newest that is the same call. Bodies are compared, not digests of them; only their hashes, which each

@@ -176,14 +176,20 @@ async def join(flights: Flights, record: Record, clock: Clock) -> Following | No
             record.served_by = "none"
             record.plan = None
             record.decided(clock.now(), f"went its own way: {why}")
-            return None
+            if not flight.known:
+                return None
     return None
 
 
 def _why_not_ours(flight: Flight, record: Record) -> str | None:
-    """A call of the same name, or the same call, gets what there is; who only asked the same may have more money."""
+    """A call of the same name gets what there is. Who only asked the same may want nothing that was known, or have more
+    money."""
     wanted, theirs = record.wanted, flight.wanted
-    if wanted is None or theirs is None or (wanted.replay is not None and wanted.replay == theirs.replay):
+    if wanted is not None and theirs is not None and wanted.replay is not None and wanted.replay == theirs.replay:
+        return None
+    if flight.known:
+        return "what the other call got was known before, and this one looks for itself"
+    if wanted is None or theirs is None or record.call.identity == flight.call.identity:
         return None
     assert flight.answer is not None  # it has begun
     return why_not_shared(flight.plan, shortened=flight.answer[0].clamped_to is not None)
@@ -192,6 +198,6 @@ def _why_not_ours(flight: Flight, record: Record) -> str | None:
 def _same(flights: Flights, record: Record) -> Flight | None:
     wanted = record.wanted
     found = None if wanted is None else flights.filling(wanted)
-    if found is None and record.call.client_retry:
+    if found is None and record.call.client_retry and (wanted is None or wanted.replay is None):
         found = flights.find(record.call)
     return found

@@ -15,7 +15,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from proxy.errors import ProxyError
 from proxy.surfaces.request import Body, Request
 
-ONCE = frozenset({"host", "content-length", "transfer-encoding"})
+ONCE = frozenset({"host", "content-length", "transfer-encoding", "idempotency-key"})
+LISTS = frozenset({"cache-control", "x-headgate-cache"})  # whose lines are one list (RFC 9110, 5.3)
 MALFORMED = "The request is not valid HTTP/1.1."
 TOO_LARGE = "The head of the request is larger than this gate reads."
 
@@ -145,6 +146,8 @@ class RequestParser:
                 headers[key] = value.rstrip().decode("utf-8", "surrogateescape")
             elif key in ONCE:
                 raise HttpParserError(f"repeated {key}")
+            elif key in LISTS:
+                headers[key] += ", " + value.rstrip().decode("utf-8", "surrogateescape")
         return headers
 
     def _check_size(self) -> None:

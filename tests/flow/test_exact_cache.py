@@ -370,3 +370,50 @@ async def test_a_stream_is_joined_from_its_first_token() -> None:
         assert second.body == (await first).body
         assert said(second) == "join"
     assert asked(world) == 1
+
+
+async def test_what_was_known_is_not_handed_to_those_who_wait_and_want_it_otherwise() -> None:
+    """The call in flight is answered out of the journal; who waits by the same question looks for itself."""
+    rules = AgentRules(cache=CacheRules(exact="on", ttl_s=1))
+    async with World(slow, rules=rules) as world:
+        world.clock = world.caches._clock = Moved(world)  # type: ignore[assignment]
+        named = "Idempotency-Key: k\r\n"
+        await ask(world, headers=named)
+        world.clock.by = 100.0
+        replayed, fresh = await asyncio.gather(
+            ask(world, headers=named), ask(world, headers="Cache-Control: max-age=1\r\n")
+        )
+        assert (said(replayed), said(fresh)) == ("replay", "miss")
+    assert asked(world) == 2
+
+
+async def test_two_names_for_one_question_are_both_known_afterwards() -> None:
+    async with World(slow, rules=CACHED) as world:
+        names = ["Idempotency-Key: one\r\n", "Idempotency-Key: two\r\n"]
+        await asyncio.gather(*[ask(world, headers=name) for name in names])
+        assert [said(await ask(world, headers=name)) for name in names] == ["replay", "replay"]
+        other = BODY.replace(b"hi", b"ho")
+        assert [(await ask(world, other, name)).status for name in names] == [422, 422]
+
+
+async def test_two_lines_of_one_header_are_one_list() -> None:
+    async with World(plain, rules=CACHED) as world:
+        await ask(world, headers="Cache-Control: max-age=5\r\nCache-Control: no-store\r\n")
+        assert said(await ask(world)) == "miss"
+        twice = await ask(world, headers="Idempotency-Key: a\r\nIdempotency-Key: b\r\n")
+        assert twice.status == 400
+
+
+async def test_a_stream_of_which_one_choice_is_missing_is_not_kept() -> None:
+    async with World(streaming, rules=CACHED) as world:
+        two = STREAM[:-1] + b',"n":2}'
+        await ask(world, two)
+        assert said(await ask(world, two)) == "miss"
+
+
+async def test_calls_of_one_agent_share_what_its_budget_has_shortened() -> None:
+    limits = LimitsByName({"agent:a": (Limit("usd", 2_000_000, "total"),)})
+    async with World(slow, rules=CACHED, limits_of=limits) as world:
+        replies = await asyncio.gather(*[ask(world) for _ in range(20)])
+        assert {reply.status for reply in replies} == {200}
+    assert asked(world) == 1

@@ -199,7 +199,8 @@ STREAM = b'data: {"choices":[{"delta":{},"finish_reason":%b}]}\n\ndata: [DONE]\n
         ("responses", b'{"status":"incomplete","output":[{"status":"completed"}]}', False),
         ("responses", b'event: response.completed\ndata: {"type":"response.completed"}\n\n', True),
         ("responses", b'data: {"type":"response.incomplete","item":{"status":"completed"}}\n\n', False),
-        ("embeddings", b'{"data":[]}', True),
+        ("embeddings", b'{"data":[]}', False),
+        ("embeddings", b'{"data":[{}]}', True),
     ],
 )
 def test_only_a_whole_answer_answers_others(endpoint: Endpoint, body: bytes, kept: bool) -> None:
