@@ -18,17 +18,22 @@ GAP_FOLLOW: Final = 0.2
 State = Literal["gone", "waiting", "active", "parked"]
 
 
-class Ask(Struct, frozen=True):
-    """One call that wants to go on. `run`: its own id, or one that stands for all calls of a key without any."""
+def run_id(owner: str, name: str = "") -> str:
+    """What a gate knows a run by: another's run of the same name is another. No name: all calls without a run."""
+    return f"{owner}\0{name}"
 
-    run: str
+
+class Ask(Struct, frozen=True):
+    """One call that wants to go on."""
+
+    run: str  # as `run_id` has it
     agent: str
     tier: int
     tokens: int  # of its prompt, as estimated
     steps: int = 0  # answers that the run has had, wherever
-    above: tuple[str, ...] = ()  # the runs above it
+    above: tuple[str, ...] = ()  # the runs above it, as if all were its owner's
     named: bool = True  # by its client
-    free: bool = False  # a run above it was let in to another pool, and may be waiting for it
+    free: bool = False  # it or a run above it was let in to another pool, and others may be waiting for that to end
 
 
 class Run:
@@ -62,6 +67,11 @@ class Run:
     def progress(self) -> tuple[int, int]:
         """Of two with as many answers, who came first has come farther."""
         return (self.steps, -self.number)
+
+    @property
+    def name(self) -> str:
+        """As its client calls it; others may use the same."""
+        return self.id.rpartition("\0")[2]
 
 
 def _progress(run: Run) -> tuple[int, int]:

@@ -11,6 +11,7 @@ schedules whole programs of agents, here outside of the engine.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Final
 
 from msgspec import Struct
@@ -79,6 +80,11 @@ class RunGate:
         held = self._line.find(run)
         return run in self._active or (held is not None and held.state == "parked")
 
+    def holds(self, run: str, now: float) -> bool:
+        """Whether a run has a place here that others may be waiting for."""
+        self.expire(now)
+        return run in self._active
+
     def replace(self, rules: GateRules, kv_tokens: int | None) -> None:
         """Other rules, from now on. What was learned stays where it is still about the same memory."""
         if (rules.share, rules.runs, kv_tokens) != (self.rules.share, self.rules.runs, self.kv_tokens):
@@ -144,6 +150,18 @@ class RunGate:
             self._begin(run, now)
             going.append(run)
         return going
+
+    def release(self, id: str, now: float) -> Run | None:
+        """If it waits it goes on now, with all its calls: it was let in elsewhere."""
+        run = self._line.find(id)
+        if run is not None:
+            self._begin(run, now)
+        return run
+
+    def killed(self, names: Container[str]) -> None:
+        """Active runs of these names are over, whoever's they are."""
+        for run in [run for run in self._active.values() if run.name in names]:
+            self.finish(run)
 
     def expire(self, now: float) -> None:
         """Who has been idle for long counts no more."""

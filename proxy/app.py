@@ -96,8 +96,8 @@ class Gate:
         self.gpus = gpu_books(self.assembly, self.ledger, metrics=self.metrics, log=self.log)
         self.live = LiveDesk(self.ledger, self.metrics, self.log, clock)
         self.budgets = self._new_budgets(config)
-        self.runs = Runs(clock)
         self.gates = gate_desk(self.assembly, clock, self.metrics)
+        self.runs = Runs(clock, over=self.gates.over)
         watch = self.metrics.races.cascades if config.server.workers == 1 else None
         self.evidence = EvidenceDesk(self.ledger, clock, lambda: self.assembly.snapshot.cascades, watch)
         self._serving = self._new_serving(data, terminal=terminal)

@@ -8,7 +8,7 @@ anybody waits. A call that went on is over when its outcome is made (`gating`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -101,17 +101,18 @@ class GateDesk:
     async def enter(self, pool: str, ask: Ask, left_s: float) -> Pass:
         """Waits for as long as may be; `left_s` of the call's time. Whoever gets a pass gives it back. Raises
         ProxyError."""
-        gate = self._gates.get(pool)
+        gate, now = self._gates.get(pool), self._clock.now()
         if gate is None:
             return Pass(0)
-        if ask.above and any(gate.lets_in(id) for gate in self._gates.values() for id in ask.above):
+        if len(self._gates) > 1 and any(self._is_in(other, ask, now) for other in self._gates.values() if other != gate):
             ask = replace(ask, free=True)
-        run = gate.enter(ask, self._clock.now())
+        run = gate.enter(ask, now)
         if run is None:
             self.turned_away += 1
             raise _too_many(pool, gate)
         if run.state != "active":
             return await self._in_line(pool, run, left_s - ANSWER_S)
+        self._release(run, now)
         if gate.waiting:
             self._serve(pool)  # its coming may have shown that others are idle
         return self._passed(pool, gate, run)
@@ -131,6 +132,12 @@ class GateDesk:
             pool, gate, run = passed
             gate.ended(run, self._clock.now(), input_tokens=0, cached_tokens=None)
             gate.finish(run)
+            self._freed(pool, gate)
+
+    def over(self, runs: Container[str]) -> None:
+        """Runs of these names were killed: they count no more, also those without a call."""
+        for pool, gate in self._gates.items():
+            gate.killed(runs)
             self._freed(pool, gate)
 
     # --- waiting -------------------------------------------------------------------------------------------------
@@ -180,14 +187,25 @@ class GateDesk:
 
     def _serve(self, pool: str) -> None:
         """Lets all go on that may."""
-        gate, turns, now = self._gates[pool], self._turns[pool], self._clock.now()
-        for run in gate.admit(now):
-            for turn in turns.pop(run):
-                if turn.done():  # its call was cancelled just now
-                    gate.ended(run, now, input_tokens=0, cached_tokens=None)
-                else:
-                    turn.set_result(None)
+        now = self._clock.now()
+        for run in self._gates[pool].admit(now):
+            self._go(pool, run, now)
+            self._release(run, now)
         self._watch(pool)
+
+    def _go(self, pool: str, run: Run, now: float) -> None:
+        for turn in self._turns[pool].pop(run, ()):
+            if turn.done():  # its call was cancelled just now
+                self._gates[pool].ended(run, now, input_tokens=0, cached_tokens=None)
+            else:
+                turn.set_result(None)
+
+    def _release(self, run: Run, now: float) -> None:
+        """It was let in, so it waits nowhere else."""
+        for pool, gate in self._gates.items():
+            released = gate.release(run.id, now) if gate.waiting else None
+            if released is not None:
+                self._go(pool, released, now)
 
     def _watch(self, pool: str) -> None:
         """The next look at who is idle, if anybody waits for that."""

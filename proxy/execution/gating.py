@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from policies.gate_line import Ask
+from policies.gate_line import Ask, run_id
 from policies.tiers import TIERS
 from proxy.clock import Clock
 from proxy.errors import ProxyError
@@ -19,8 +19,6 @@ from proxy.execution.gate_desk import Pass, Pool
 from proxy.execution.line import Progress
 from proxy.execution.running import Running
 from proxy.types import Attempt, Identity, Outcome, Plan
-
-ANONYMOUS = "\0"  # begins the name of what stands for all calls of a key without a run; no client can name it
 
 
 class Desk(Protocol):
@@ -96,17 +94,19 @@ class Gating:
 
     def _ask(self, running: Running) -> Ask:
         call, run = running.record.call, running.run
-        id, who = _run_of(call.identity), call.identity
+        who = call.identity
+        owner, name = _owner(who), who.run or who.parent_run
         return Ask(
-            run=id,
+            run=run_id(f"key {who.key_id}") if name is None else run_id(owner, name),
             agent=who.agent,
             tier=TIERS[call.priority],
             tokens=call.input_tokens_estimate,
             steps=self._progress(who),
-            above=() if run is None else tuple([each.id for each in run.lineage[:-1]]),
-            named=not id.startswith(ANONYMOUS),
+            above=() if run is None else tuple([run_id(owner, each.id) for each in run.lineage[:-1]]),
+            named=name is not None,
         )
 
 
-def _run_of(who: Identity) -> str:
-    return who.run or who.parent_run or ANONYMOUS + who.key_id
+def _owner(who: Identity) -> str:
+    """Whose runs share their names."""
+    return f"key {who.key_id}" if who.team is None else f"team {who.team}"

@@ -109,6 +109,7 @@ class Governor:
         self._notebook.append_event("run", command.run, command)
         self._runs.mark(command)  # also where the calls are in other processes
         done = await self._apply(command)
+        self._runs.applied(command)
         await self._notebook.flush()
         return self._governed(command.run, done, repeated=False)
 

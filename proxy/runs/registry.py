@@ -27,6 +27,7 @@ SETTLED_S = 1.0  # so long a command waits for the calls that it has interrupted
 STATES: dict[str, Mark | None] = {"kill": "killed", "pause": "paused", "resume": None}  # what each command leads to
 
 Linked = Callable[[str, str], None]  # (run, its parent)
+Over = Callable[[frozenset[str]], None]  # a run that was killed, and all below it
 Kind = Literal["kill", "pause", "resume", "topup"]
 State = Literal["idle", "running", "paused", "killed"]
 
@@ -87,11 +88,19 @@ def _nobody(run: str, parent: str) -> None:
     """Where there is no other process that would have to know."""
 
 
+def _nothing(runs: frozenset[str]) -> None:
+    """Where nothing is kept for runs but what their calls hold."""
+
+
 class Runs:
-    def __init__(self, clock: Clock, bounds: Bounds | None = None, *, linked: Linked = _nobody) -> None:
-        """`linked` is told of each run that has named its parent, once: other processes `learn` it."""
+    def __init__(
+        self, clock: Clock, bounds: Bounds | None = None, *, linked: Linked = _nobody, over: Over = _nothing
+    ) -> None:
+        """`linked` is told of each run that has named its parent, once: other processes `learn` it. `over`: of those
+        that will make no more calls, anywhere."""
         self._clock = clock
         self._linked = linked
+        self._over = over
         self._tree = Tree(bounds)
         self._calls: dict[str, set[Running]] = {}  # in flight, by the id of their run
 
@@ -194,6 +203,12 @@ class Runs:
     def mark(self, command: RunCommand) -> None:
         """New calls are treated by it from here on; those in flight are not touched."""
         self._tree.mark(command.run, STATES[command.kind])
+
+    def applied(self, command: RunCommand) -> None:
+        """Every process has applied it."""
+        if command.kind == "kill":
+            run = self._tree.find(command.run)
+            self._over(frozenset([command.run] if run is None else [each.id for each in run.tree()]))
 
     def restore(self, stops: Iterable[tuple[str, Mark]], seen: Iterable[Seen]) -> None:
         """What the ledger knows from before the start: marks, and who stands below whom since when."""
