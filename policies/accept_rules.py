@@ -56,4 +56,5 @@ class CascadeRules(Struct, frozen=True):
     shadow: float = 0.0  # share of accepted answers that the last rung is asked for as well
     max_loss: float | None = None  # share of accepted answers that may be worse; None: no evidence is asked for
     shadow_usd_nanos_a_day: int = 5_000_000_000
+    sticky: bool = True  # a run stays at the rung that answered it last, until moving down pays
     dear_share: float | None = None  # of calls that may begin at the last rung; None: where they begin is not learnt

@@ -3,7 +3,7 @@
 A run that has climbed stays up for at least five steps, so that nothing flaps, and then goes down only where that
 repays its price within the steps that are left: the whole prompt has to be written to the cache of the lower model
 once more, where the present one would have read it. Half of the agent's runs that got as far as this one have had so
-many more steps, with ten as a prior. Rungs change between steps alone, upwards when an answer is not good enough. Near
+many more steps, with ten as a prior. Where the rung is no dearer than the bottom it never stays. Rungs change between steps alone, upwards when an answer is not good enough. Near
 the end of a budget, when the plan is a cheaper one, every step begins at the bottom. Whatever begins has no run to stay
 with: a learnt choice (`bandit`) may open it, else it begins at the bottom.
 """
@@ -94,7 +94,7 @@ class StickyRung:
         if run is None:
             return self._opening.open(call, plan)
         top = min(run.rung, len(plan.members) - 1)
-        if top == 0:
+        if top == 0 or not _is_dearer(plan, top):
             return 0, ""
         here = run.steps - run.switched
         if here < STEPS_LEAST:
@@ -119,6 +119,14 @@ class StickyRung:
 def _key(call: Call, plan: Plan) -> tuple[str, str, str] | None:
     who = call.identity
     return None if who.run is None else (who.key_id, who.run, plan.model)
+
+
+def _is_dearer(plan: Plan, rung: int) -> bool:
+    """Than the bottom: a rung that is another try of the same model is nothing to stay at."""
+    top, bottom = plan.members[rung].steps[0][0].price, plan.members[0].steps[0][0].price
+    if top is None or bottom is None:
+        return True
+    return top.output > bottom.output or top.input_uncached > bottom.input_uncached
 
 
 def _repays(call: Call, plan: Plan, rungs: tuple[int, int], left: int, *, is_cold: bool) -> bool:

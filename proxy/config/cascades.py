@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from policies.accept_rules import GATES_USUAL, Agree, CascadeRules, GateName, Judge, OnNoMoney, Revise, Verify
 from proxy.config.providers import Block
-from proxy.config.values import HttpAddress, ModelName, Seconds, Share, Text, Usd, usd_nanos
+from proxy.config.values import HttpAddress, ModelName, Seconds, Share, Switch, Text, Usd, usd_nanos
 
 STEPS_MAX = 9
 PATTERN_CHARS_MAX = 500
@@ -84,6 +84,9 @@ class Cascading(Block):
         default=None, description="`cascade`: of them, how many are asked of the last step too; 0.05 with max_loss."
     )
     shadow_budget: Usd = Field(default="5", description="`cascade`: what that may cost a day, in USD.")
+    sticky: Switch = Field(
+        default=True, description="`cascade`: a run stays at the step that answered it last, until moving down pays."
+    )
     dear_share: Share | None = Field(
         default=None, gt=0, description="`cascade`: calls that may begin at the last step, as is learnt by kind; off."
     )
@@ -116,6 +119,7 @@ class Cascading(Block):
             shadow=shadow if self.shadow is None else self.shadow,
             max_loss=self.max_loss,
             shadow_usd_nanos_a_day=usd_nanos(self.shadow_budget),
+            sticky=self.sticky,
             dear_share=self.dear_share,
         )
 
@@ -123,6 +127,6 @@ class Cascading(Block):
 OWN: Final = frozenset(
     {
         *("accept", "pattern", "hold", "on_no_money", "revise", "agree", "judge", "verify"),
-        *("max_loss", "shadow", "shadow_budget", "dear_share"),
+        *("max_loss", "shadow", "shadow_budget", "dear_share", "sticky"),
     }
 )

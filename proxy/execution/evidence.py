@@ -53,7 +53,8 @@ class Evidence:
         self._watch = watch
         self._conformal = Conformal()
         self._bandit = Bandit(clock.rng("cascades"))
-        self._sticky = StickyRung(Learnt(self._bandit, self._dear_shares))
+        self._opening = Learnt(self._bandit, self._dear_shares)
+        self._sticky = StickyRung(self._opening)
         self._given = Given()
 
     def __repr__(self) -> str:
@@ -68,6 +69,8 @@ class Evidence:
         return self._conformal.verdict((call.identity.agent, plan.model, rung), score, loss_max)
 
     def first(self, call: Call, plan: Plan, now: float) -> tuple[int, str]:
+        if not self._of(plan.model).sticky:
+            return self._opening.open(call, plan)
         return self._sticky.first(call, plan, now)
 
     def answered(self, call: Call, plan: Plan, rung: int, *, escalated: bool, now: float) -> None:

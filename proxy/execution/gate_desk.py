@@ -104,7 +104,7 @@ class GateDesk:
         gate, now = self._gates.get(pool), self._clock.now()
         if gate is None:
             return Pass(0)
-        if len(self._gates) > 1 and any(self._is_in(other, ask, now) for other in self._gates.values() if other != gate):
+        if len(self._gates) > 1 and any(_is_in(other, ask, now) for other in self._gates.values() if other is not gate):
             ask = replace(ask, free=True)
         run = gate.enter(ask, now)
         if run is None:
@@ -112,7 +112,7 @@ class GateDesk:
             raise _too_many(pool, gate)
         if run.state != "active":
             return await self._in_line(pool, run, left_s - ANSWER_S)
-        self._release(run, now)
+        self._go(pool, run, now)
         if gate.waiting:
             self._serve(pool)  # its coming may have shown that others are idle
         return self._passed(pool, gate, run)
@@ -190,22 +190,22 @@ class GateDesk:
         now = self._clock.now()
         for run in self._gates[pool].admit(now):
             self._go(pool, run, now)
-            self._release(run, now)
         self._watch(pool)
 
     def _go(self, pool: str, run: Run, now: float) -> None:
+        """A run that was let in waits no more: neither here, beside the call that let it in, nor elsewhere."""
+        self._call_up(pool, run, now)
+        for other, gate in self._gates.items():
+            released = gate.release(run.id, now) if gate.waiting else None
+            if released is not None:
+                self._call_up(other, released, now)
+
+    def _call_up(self, pool: str, run: Run, now: float) -> None:
         for turn in self._turns[pool].pop(run, ()):
             if turn.done():  # its call was cancelled just now
                 self._gates[pool].ended(run, now, input_tokens=0, cached_tokens=None)
             else:
                 turn.set_result(None)
-
-    def _release(self, run: Run, now: float) -> None:
-        """It was let in, so it waits nowhere else."""
-        for pool, gate in self._gates.items():
-            released = gate.release(run.id, now) if gate.waiting else None
-            if released is not None:
-                self._go(pool, released, now)
 
     def _watch(self, pool: str) -> None:
         """The next look at who is idle, if anybody waits for that."""
@@ -228,6 +228,11 @@ class GateDesk:
             for turn in turns:
                 if not turn.done():
                     turn.set_result(None)
+
+
+def _is_in(gate: RunGate, ask: Ask, now: float) -> bool:
+    """Held elsewhere as well it would keep its place here, maybe from one that waits for it there."""
+    return gate.holds(ask.run, now) or any(gate.lets_in(id) for id in ask.above)
 
 
 def _row(pool: str, gate: RunGate) -> GateRow:

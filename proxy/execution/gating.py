@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from policies.gate_line import Ask, run_id
+from policies.prefix import tenant
 from policies.tiers import TIERS
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.gate_desk import Pass, Pool
 from proxy.execution.line import Progress
 from proxy.execution.running import Running
-from proxy.types import Attempt, Identity, Outcome, Plan
+from proxy.types import Attempt, Outcome, Plan
 
 
 class Desk(Protocol):
@@ -94,10 +95,10 @@ class Gating:
 
     def _ask(self, running: Running) -> Ask:
         call, run = running.record.call, running.run
-        who = call.identity
-        owner, name = _owner(who), who.run or who.parent_run
+        who, owner = call.identity, tenant(call)
+        name = who.run or who.parent_run
         return Ask(
-            run=run_id(f"key {who.key_id}") if name is None else run_id(owner, name),
+            run=run_id(f"key:{who.key_id}") if name is None else run_id(owner, name),
             agent=who.agent,
             tier=TIERS[call.priority],
             tokens=call.input_tokens_estimate,
@@ -105,8 +106,3 @@ class Gating:
             above=() if run is None else tuple([run_id(owner, each.id) for each in run.lineage[:-1]]),
             named=name is not None,
         )
-
-
-def _owner(who: Identity) -> str:
-    """Whose runs share their names."""
-    return f"key {who.key_id}" if who.team is None else f"team {who.team}"

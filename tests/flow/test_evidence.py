@@ -151,6 +151,13 @@ async def test_a_run_that_has_climbed_begins_where_it_was() -> None:
         assert again.headers["x-headgate-cascade"] == "m0 accept passed"
 
 
+async def test_a_cascade_that_does_not_stick_begins_at_the_bottom_each_time() -> None:
+    async with Rungs(saying(" "), saying("4"), cascade=CascadeRules(sticky=False)) as world:
+        for _ in range(3):
+            reply = await world.request(body(), headers=KEY)
+            assert reply.headers["x-headgate-cascade"] == "m0 escalate not_empty, m1 accept last"
+
+
 async def test_where_calls_begin_is_learnt_if_a_share_is_named() -> None:
     rules = CascadeRules(dear_share=0.9)
     async with Rungs(saying(" "), saying("4"), cascade=rules) as world:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from policies.gate_line import Ask, Run
+from policies.gate_line import Ask, Run, run_id
 from policies.run_gate import RUNS_MAX, GateRules, RunGate
 
 MEMORY = 1_000_000
@@ -309,6 +309,36 @@ def test_whatever_comes_the_sums_are_those_of_the_runs_and_nobody_is_held_for_no
         for run in one._active.values():
             run.calls = 0
     assert not held, "in the end everybody goes"
+
+
+def test_killed_runs_count_no_more_whoevers_they_are_and_calls_without_a_run_do() -> None:
+    one = gate(1.0)
+    for owner, name in (("t1", "r"), ("t2", "r"), ("t1", "other"), ("r", "")):
+        enter(one, run_id(owner, name))
+    one.killed(frozenset(["r", "unknown"]))
+    assert (one.active, one.in_use) == (2, 200_000)
+    assert one.holds(run_id("t1", "other"), 0.0)
+    assert one.holds(run_id("r"), 0.0)
+
+
+def test_a_run_that_waits_is_released_with_all_its_calls() -> None:
+    one = gate(0.1)
+    enter(one, "in")
+    waits = enter(one, "out")
+    enter(one, "out")
+    assert one.release("nobody", 0.0) is None
+    assert one.release("out", 0.0) is waits
+    assert (waits.state, waits.calls, one.waiting, one.queued) == ("active", 2, 0, 0)
+    assert one.release("out", 0.0) is None
+
+
+def test_a_run_holds_its_place_until_it_has_been_idle_for_long() -> None:
+    one = gate(0.1)
+    step(one, enter(one, "in"))
+    enter(one, "out")
+    assert one.holds("in", 299.0)
+    assert not one.holds("out", 299.0)
+    assert not one.holds("in", 300.0)
 
 
 def test_its_repr_counts() -> None:

@@ -56,6 +56,15 @@ def test_a_run_begins_at_the_bottom_and_stays_there_while_it_is_good_enough() ->
         sticky.answered(step(), PLAN, 0, escalated=False, now=NOW)
 
 
+def test_another_try_of_the_same_model_is_nothing_to_stay_at() -> None:
+    same = ladder(1, 1)
+    assert climbed(same).first(step(), same, NOW) == (0, "")
+    dearer = ladder(1, 1, 10)
+    sticky = StickyRung()
+    sticky.answered(step(), dearer, 2, escalated=True, now=NOW)
+    assert sticky.first(step(), dearer, NOW)[0] == 2
+
+
 def test_who_has_climbed_stays_up_for_five_steps() -> None:
     for steps in range(1, STEPS_LEAST + 1):
         found, why = climbed(steps=steps).first(step(), PLAN, NOW)

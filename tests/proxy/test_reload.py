@@ -152,6 +152,7 @@ BASE: dict[str, Any] = {
             "shadow": 0.1,
             "shadow_budget": "1",
             "dear_share": 0.5,
+            "sticky": True,
         },
         "held": {"mode": "cascade", "steps": ["n", "o"], "hold": 9},
         "panel": {"mode": "quorum", "members": ["n", "o"], "ask": 3, "rule": 2, "answer": {"take": "text"}},
@@ -191,7 +192,7 @@ MODELS = {  # that have these fields
     **dict.fromkeys(("members", "ask", "rule", "take"), "panel"),
     "regex": "pattern",
     **dict.fromkeys(("steps", "accept", "pattern", "on_no_money", "revise", "agree", "judge", "verify"), "smart"),
-    **dict.fromkeys(("max_loss", "shadow", "shadow_budget", "dear_share"), "smart"),
+    **dict.fromkeys(("max_loss", "shadow", "shadow_budget", "dear_share", "sticky"), "smart"),
     "hold": "held",
     **dict.fromkeys(("json_path", "rounds", "max_cost_ratio"), "council"),
 }

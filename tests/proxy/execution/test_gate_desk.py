@@ -46,8 +46,8 @@ class Desk:
         self.tasks = Tasks(lambda name, error: None)
         self.desk = GateDesk(pools, SystemClock(now=loop_time), self.told)
 
-    def start(self, run: str, left_s: float = LONG_S) -> asyncio.Task[Pass]:
-        return asyncio.ensure_future(self.desk.enter("m", ask(run), left_s))  # noqa: TID251
+    def start(self, run: str, left_s: float = LONG_S, at: str = "m", tier: int = 2) -> asyncio.Task[Pass]:
+        return asyncio.ensure_future(self.desk.enter(at, Ask(run, "a", tier, 10), left_s))  # noqa: TID251
 
     def end(self, given: Pass, tokens: int = 10) -> None:
         self.desk.ended(given.number, input_tokens=tokens, cached_tokens=None)
@@ -200,6 +200,52 @@ async def test_more_room_is_used_at_once() -> None:
     here.desk.use([pool(runs=2)])
     await waits
     assert here.told.waits == [1.0]
+
+
+async def test_two_runs_that_were_let_in_at_one_gate_each_do_not_wait_for_each_other() -> None:
+    here = Desk(pool("m"), pool("n"))
+    here.end(await here.start("a", at="m"))
+    here.end(await here.start("b", at="n"))
+    assert (await here.start("a", at="n")).said == ""
+    assert (await here.start("b", at="m")).said == ""
+    assert [row.active for row in here.desk.rows()] == [2, 2], "they count at both"
+
+
+async def test_a_run_that_is_let_in_while_it_waits_elsewhere_waits_no_more() -> None:
+    """The same two, had each asked at the other's gate before."""
+    here = Desk(pool("m"), pool("n"))
+    firsts = [await here.start("first", at="m"), await here.start("second", at="n")]
+    waits = [here.start("a", at="n"), here.start("b", at="m")]
+    await asyncio.sleep(1)
+    here.desk.over(frozenset(["second"]))
+    here.end(await waits[0])
+    assert not waits[1].done()
+    given = [await here.start("a", at="m"), await here.start("b", at="m", tier=0)]
+    assert (await waits[1]).said == "its run waited to begin for 1.0 s at the gate of 'm'"
+    for each in (*firsts, *given):
+        here.end(each)
+
+
+async def test_a_run_whose_place_elsewhere_is_long_unused_waits() -> None:
+    here = Desk(pool("m"), pool("n"))
+    here.end(await here.start("a", at="m"))
+    await asyncio.sleep(IDLE_S)
+    await here.start("b", at="n")
+    waits = here.start("a", at="n")
+    await asyncio.sleep(1)
+    assert not waits.done()
+    waits.cancel()
+
+
+async def test_runs_that_were_killed_between_two_calls_make_room_at_every_gate() -> None:
+    here = Desk(pool("m"), pool("n"))
+    for name in ("m", "n"):
+        here.end(await here.start("doomed", at=name))
+    waits = [here.start("a", at="m"), here.start("b", at="n")]
+    await asyncio.sleep(1)
+    here.desk.over(frozenset(["doomed"]))
+    assert [(await each).number > 0 for each in waits] == [True, True]
+    assert here.told.waits == [1.0, 1.0]
 
 
 async def test_rows_and_figures_say_how_a_gate_stands() -> None:
