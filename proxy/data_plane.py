@@ -207,7 +207,7 @@ class DataPlane:
     def _new_caches(self) -> Caches:
         config, clock = self._around.assembly.config, self._around.assembly.tools.clock
         path = config.data_dir / "caches.db" if config.caches.persist else None
-        return Caches(clock, Cabinet(path, self._cache_failed), config.caches.bounds())
+        return Caches(clock, Cabinet(path, self._cache_failed, clock.wall), config.caches.bounds())
 
     def _use_affinity(self) -> None:
         assembly, warmth = self._around.assembly, self.steering.warmth

@@ -31,7 +31,7 @@ REPORT = CacheReport(
 
 
 def caches(clock: Clock, path: Path | None = None, bounds: Bounds | None = None) -> Caches:
-    return Caches(clock, Cabinet(path, _fail), bounds)
+    return Caches(clock, Cabinet(path, _fail, clock.wall), bounds)
 
 
 def _fail(what: str) -> None:

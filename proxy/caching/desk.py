@@ -93,7 +93,7 @@ class Caches:
     async def _on_disk(self, record: Record, want: Wanted, rules: CacheRules) -> Recalled | None:
         if want.exact is None or not want.read:
             return None
-        kept = await self._cabinet.find(want.exact)
+        kept = await self._cabinet.find(want.exact, by=record.call.deadline)
         found = None if kept is None else self._usable(record, kept, rules)
         if found is not None:
             self._shelf.put(want.exact, found.kept)
@@ -110,7 +110,7 @@ class Caches:
         self._running.add(name)
         record.entered = True
         until = wall + (call.deadline - self._clock.now()) + PENDING_S
-        entered = await self._cabinet.enter(name, want.digest, wall, until_wall=until)
+        entered = await self._cabinet.enter(name, want.digest, wall, until_wall=until, by=call.deadline)
         if entered.state == "begun":
             _looked(record, "replay", "miss")
             record.decided(self._clock.now(), f"entered in the journal as {name.hex()}, so that it is not sent twice")
@@ -193,7 +193,7 @@ class Caches:
         name = want.replay
         assert name is not None
         until = self._clock.wall() + self._bounds.replay_s
-        if await self._cabinet.done(name, want.digest, kept, until):
+        if await self._cabinet.done(name, want.digest, kept, until, by=record.call.deadline):
             self._leave(record, name)
 
     def _store(self, record: Record, key: bytes, kept: Kept, shortened: bool, stale_s: float) -> None:

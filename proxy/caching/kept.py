@@ -1,14 +1,18 @@
 """One reply that is kept: what a client was given, whole, and what it had cost. Prompts are not kept, only digests.
 
-The form on the disk is MessagePack; an entry that cannot be read is no entry.
+The form on the disk is MessagePack after a sum of it and of the name it stands under, for a disk may give back what was
+never written. An entry that cannot be read is no entry.
 """
 
 from __future__ import annotations
+
+from hashlib import blake2b
 
 from msgspec import DecodeError, Struct, msgpack
 
 from proxy.types import Call
 
+SUM_BYTES = 8
 ENTRY_OVERHEAD = 300  # bytes that an entry takes beside its reply
 
 
@@ -38,15 +42,25 @@ class Kept(Struct, frozen=True):
 _DECODER = msgpack.Decoder(Kept)
 
 
-def packed(kept: Kept) -> bytes:
-    return msgpack.encode(kept)
+def packed(kept: Kept, name: bytes) -> bytes:
+    data = msgpack.encode(kept)
+    return _sum(data, name) + data
 
 
-def unpacked(data: bytes) -> Kept | None:
+def unpacked(found: object, name: bytes) -> Kept | None:
+    """`found` is whatever stood in the column."""
+    if not isinstance(found, bytes) or found[:SUM_BYTES] != _sum(found[SUM_BYTES:], name):
+        return None
     try:
-        return _DECODER.decode(data)
+        return _DECODER.decode(found[SUM_BYTES:])
     except DecodeError:  # written by another version
         return None
+
+
+def _sum(data: bytes, name: bytes) -> bytes:
+    digest = blake2b(name, digest_size=SUM_BYTES)
+    digest.update(data)
+    return digest.digest()
 
 
 def belongs(kept: Kept, agent: str | None, route: str | None) -> bool:

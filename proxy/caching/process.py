@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+NUMBER_DIGITS = 10  # so many are more than any system's number of a process has
 START = 19  # of the fields after the name in Linux's /proc/PID/stat: in ticks since the machine began
 
 
@@ -21,7 +22,11 @@ def process(number: int) -> str:
 
 
 def lives(name: str) -> bool:
-    number = int(name.partition("@")[0])
+    """A text that is no name stands for nobody."""
+    digits = name.partition("@")[0]
+    number = int(digits) if digits.isdecimal() and len(digits) < NUMBER_DIGITS else 0
+    if number == 0:
+        return False
     with suppress(PermissionError):  # another user's: there is one
         try:
             os.kill(number, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from proxy.caching.cabinet import TABLES, Standing, Table
+from proxy.caching.tables import TABLES, Standing, Table
 
 Tables = dict[Table, Standing]
 

@@ -54,11 +54,26 @@ async def slow(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize(("script", "body"), [(plain, BODY), (streaming, STREAM)], ids=["plain", "stream"])
+async def test_a_disk_that_hangs_costs_a_call_no_deadline(script: object, body: bytes, tmp_path: Path) -> None:
+    """At the lookup in the journal, at that in the cache and at the end of its reply."""
+    async with World(script, rules=CACHED) as world:  # type: ignore[arg-type]
+        told: list[str] = []
+        world.caches._cabinet = Cabinet(tmp_path / "caches.db", told.append, world.clock.wall)
+        world.caches._cabinet._send = lambda work: asyncio.get_running_loop().create_future()  # type: ignore[method-assign]
+        began = world.clock.now()
+        reply = await ask(world, body, NAMED + "X-Headgate-Deadline: 0.4\r\n")
+        assert (reply.status, said(reply)) == (200, "miss")
+        assert world.clock.now() - began < 0.4
+        assert not told, "what a short wait is told of"
+    assert asked(world) == 1
+
+
+@pytest.mark.parametrize(("script", "body"), [(plain, BODY), (streaming, STREAM)], ids=["plain", "stream"])
 async def test_calls_go_on_without_the_disk(script: object, body: bytes, tmp_path: Path) -> None:
     (tmp_path / "caches.db").write_bytes(b"nothing that SQLite knows" * 100)
     told: list[str] = []
     async with World(script, rules=CACHED) as world:  # type: ignore[arg-type]
-        caches = Caches(world.clock, Cabinet(tmp_path / "caches.db", told.append))
+        caches = Caches(world.clock, Cabinet(tmp_path / "caches.db", told.append, world.clock.wall))
         world.caches._cabinet = caches._cabinet
         first, again = await ask(world, body, NAMED), await ask(world, body, NAMED)
         assert (first.status, said(first)) == (200, "miss")

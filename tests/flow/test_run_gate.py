@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from policies.gate_line import Ask
+from policies.gate_line import Ask, run_id
 from policies.run_gate import GateRules
 from policies.tiers import TIERS
 from proxy.execution.gate_desk import Pool
 from proxy.runs.registry import RunCommand
 from proxy.snapshot import AgentRules
+from proxy.types import KeyRecord
 from tests.flow.world import KEY, Peer, Response, World, plain
 from tests.flow.world import head as request_head
 
@@ -41,8 +42,8 @@ class Clients:
         self.began = now()
         self.at: dict[str, float] = {}  # when a run had its last answer
 
-    async def ask(self, run: str, more: str = "") -> Response:
-        reply = await self.world.request(BODY, headers=f"X-Headgate-Run: {run}\r\n{more}")
+    async def ask(self, run: str, more: str = "", key: str = KEY) -> Response:
+        reply = await self.world.request(BODY, headers=f"X-Headgate-Run: {run}\r\n{more}", key=key)
         self.at[run] = now() - self.began
         return reply
 
@@ -97,11 +98,35 @@ async def test_a_child_of_a_run_that_was_let_in_elsewhere_does_not_wait() -> Non
     """Two runs, each at work in one pool and waiting for a child that the other pool keeps out, would wait forever."""
     async with World(second, pools=(pool(1), pool(1, targets=("elsewhere/real",), name="n"))) as world:
         clients = Clients(world)
-        given = await world.gates.enter("n", Ask("parent", "a", TIERS["standard"], 10), left_s=10)
+        given = await world.gates.enter("n", Ask(run_id("key:key-1", "parent"), "a", TIERS["standard"], 10), left_s=10)
         await clients.ask("other")
         await clients.ask("child", "X-Headgate-Parent-Run: parent\r\n")
         assert clients.at["child"] == pytest.approx(2, abs=0.1)
         world.gates.ended(given.number, input_tokens=0, cached_tokens=None)
+
+
+async def test_a_run_that_was_let_in_elsewhere_does_not_wait() -> None:
+    """Two runs, each let in at one gate and kept out at the other, would wait for each other."""
+    async with World(second, pools=(pool(1), pool(1, targets=("elsewhere/real",), name="n"))) as world:
+        clients = Clients(world)
+        given = await world.gates.enter("n", Ask(run_id("key:key-1", "two"), "a", TIERS["standard"], 10), left_s=10)
+        await clients.ask("other")
+        await clients.ask("two")
+        assert clients.at["two"] == pytest.approx(2, abs=0.1)
+        world.gates.ended(given.number, input_tokens=0, cached_tokens=None)
+
+
+@pytest.mark.parametrize(("run", "more"), [("first", ""), ("mine", "X-Headgate-Parent-Run: first\r\n")])
+@pytest.mark.parametrize("team", [None, "another"])
+async def test_another_tenants_run_does_not_pass_by_the_name_of_one_that_was_let_in(
+    run: str, more: str, team: str | None
+) -> None:
+    async with World(second, pools=(pool(1),)) as world:
+        clients = Clients(world)
+        world.keys.records["another-key"] = KeyRecord("key-2", team=team)
+        await clients.ask("first")
+        await clients.ask(run, more, key="another-key")
+        assert clients.at[run] == pytest.approx(1 + IDLE_S + 1, abs=0.1)
 
 
 async def test_critical_calls_do_not_wait() -> None:
@@ -184,6 +209,19 @@ async def test_a_run_that_is_killed_at_work_makes_room_at_once() -> None:
         await world.runs.apply(kill("first"))
         assert ((await first).status, (await other).status) == (403, 200)
         assert clients.at["other"] == pytest.approx(1.4, abs=0.1)
+
+
+async def test_a_run_that_is_killed_between_two_calls_makes_room_at_once_and_so_do_those_below_it() -> None:
+    async with World(second, pools=(pool(2),)) as world:
+        clients = Clients(world)
+        await clients.ask("first")
+        await clients.ask("child", "X-Headgate-Parent-Run: first\r\n")
+        others = [clients.start("other"), clients.start("another")]
+        await asyncio.sleep(1)
+        await world.runs.apply(kill("first"))
+        world.runs.applied(kill("first"))
+        assert [(await other).status for other in others] == [200, 200]
+        assert clients.at["other"] == clients.at["another"] == pytest.approx(4, abs=0.1)
 
 
 async def test_a_gate_that_is_taken_away_lets_all_go_on() -> None:

@@ -231,10 +231,10 @@ class World:
         self.permits = permits(self.clock, target_rates, queueing)
         self.attempt_budget = AttemptBudget()
         self.store = WatchedBudgets(self.clock, limits_of or WIDE)
-        self.runs = Runs(self.clock)
+        self.gates = GateDesk(pools, self.clock, NoWaits())
+        self.runs = Runs(self.clock, over=self.gates.over)
         self.loops = LoopGuard(self.clock, OpenAI())
         self.permits.progress = self.runs.steps
-        self.gates = GateDesk(pools, self.clock, NoWaits())
         self.gating = Gating(self.gates, self.clock, self.runs.steps)
         self.gating.use(pools)
         self.transport = HttpTransport()

@@ -24,7 +24,8 @@ class Desk:
     def __init__(self, ledger: Ledger, rules: Rulebook = WIDE) -> None:
         self.clock = SystemClock(seed=1)
         self.ledger = ledger
-        self.runs = Runs(self.clock)
+        self.over: list[frozenset[str]] = []  # runs that were said to be killed
+        self.runs = Runs(self.clock, over=self.over.append)
         self.budgets = WatchedBudgets(self.clock, rules)
         self.views = RunViews(RunReports(ledger), self.budgets, self.runs.look)
         self.governor = Governor(self.runs, self.budgets, ledger, self.views.seen, apply=self.runs.apply)

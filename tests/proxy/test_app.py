@@ -95,6 +95,10 @@ class Process:
         url = f"http://127.0.0.1:{self.port}/v1/chat/completions"
         return self._open(urllib.request.Request(url, data=data, headers=headers))
 
+    def kill_run(self, run: str) -> tuple[int, bytes]:
+        url = f"http://127.0.0.1:{self.admin_port}/runs/{run}/kill"
+        return self._open(urllib.request.Request(url, data=b"{}", headers={"Content-Type": "application/json"}))
+
     def _open(self, request: urllib.request.Request) -> tuple[int, bytes]:
         try:
             with urllib.request.urlopen(request, timeout=20) as response:
@@ -162,6 +166,20 @@ def test_limits_take_over_with_the_configuration_in_every_process(gate: Process,
     gate.write()
     gate.signal(signal.SIGHUP)
     gate.until(lambda: gate.post({"model": "m"})[0] == 402)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_is_killed_between_two_calls_leaves_the_gate_of_its_pool(gate: Process, workers: int) -> None:
+    assert gate.stop() == 0
+    gate.config["server"] = {"port": gate.port, "workers": workers}
+    gate.config["models"] = {"m": {"targets": ["quick/sim"], "gate": {}}}
+    gate.write()
+    gate.start()
+    assert gate.post({"model": "m", "session_id": "r"})[0] == 200
+    assert gate.post({"model": "m"})[0] == 200
+    assert [row["active"] for row in json.loads(gate.get("/gates", admin=True)[1])] == [2]
+    assert gate.kill_run("r")[0] == 200
+    assert [row["active"] for row in json.loads(gate.get("/gates", admin=True)[1])] == [1]
 
 
 def test_a_broken_configuration_is_refused_in_words_and_the_old_one_stays(gate: Process) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import cast
 
 from proxy.cache_desk import CacheDesk
-from proxy.caching.cabinet import Standing
 from proxy.caching.stock import Gone, Purge, Stock
+from proxy.caching.tables import Standing
 from proxy.serving import Serving
 from proxy.state.cache_report import OnDisk, Purged, Savings
 

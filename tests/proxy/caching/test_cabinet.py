@@ -8,17 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.caching import cabinet as subject
-from proxy.caching.cabinet import PATIENCE_S, TABLES, Cabinet, Entered, Standing
+from proxy.caching.cabinet import LOOK_S, PATIENCE_S, Cabinet
 from proxy.caching.process import process
+from proxy.caching.tables import TABLES, WAIT_S, Entered, Standing
 from tests.proxy.caching.samples import kept
 
 KEY, DIGEST, OTHER = b"key", b"digest", b"another"
 
 
-def opened(path: Path | None = None, said: Callable[[str], None] | None = None) -> Cabinet:
-    made = Cabinet(path, said or _fail)
+def opened(path: Path | None = None, said: Callable[[str], None] | None = None, wall: float = 0.0) -> Cabinet:
+    made = Cabinet(path, said or _fail, lambda: wall)
     made.room.update(dict.fromkeys(TABLES, 1_000_000))
     return made
 
@@ -30,6 +32,10 @@ def _fail(what: str) -> None:
 def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
     with sqlite3.connect(path) as disk:
         return disk.execute(sql).fetchall()
+
+
+def _holding(folder: Path, text: bytes) -> bool:
+    return any(text in file.read_bytes() for file in folder.iterdir())
 
 
 def change(path: Path, sql: str, *values: object) -> None:
@@ -62,10 +68,10 @@ async def test_without_a_path_it_is_in_memory() -> None:
 
 
 async def test_what_is_too_much_goes_first_what_expired_and_then_what_would_next() -> None:
-    one = opened()
+    one = opened(wall=5.0)
     one.room["reply"] = 10 * kept(700).size
     for number in range(40):
-        one.put(b"%d" % number, kept(700, stored=5.0), 4.0 if number == 39 else 1_000.0 + number)
+        one.put(b"%d" % number, kept(700), 4.0 if number == 39 else 1_000.0 + number)
     found = [number for number in range(40) if await one.find(b"%d" % number)]
     assert 39 not in found
     assert found == list(range(found[0], 39)), "the oldest went"
@@ -86,6 +92,51 @@ async def test_a_purge_takes_what_all_of_it_is_true_of(tmp_path: Path) -> None:
     assert await one.purge("a", None, None) == 2, "of both tables"
     assert await one.purge(None, None, None) == 1
     assert rows(tmp_path / "c.db", "SELECT key, state FROM replay") == [(b"4", "pending")], "what runs is not forgotten"
+    await one.close()
+
+
+async def test_the_room_holds_whoever_has_written_and_however_little_at_a_time(tmp_path: Path) -> None:
+    room = 10 * kept(700).size
+    for number in range(40):
+        one = opened(tmp_path / "c.db")
+        one.room.update(dict.fromkeys(TABLES, 40 * room))  # one entry does not make it look
+        one.put(b"%d" % number, kept(700), 1_000.0 + number)
+        await one.close()
+    assert rows(tmp_path / "c.db", "SELECT count(*) FROM reply") == [(40,)]
+    one = opened(tmp_path / "c.db")
+    one.room.update(dict.fromkeys(TABLES, room))
+    await one.find(KEY)
+    await one.close()
+    assert rows(tmp_path / "c.db", "SELECT count(*) FROM reply") == [(9,)]
+
+
+async def test_what_has_expired_is_deleted_each_hour_and_not_counted_before(tmp_path: Path) -> None:
+    one = opened(tmp_path / "c.db", wall=50.0)
+    await one.find(KEY)
+    one.put(b"old", kept(), 50.0)
+    one.put(b"new", kept(), 51.0)
+    await one.enter(b"old", DIGEST, 0.0, until_wall=100.0)
+    assert await one.done(b"old", DIGEST, kept(), 50.0)
+    assert await one.standing() == {"reply": Standing(1, kept().size), "replay": Standing()}
+    keys = "SELECT key FROM reply UNION ALL SELECT key FROM replay"
+    assert len(rows(tmp_path / "c.db", keys)) == 3
+    await asyncio.sleep(LOOK_S)
+    await one.find(KEY)
+    await one.find(KEY)
+    assert rows(tmp_path / "c.db", keys) == [(b"new",)]
+    await one.close()
+
+
+async def test_what_was_purged_is_in_no_file(tmp_path: Path) -> None:
+    one = opened(tmp_path / "c.db")
+    secret = replace(kept(), body=b"ZQX-SECRET " * 2_000)
+    for number in range(4):
+        one.put(b"%d" % number, secret, 10.0)
+    await one.enter(KEY, DIGEST, 0.0, until_wall=100.0)
+    assert await one.done(KEY, DIGEST, secret, 100.0)
+    assert _holding(tmp_path, b"ZQX-SECRET")
+    assert await one.purge(None, None, None) == 5
+    assert not _holding(tmp_path, b"ZQX-SECRET")
     await one.close()
 
 
@@ -154,7 +205,7 @@ async def test_a_file_that_is_none_costs_misses_and_is_told_of_once(tmp_path: Pa
     one.put(KEY, kept(), 10.0)
     assert await one.find(KEY) is None
     await asyncio.sleep(0)
-    assert one.failed == 7
+    assert one.failed == 8, "and what was looked at when it was opened"
     assert said == ["DatabaseError: file is not a database"]
     await one.close()
 
@@ -174,6 +225,56 @@ async def test_a_full_disk_keeps_nothing_and_what_there_is_is_still_found(tmp_pa
     one._connection.execute("PRAGMA max_page_count = 1000000")
     assert await one.done(b"r", DIGEST, kept(500_000), 100.0)
     await one.close()
+
+
+async def test_no_call_waits_for_the_disk_beyond_half_of_what_its_deadline_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, loop = opened(None, lambda _: None), asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "run_in_executor", lambda *work: loop.create_future())
+    began = loop.time()
+    assert await one.find(KEY, by=began + 0.2) is None
+    assert loop.time() - began == pytest.approx(0.1)
+    assert (await one.enter(KEY, DIGEST, 0.0, until_wall=100.0, by=loop.time() + 0.2)).state == "begun"
+    assert loop.time() - began == pytest.approx(0.2)
+    assert not await one.done(KEY, DIGEST, kept(), 100.0, by=loop.time() + 0.2)
+    assert loop.time() - began == pytest.approx(0.3)
+    assert one.failed == 0, "such a short wait says nothing of the disk"
+    for _ in range(20):
+        await one.find(KEY, by=loop.time() + 0.2)
+    assert loop.time() - began == pytest.approx(0.5), "but several without any answer do"
+    assert one.failed == 1
+
+
+async def test_a_file_that_another_process_holds_costs_one_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    one = opened(tmp_path / "c.db", said.append)
+    await one.find(KEY)
+    assert one._connection is not None
+    one._connection.execute("PRAGMA busy_timeout = 1")
+    asked: list[object] = []
+    enter = subject.tables.enter
+    monkeypatch.setattr(subject.tables, "enter", lambda *given: asked.append(given) or enter(*given))
+    with sqlite3.connect(tmp_path / "c.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(5):
+            assert (await one.enter(KEY, DIGEST, 0.0, until_wall=100.0)).state == "begun"
+            assert not await one.done(KEY, DIGEST, kept(), 100.0)
+        assert len(asked) == 1
+        assert said == ["OperationalError: database is locked"]
+        other.execute("ROLLBACK")
+    for _ in range(100):  # nobody waits for the write that says that it is free again
+        if await one.done(KEY, DIGEST, kept(), 100.0):
+            break
+        await asyncio.sleep(0.01)
+    assert (await one.enter(KEY, DIGEST, 0.0, until_wall=100.0)).state == "done"
+    await one.close()
+
+
+async def test_a_call_is_more_patient_than_the_file() -> None:
+    assert WAIT_S < PATIENCE_S
 
 
 async def test_a_disk_that_hangs_costs_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:

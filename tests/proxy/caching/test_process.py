@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from proxy.caching.process import lives, process
 
 
@@ -23,3 +25,8 @@ def test_one_that_has_ended_does_not_live() -> None:
 def test_another_of_the_same_number_is_another() -> None:
     """As after a restart of a container, whose processes have the numbers of those before."""
     assert not lives(f"{os.getpid()}@1")
+
+
+@pytest.mark.parametrize("name", ["", "@", "x@y", "-1@", "0@", "9" * 40 + "@1", "9" * 5000, "\u00b2@"])
+def test_a_text_that_is_no_name_stands_for_nobody(name: str) -> None:
+    assert not lives(name)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from proxy.caching.cabinet import Standing
 from proxy.caching.stock import Gone, Stock
+from proxy.caching.tables import Standing
 
 ONE = Stock(2, 200, 1, 0, {"reply": Standing(5, 500), "replay": Standing(1, 10)})
 OTHER = Stock(3, 300, 0, 2, {"reply": Standing(5, 500), "replay": Standing(1, 10)})

@@ -211,19 +211,25 @@ async def test_two_runs_that_were_let_in_at_one_gate_each_do_not_wait_for_each_o
     assert [row.active for row in here.desk.rows()] == [2, 2], "they count at both"
 
 
-async def test_a_run_that_is_let_in_while_it_waits_elsewhere_waits_no_more() -> None:
-    """The same two, had each asked at the other's gate before."""
+async def test_a_run_that_is_let_in_at_one_gate_while_it_waits_at_another_waits_no_more() -> None:
     here = Desk(pool("m"), pool("n"))
-    firsts = [await here.start("first", at="m"), await here.start("second", at="n")]
-    waits = [here.start("a", at="n"), here.start("b", at="m")]
+    await here.start("first", at="m")
+    await here.start("second", at="n")
+    waits = here.start("a", at="n")
     await asyncio.sleep(1)
-    here.desk.over(frozenset(["second"]))
-    here.end(await waits[0])
-    assert not waits[1].done()
-    given = [await here.start("a", at="m"), await here.start("b", at="m", tier=0)]
-    assert (await waits[1]).said == "its run waited to begin for 1.0 s at the gate of 'm'"
-    for each in (*firsts, *given):
-        here.end(each)
+    assert not waits.done()
+    await here.start("a", at="m", tier=0)
+    assert (await waits).said == "its run waited to begin for 1.0 s at the gate of 'n'"
+
+
+async def test_calls_that_wait_go_on_with_a_critical_one_of_their_run() -> None:
+    here = Desk(pool())
+    await here.start("first")
+    waits = here.start("a")
+    await asyncio.sleep(1)
+    await here.start("a", tier=0)
+    assert (await waits).said == "its run waited to begin for 1.0 s at the gate of 'm'"
+    assert here.calls == 3
 
 
 async def test_a_run_whose_place_elsewhere_is_long_unused_waits() -> None:

@@ -55,6 +55,21 @@ async def test_a_command_is_answered_once_it_stands_in_the_ledger(tmp_path: Path
     assert json.decode(body) == {"kind": "kill", "run": "r", "id": "one", "by": "me", "at_wall": 5.0}
 
 
+async def test_a_kill_that_was_carried_out_is_told_of_the_run_and_of_all_below_it_and_a_pause_is_not(
+    tmp_path: Path,
+) -> None:
+    at = desk(tmp_path)
+    place(at, "r")
+    place(at, "child", "r")
+    place(at, "grandchild", "child")
+    place(at, "other")
+    await at.governor.govern(order("pause"))
+    assert at.over == []
+    await at.governor.govern(order("kill", id="two"))
+    await at.governor.govern(order("kill", "nobody", id="three"), unseen=True)
+    assert at.over == [{"r", "child", "grandchild"}, {"nobody"}]
+
+
 async def test_a_run_that_was_never_seen_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
     at = desk(tmp_path)
     assert (await refused(at, order("kill"))).code == "unknown_path"

@@ -9,7 +9,7 @@ from policies.gate_line import Ask
 from proxy.workers.gate_messages import Entering, KeptOut, LetIn, Over, Unwanted
 from proxy.workers.messages import Downward, Upward
 
-ASK = Ask("\0key", "agent", 1, 5_000, steps=3, above=("a", "b"), named=False, free=True)
+ASK = Ask("key:k\0", "agent", 1, 5_000, steps=3, above=("a", "b"), named=False, free=True)
 
 
 @pytest.mark.parametrize("message", [Entering(1, "m", ASK, 3.5), Unwanted(2), Over(3, 9, None), Over(4, 9, 4, True)])
