@@ -3,9 +3,10 @@
 A run that has climbed stays up for at least five steps, so that nothing flaps, and then goes down only where that
 repays its price within the steps that are left: the whole prompt has to be written to the cache of the lower model
 once more, where the present one would have read it. Half of the agent's runs that got as far as this one have had so
-many more steps, with ten as a prior. Where the rung is no dearer than the bottom it never stays. Rungs change between steps alone, upwards when an answer is not good enough. Near
-the end of a budget, when the plan is a cheaper one, every step begins at the bottom. Whatever begins has no run to stay
-with: a learnt choice (`bandit`) may open it, else it begins at the bottom.
+many more steps, with ten as a prior. Where the rung is no dearer than the bottom it never stays. Rungs change between
+steps alone, upwards when an answer is not good enough. Near the end of a budget, when the plan is a cheaper one,
+every step begins at the bottom. Whatever begins has no run to stay with: a learnt choice (`bandit`) may open it, else
+it begins at the bottom.
 """
 
 from __future__ import annotations

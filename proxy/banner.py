@@ -32,7 +32,7 @@ def banner(config: Config, urls: tuple[str, str], notices: tuple[str, ...], *, o
         f"  base URL   {data_url}/v1",
         f"  API key    {opens}",
         f"  models     {', '.join(config.models) or 'none configured'}",
-        f"  admin      {admin_url}   (metrics, spend, runs)",
+        f"  admin      {admin_url}   (console, metrics, reports)",
         *(f"  note       {notice}" for notice in notices),
         "Try it:",
         f'  curl {data_url}/agents/me/v1/chat/completions -H "Authorization: Bearer {key}" \\',

@@ -21,6 +21,8 @@ def renewal(call: Call, clock: Clock) -> Call:
     return structs.replace(
         call,
         id=clock.id(),
+        identity=structs.replace(call.identity, run=None, parent_run=None),  # nobody's steps are spent on it
+        cause=call.id,
         arrived_at=now,
         arrived_wall=clock.wall(),
         deadline=now + (call.deadline - call.arrived_at),

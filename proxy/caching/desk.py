@@ -27,6 +27,7 @@ PENDING_S = 60.0  # beyond its deadline a call that was begun may still be about
 REPLAY_MAX = 16 * 1024 * 1024  # bytes of one reply in the journal; streams are kept to `flight.KEPT_MAX`
 AGAIN_S = 1.0  # when to ask again for a call that another process has begun
 RENEWING_MAX = 64
+RENEWING = "it fetches a newer answer than the one that was served"
 ALL = Reuse()
 
 
@@ -57,7 +58,7 @@ class Caches:
         record.wanted = wanted(call, rules, revision)
         want = record.wanted
         if want is None or want.exact is None or not want.read:
-            why = why_not(call, rules) or "its caller wants no known answer"
+            why = why_not(call, rules) or (RENEWING if call.cause else "its caller wants no known answer")
             record.decided(self._clock.now(), f"not looked for in the exact cache: {why}")
             if rules.exact != "off":
                 _looked(record, "exact", "bypass")

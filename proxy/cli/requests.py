@@ -93,6 +93,6 @@ def _about(name: str) -> str:
     words = {
         "status": "only those with this status",
         "error": "only those that ended with this error code",
-        "served_by": "only those answered so: primary, retry, hedge, fallback, cache, join",
+        "served_by": "only those answered so: primary, retry, hedge, fallback, cascade, quorum, best, cache, join",
     }
     return words.get(name, f"only those of this {name}")

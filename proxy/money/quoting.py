@@ -6,7 +6,7 @@ asked are what lasts for moments only: rates, places at targets, calls in front 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated, Final, Literal
 
@@ -30,7 +30,7 @@ from proxy.runs.registry import Runs
 from proxy.snapshot import Snapshot
 from proxy.state.export import Seen
 from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote
-from proxy.types import Call, Identity, KeyRecord, Plan, Target, Usage
+from proxy.types import Call, Identity, KeyRecord, Mode, Plan, Target, Usage
 
 ANCESTORS_MAX: Final = 8
 UNATTRIBUTED: Final = "unattributed"
@@ -63,6 +63,12 @@ class Present(Struct, frozen=True):
     answers: Answers
 
 
+TOGETHER: Mapping[Mode, str] = {
+    "quorum": "; all that are asked at once are held at once, so their holds add up",
+    "debate": "; all members and all rounds are held at once, which is several times what stands here",
+}
+
+
 class Quoter:
     def __init__(self, present: Present) -> None:
         self._present = present
@@ -77,7 +83,9 @@ class Quoter:
         path = budget.path(call, self._runs(call.identity.run))
         plan = self._plan(call, path, usual)
         made = plan if isinstance(plan, Plan) else None
-        targets = [self._target(call, target, made, path=path, usual=usual) for target in made.steps[0]] if made else []
+        plans = () if made is None else made.members or (made,)
+        asked_of = [(target, plan) for plan in plans for target in plan.steps[0]]
+        targets = [self._target(call, target, plan, path=path, usual=usual) for target, plan in asked_of]
         present.budgets.dismiss(path)  # nothing has waited since the first question, so nobody else can have come
         return Quote(
             model=call.model,
@@ -87,7 +95,7 @@ class Quoter:
             choices=call.head.choices,
             admitted=any(target.refused is None for target in targets),
             refused=_refused(plan) if isinstance(plan, ProxyError) else None,
-            plan=made.reason if made else None,
+            plan=f"{made.reason}{TOGETHER.get(made.mode, '')}" if made else None,
             degraded=made.degraded if made else (),
             targets=targets,
         )

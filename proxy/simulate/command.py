@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from loadtests.replay.recorded import Run, TraceError, read
 from proxy.cli.output import Output, standard
 from proxy.cli.progress import Progress
 from proxy.clock import SystemClock
-from proxy.config.load import load
+from proxy.config.load import Config, load
 from proxy.simulate.figures import Comparison, Figures, compared, figures
 from proxy.simulate.report import report
 from proxy.simulate.target import Quality
@@ -39,7 +40,9 @@ def run(config: Path, arguments: argparse.Namespace) -> int:
     setting = Setting(arguments.seed, arguments.model, Quality(dict(arguments.good), arguments.seen))
     try:
         runs = read(arguments.trace, calls_max=arguments.calls, seed=arguments.seed)
-        sides = [_lived(file, runs, setting) for file in (config, arguments.against) if file is not None]
+        files = [file for file in (config, arguments.against) if file is not None]
+        _check(setting.quality.good, files)
+        sides = [_lived(file, runs, setting) for file in files]
     except (TraceError, OSError) as error:
         output.failure([f"headgate: {error}"])
         return FAILED
@@ -63,12 +66,40 @@ def _figures(sides: list[Lived]) -> tuple[Figures, Figures | None, Comparison | 
 def _lived(file: Path, runs: list[Run], setting: Setting) -> Lived:
     """Raises ConfigError, UnknownModel."""
     config = load(file, os.environ)
+    quality = structs.replace(setting.quality, good=named(setting.quality.good, config))
+    setting = structs.replace(setting, quality=quality)
     progress = Progress(f"calls under {file.name}", sys.stderr, SystemClock())
     try:
         with TemporaryDirectory(prefix="headgate-simulate-") as folder:
             return in_virtual_time(lived(config, runs, setting, folder=Path(folder), step=lambda: progress.add(1)))
     finally:
         progress.end()
+
+
+def named(good: Mapping[str, float], config: Config) -> dict[str, float]:
+    """By provider/model: a configured name stands for its targets. What fits nothing here is left out."""
+    found: dict[str, float] = {}
+    targets = {f"{each.provider}/{each.model}" for model in config.models.values() for each in model.targets}
+    targets |= {each for model in config.models.values() for each in model.together if each not in config.models}
+    for name, share in good.items():
+        model = config.models.get(name)
+        if model is not None:
+            meant = {f"{each.provider}/{each.model}" for each in model.targets}
+        else:
+            meant = {target for target in targets if name in (target, target.partition("/")[2])}
+            if not meant and any(target.endswith("*") for target in targets):
+                meant = {name}  # of a provider whose models have no names here
+        found |= dict.fromkeys(meant, share)
+    return found
+
+
+def _check(good: Mapping[str, float], files: list[Path]) -> None:
+    """Raises UnknownModel for a name that fits nothing in any of them."""
+    configs = [load(file, os.environ) for file in files]
+    for name in good:
+        if not any(named({name: 1.0}, config) for config in configs):
+            known = ", ".join(sorted({model for config in configs for model in config.models}))
+            raise UnknownModel(f"--good: no model is called {name!r} (configured: {known})")
 
 
 def _print(output: Output, result: Result) -> None:

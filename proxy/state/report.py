@@ -235,7 +235,7 @@ def _usd(nanos: int) -> str:
 
 
 def _end_in_words(call: Fields) -> str:
-    took = f"{_s(call['duration_s'])}, of which {_s(call['upstream_s'])} waiting for upstreams"
+    took = f"{_s(call['duration_s'])}, of which {_s(call['upstream_s'])} waiting for upstreams, limits and gates"
     if call["error_code"] is None:
         return f"answered {call['status']} by {call['served_by']} in {took}"
     return f"ended {call['status']} with {call['error_code']} ({call['error_source']}) in {took}"

@@ -124,7 +124,12 @@ async def test_what_has_expired_is_deleted_each_hour_and_not_counted_before(tmp_
     await one.find(KEY)
     await one.find(KEY)
     assert rows(tmp_path / "c.db", keys) == [(b"new",)]
+    one.put(b"old", kept(), 50.0)
     await one.close()
+    assert len(rows(tmp_path / "c.db", keys)) == 2
+    await one.find(KEY)
+    await one.close()
+    assert rows(tmp_path / "c.db", keys) == [(b"new",)], "when it is opened, too"
 
 
 async def test_what_was_purged_is_in_no_file(tmp_path: Path) -> None:
@@ -172,6 +177,7 @@ async def test_another_living_process_that_has_begun_it_is_left_to_it(tmp_path: 
     assert (await one.enter(KEY, DIGEST, 0.0, until_wall=100.0)).state == "elsewhere"
     assert (await one.enter(KEY, OTHER, 0.0, until_wall=100.0)).state == "other"
     one.withdraw(KEY)
+    await one.find(KEY)  # its thread does one after the other
     assert rows(file, "SELECT state FROM replay") == [("pending",)], "nobody withdraws what another has begun"
     change(file, "UPDATE replay SET owner = ?", f"{os.getppid()}@1")
     assert (await one.enter(KEY, DIGEST, 0.0, until_wall=100.0)).state == "begun", "a successor of the same number"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
 from proxy.caching import tables
+from proxy.caching.process import process
 from proxy.caching.tables import Begun, Entered, Standing
 from tests.proxy.caching.samples import kept
 
@@ -84,3 +86,12 @@ def test_only_a_file_that_is_held_is_busy() -> None:
     held.sqlite_errorcode = sqlite3.SQLITE_FULL
     assert not tables.busy(held)
     assert not tables.busy(OSError())
+
+
+def test_a_row_without_a_time_does_not_wait_for_whoever_it_names(connection: sqlite3.Connection) -> None:
+    """Else it would stand for ever."""
+    alive = process(os.getppid())
+    for until, state in ((50.0, "elsewhere"), ("text", "begun"), (None, "begun")):
+        with connection:
+            connection.execute("UPDATE replay SET state = 'pending', owner = ?, until = ?", (alive, until))
+        assert entered(connection).state == state

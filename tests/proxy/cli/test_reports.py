@@ -137,7 +137,7 @@ async def test_explain_tells_decisions_and_the_arithmetic(tmp_path: Path, capsys
         "agent a, run -, key k, model smart",
         "planned: single over up/model | other/model (as configured)",
         "attempt 1 (first) went to up/model after 0.250 s: success in 1.500 s, status 200, first event after 0.500 s",
-        "answered 200 by primary in 2.000 s, of which 1.500 s waiting for upstreams",
+        "answered 200 by primary in 2.000 s, of which 1.500 s waiting for upstreams, limits and gates",
         "no known answer was looked for: its agent has no cache, and the call had no Idempotency-Key",
         "attempt 1: usage reported, price test",
         "  10 input_uncached at $1.0000 a million = $0.000010",

@@ -55,3 +55,13 @@ def test_what_is_no_trace_fails_and_what_is_no_model_is_wrong_usage(
         with pytest.raises(SystemExit) as ended:
             main(["simulate", "--config", two, "--trace", str(trace(tmp_path)), *wrong])
         assert ended.value.code == 2
+
+
+def test_quality_goes_by_configured_names_and_a_name_that_fits_nothing_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--config", str(written(tmp_path / "today.json")), "--trace", str(trace(tmp_path)), "--calls", "80"]
+    assert main(["simulate", *given, "--good", "m=0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["today"]["good"] == 0.0
+    assert main(["simulate", *given, "--good", "smalll=0.5"]) == 2
+    assert "no model is called 'smalll'" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def test_a_decision_tells_the_plan_every_attempt_and_the_end() -> None:
         "attempt 1 (first) went to up/a after 0.001 s: upstream_overloaded after 0.500 s, status 429, "
         "counted as overload",
         "attempt 2 (retry) went to up/b after 0.600 s: success in 0.500 s, status 200, first event after 0.250 s",
-        "answered 200 by retry in 2.000 s, of which 1.900 s waiting for upstreams",
+        "answered 200 by retry in 2.000 s, of which 1.900 s waiting for upstreams, limits and gates",
     ]
 
 
@@ -59,7 +59,7 @@ def test_a_refusal_says_that_nothing_was_sent() -> None:
     }
     assert decision(refused, []) == [
         "nothing was sent to any provider",
-        "ended 429 with budget_exceeded (policy) in 2.000 s, of which 1.900 s waiting for upstreams",
+        "ended 429 with budget_exceeded (policy) in 2.000 s, of which 1.900 s waiting for upstreams, limits and gates",
         "the client left before the reply was complete",
     ]
 
