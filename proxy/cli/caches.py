@@ -72,6 +72,10 @@ def _shown(answer: CacheReport, page: Page) -> Iterator[str]:
     yield f"in memory      {_answers(answer.entries)}, {_size(answer.bytes)}; {answer.evicted} had to make room"
     for table, there in answer.on_disk.items():
         yield f"on the disk    {_answers(there.entries)}, {_size(there.bytes)}: {TABLES.get(table, table)}"
+    semantic = answer.savings.get("semantic")
+    if semantic is not None and semantic.false_hit_ratio is not None:
+        compared = ", ".join(f"{count} {verdict}" for verdict, count in semantic.compared.items())
+        yield f"semantic       at most {semantic.false_hit_ratio:.1%} of its hits wrong, by comparison ({compared})"
     if answer.disk_failures:
         yield f"the disk failed {answer.disk_failures} times: the log says why"
 

@@ -38,6 +38,7 @@ const cacheColumns = [
   ["of those that could", ([, each]) => percent(each.looked_up.hit ?? 0, (each.looked_up.hit ?? 0) + (each.looked_up.miss ?? 0) + (each.looked_up.stale ?? 0)), "n"],
   ["tokens saved", ([, each]) => count(each.saved_tokens), "n"],
   ["saved", ([, each]) => usd(each.saved_usd_nanos), "n"],
+  ["wrong", ([name, each]) => (name !== "semantic" ? "never: a hit is the same request" : each.false_hit_ratio === null ? "nothing compared yet" : `${percent(each.false_hit_ratio, 1, 1)} of hits, by ${count(Object.values(each.compared).reduce((sum, more) => sum + more, 0))} comparisons`)],
 ];
 
 const gateColumns = [

@@ -11,6 +11,8 @@ class Savings(Struct, frozen=True):
     looked_up: dict[str, int]  # by result
     saved_tokens: int = 0  # of input and output
     saved_usd_nanos: int = 0
+    compared: dict[str, int] = {}  # answers of the semantic cache with true ones: `same`, `different`
+    false_hit_ratio: float | None = None  # of its hits, the worst of any model by these; None: nothing was compared
 
 
 class OnDisk(Struct, frozen=True):

@@ -48,6 +48,8 @@ class CacheMetrics:
     def __init__(self, numbers: Mapping[str, Series[Number]], labels: Labels) -> None:
         self._numbers = numbers
         self._labels = labels
+        self._compared = numbers["semantic_labels_total"]
+        self._ratio = numbers["semantic_false_hit_ratio"]
         self._lookups = numbers["cache_lookups_total"]
         self._tokens = numbers["cache_saved_tokens_total"]
         self._usd = numbers["cache_saved_usd_total"]
@@ -88,4 +90,12 @@ class CacheMetrics:
             {result: int(child.now) for (name, result), child in self._lookups.children() if name == cache},
             sum([int(child.now) for (_, name), child in self._tokens.children() if name == cache]),
             sum([int(child.now) for (_, name), child in self._usd.children() if name == cache]),
+            *(self._wrong() if cache == "semantic" else ()),
         )
+
+    def _wrong(self) -> tuple[dict[str, int], float | None]:
+        compared: dict[str, int] = {}
+        for (_, verdict), child in self._compared.children():
+            compared[verdict] = compared.get(verdict, 0) + int(child.now)
+        ratio = max([child.now for _, child in self._ratio.children()], default=0.0)
+        return compared, ratio if any(compared.values()) else None

@@ -54,3 +54,15 @@ def test_what_is_kept_is_asked_of_its_owner() -> None:
     assert value(found, "cache_evictions_total", cache="exact", reason="size") == 5
     assert value(found, "cache_disk_bytes") == 6_000
     assert value(found, "cache_disk_failures_total") == 7
+
+
+def test_whether_the_semantic_cache_was_ever_wrong_stands_beside_what_it_saved() -> None:
+    made = metrics()
+    assert made.caches.savings()["semantic"].false_hit_ratio is None, "nothing was compared"
+    made.caches.semantic.labelled("smart", same=True)
+    made.caches.semantic.labelled("smart", same=False)
+    made.caches.semantic.stands("smart", b"owner", 0.02, off=False)
+    told = made.caches.savings()["semantic"]
+    assert told.false_hit_ratio == 0.02
+    assert told.compared == {"same": 1, "different": 1}
+    assert made.caches.savings()["exact"].false_hit_ratio is None
