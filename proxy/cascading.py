@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from msgspec import Struct
-
 from policies.accept import Forms, Tools
 from policies.logprobs import Logprobs
 from proxy.assemble import Tools as Assembling
-from proxy.caching.semantic_parts import Asks
 from proxy.execution.admission import Admission
+from proxy.execution.asking import Asks
 from proxy.execution.cascade import Cascade, Kit
-from proxy.execution.evidence import Evidence
 from proxy.execution.race import Race
 from proxy.execution.second_look import SecondLook
-from proxy.execution.shadowing import Shadowing, Spent
-from proxy.tasks import Tasks
+from proxy.execution.shadowing import Learning, Shadowing
 
 CONNECT_S = 2.0  # to a verifier
 
@@ -47,19 +43,10 @@ class LateForms:
         return self.load().finds(pattern, text)
 
 
-class Learning(Struct, frozen=True):
-    """What cascades learn with. `spent`: told what the comparing of answers costs."""
-
-    evidence: Evidence
-    tasks: Tasks
-    spent: Spent
-
-
 class Cascading:
-    def __init__(self, tools: Assembling, race: Race, learning: Learning, *, admission: Admission) -> None:
+    def __init__(self, tools: Assembling, race: Race, learning: Learning, *, admission: Admission, side: Asks) -> None:
         self._forms = LateForms()
-        self._second_look = SecondLook(tools.clock, tools.dialect, race, tools.transports.get(CONNECT_S))
-        self._shadowing = Shadowing(tools.clock, tools.dialect, learning.tasks, learning.evidence, learning.spent)
+        transport = tools.transports.get(CONNECT_S)
         self.executor = Cascade(
             Kit(
                 clock=tools.clock,
@@ -67,20 +54,15 @@ class Cascading:
                 race=race,
                 admission=admission,
                 tools=Tools(self._forms, Logprobs()),
-                second_look=self._second_look,
+                second_look=SecondLook(tools.clock, tools.dialect, race, transport, side=side),
                 evidence=learning.evidence,
                 first_rung=learning.evidence,
-                onlooker=self._shadowing,
+                onlooker=Shadowing(tools.clock, tools.dialect, learning, side),
             )
         )
 
     def __repr__(self) -> str:
         return f"Cascading({self.executor!r})"
-
-    def attach(self, side: Asks) -> None:
-        """Who asks judges and shadows: made after the pipeline, which this is a part of."""
-        self._second_look.attach(side)
-        self._shadowing.attach(side)
 
     def load(self) -> None:
         """What takes a while: there is a cascade to be served."""

@@ -23,7 +23,7 @@ from proxy.caching.desk import Caches
 from proxy.caching.semantic import Semantic
 from proxy.caching.semantic_parts import Kit
 from proxy.caching.stock import Gone, Purge, Stock
-from proxy.cascading import Cascading, Learning
+from proxy.cascading import Cascading
 from proxy.config.load import Config
 from proxy.counting import Counting
 from proxy.evidence_desk import heed
@@ -34,6 +34,7 @@ from proxy.execution.evidence import Evidence
 from proxy.execution.gating import Desk, Gating
 from proxy.execution.given import Word
 from proxy.execution.race import Race
+from proxy.execution.shadowing import Learning
 from proxy.execution.shared_homes import shared_homes
 from proxy.execution.steering import Steering
 from proxy.finish import Appendable, Finish, Observer, Recorder
@@ -89,19 +90,22 @@ class DataPlane:
         around.metrics.watch("runs_active", lambda: around.runs.active)
         self.gating = Gating(around.gates, around.assembly.tools.clock, around.runs.steps)
         self.gating.use(around.assembly.present.pools)
-        self.health = Health(around.assembly, around.metrics, self._pacing.permits.rooms, around.log.event)
         self.steering = Steering(
             around.assembly.tools.clock,
             around.assembly.config.hedging.rules(),
-            self.health.turned,
+            lambda transition: self.health.turned(transition),
             Warmth(_affinity(around.assembly.config)),
         )
-        self.health.attach(self.steering.breakers)
+        rooms = self._pacing.permits.rooms
+        self.health = Health(around.assembly, around.metrics, rooms, self.steering.breakers, around.log.event)
         self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
         self._watch_races()
         self._use_affinity()
         self.caches = self._new_caches()
         around.metrics.caches.watch(self.caches)
+        tools = around.assembly.tools
+        # They go through the pipeline that some of its own parts ask by them.
+        self._sides = SideCalls(tools.clock, tools.dialect, around.tasks, lambda *call: self.pipeline.serve(*call))
         self.semantic = self._new_semantic()
         self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
         self.tracing = Tracing(
@@ -110,10 +114,6 @@ class DataPlane:
         around.metrics.watch("trace_spans_dropped_total", lambda: self.tracing.dropped)
         self._use_collector(around.assembly.config)
         self.pipeline = self._new_pipeline()
-        tools = around.assembly.tools
-        self.sides = SideCalls(tools.clock, tools.dialect, around.tasks, self.pipeline.serve)
-        self.semantic.attach(self.sides)
-        self.cascading.attach(self.sides)
         self._use_cascades()
         surface = Surface(
             Services(
@@ -217,7 +217,7 @@ class DataPlane:
 
     def _new_semantic(self) -> Semantic:
         around, tools = self._around, self._around.assembly.tools
-        kit = Kit(tools.clock, tools.dialect, around.tasks, around.metrics.caches.semantic)
+        kit = Kit(tools.clock, tools.dialect, around.tasks, around.metrics.caches.semantic, self._sides)
         semantic = Semantic(kit, around.assembly.config.caches.semantic_mb * MIB)
         around.metrics.caches.watch_semantic(semantic.library)
         return semantic
@@ -242,7 +242,8 @@ class DataPlane:
         }
         race = Race(bench, self._attempt_budget, self._pacing.permits, around.tasks)
         learning = Learning(around.evidence, around.tasks, around.metrics.races.cascades)
-        self.cascading = Cascading(tools, race, learning, admission=self._pacing.admission)
+        admission = self._pacing.admission
+        self.cascading = Cascading(tools, race, learning, admission=admission, side=self._sides)
         return Pipeline(
             Parts(
                 clock=tools.clock,

@@ -55,7 +55,7 @@ def of_reply(
             headers.append(("x-headgate-cache-key", record.reused.key))
         if record.reused.similarity is not None:
             headers += _similar(record.reused)
-    if not record.open and (cost := _cost(record)) is not None:
+    if not record.open and (cost := record.cost_usd_nanos) is not None:
         headers.append(("x-headgate-cost-usd", usd(cost)))
     return headers
 
@@ -207,16 +207,6 @@ def _latin(name: str) -> str:
     if name.isascii() and name.isprintable():
         return name
     return ascii(name)[1:-1]
-
-
-def _cost(record: Record) -> int | None:
-    """Of all attempts so far; None as soon as one of them has no price."""
-    total = 0
-    for attempt in record.attempts:
-        if attempt.cost_usd_nanos is None:
-            return None
-        total += attempt.cost_usd_nanos
-    return total
 
 
 def _climbed(climbed: tuple[Climbed, ...]) -> str:

@@ -23,21 +23,18 @@ Tell = Callable[[str, Level, Mapping[str, Field]], None]
 
 
 class Health:
-    """`turned` is to be told of every transition, and `attach` of the breakers, before the first call."""
+    """`turned` is to be told of every transition."""
 
-    def __init__(self, assembly: Assembly, metrics: Metrics, rooms: Rooms, tell: Tell) -> None:
+    def __init__(self, assembly: Assembly, metrics: Metrics, rooms: Rooms, breakers: Breakers, tell: Tell) -> None:
         self._assembly = assembly
         self._metrics = metrics
         self._rooms = rooms
         self._tell = tell
-        self._breakers = Breakers()
+        self._breakers = breakers
+        self._watch()
 
     def __repr__(self) -> str:
         return f"Health({self._breakers})"
-
-    def attach(self, breakers: Breakers) -> None:
-        self._breakers = breakers
-        self._watch()
 
     async def probe(self, tasks: Tasks) -> None:
         """Until it is cancelled."""

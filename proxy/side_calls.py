@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from pricing.tokens import input_estimate
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
+from proxy.execution.asking import SideReply
 from proxy.execution.record import Record
 from proxy.parts import Shared
 from proxy.relay import Headers
@@ -26,15 +27,6 @@ from proxy.types import Call, Endpoint
 
 Serve = Callable[[Call, Shared, Snapshot], Awaitable[Record]]
 NO_CACHE = AgentRules().cache
-
-
-class SideReply(Struct, frozen=True):
-    """`cost_usd_nanos` None: it had no price."""
-
-    id: str
-    status: int
-    body: bytes
-    cost_usd_nanos: int | None
 
 
 class Heard(Nobody):
@@ -69,7 +61,7 @@ class SideCalls:
     async def ask(
         self, cause: Call, endpoint: Endpoint, body: bytes, *, snapshot: Snapshot, seconds: float
     ) -> SideReply | ProxyError:
-        """The model is the body's. An error is a value: whoever asks can do without. Whoever stops waiting stops it."""
+        """As `asking.Asks` says."""
         try:
             call = self._call(cause, endpoint, body, snapshot, seconds)
         except ProxyError as error:
@@ -85,9 +77,7 @@ class SideCalls:
             return ProxyError("shutting_down", "The gate is stopping.")
         if record.error is not None:
             return record.error
-        costs = [attempt.cost_usd_nanos for attempt in record.attempts]
-        known = [cost for cost in costs if cost is not None]
-        return SideReply(call.id, heard.status, heard.body, sum(known) if len(known) == len(costs) else None)
+        return SideReply(call.id, heard.status, heard.body, record.cost_usd_nanos)
 
     async def _serve_into(
         self, call: Call, heard: Heard, snapshot: Snapshot, ended: asyncio.Future[Record | None]

@@ -51,6 +51,7 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/delivery.py": ("tests/flow/test_replay.py", "replies that go out, from socket to socket"),
     "proxy/renewal.py": ("tests/flow/test_exact_cache.py", "stale answers, from socket to socket"),
     "proxy/parts.py": (FLOW, DECLARATIONS),
+    "proxy/execution/asking.py": ("tests/proxy/test_side_calls.py", DECLARATIONS),
     "proxy/state/cache_report.py": ("tests/proxy/test_cache_desk.py", DECLARATIONS),
     "proxy/telemetry/live_report.py": ("tests/proxy/telemetry/test_live.py", DECLARATIONS),
     "proxy/telemetry/family.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),

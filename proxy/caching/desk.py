@@ -179,7 +179,7 @@ class Caches:
         usages = [attempt.usage for attempt in record.attempts if attempt.usage is not None]
         kept = structs.replace(
             kept,
-            cost_usd_nanos=_cost(record),
+            cost_usd_nanos=record.cost_usd_nanos,
             tokens=sum(usage.input_total + usage.output_total for usage in usages),
         )
         if want.exact is not None:
@@ -252,9 +252,3 @@ def _looked(record: Record, cache: CacheName, result: LookUp) -> None:
 def _pending() -> ProxyError:
     message = "The call of this idempotency key is still running; ask again, or wait where it was asked for."
     return ProxyError("idempotency_pending", message, param="Idempotency-Key", retry_after_s=AGAIN_S)
-
-
-def _cost(record: Record) -> int | None:
-    costs = [attempt.cost_usd_nanos for attempt in record.attempts]
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None

@@ -22,7 +22,7 @@ from proxy.caching.embedding import embedded
 from proxy.caching.lessons import Lessons
 from proxy.caching.library import Library, Stored
 from proxy.caching.recalled import Recalled
-from proxy.caching.semantic_parts import Around, Asks, Kit
+from proxy.caching.semantic_parts import Around, Kit
 from proxy.caching.standings import Standing, Standings
 from proxy.execution.flight import Answered, Replied
 from proxy.execution.record import Record
@@ -49,17 +49,12 @@ class Semantic:
         self.library = Library(bytes_max)
         self._kit = kit
         self._rng = kit.clock.rng("semantic cache")
-        self._side: Asks | None = None
         self._standings = Standings()
         self._lessons = Lessons(kit, self.library, self._standings)
         self._served: OrderedDict[str, _Served] = OrderedDict()  # by call
 
     def __repr__(self) -> str:
         return f"Semantic({self.library!r}, {self._standings!r})"
-
-    def attach(self, side: Asks) -> None:
-        """Who asks for embeddings and verdicts: made after the pipeline, which this is a part of."""
-        self._side = side
 
     async def recall(self, record: Record, cache: CacheRules, snapshot: Snapshot) -> Recalled | None:
         """The answer to a question that means the same, if it may be served. Embedding the question takes a while."""
@@ -159,9 +154,9 @@ class Semantic:
 
     def _around(self, cache: CacheRules, snapshot: Snapshot) -> Around | None:
         """None: nobody asked for it, or nobody can embed yet."""
-        if cache.semantic is None or self._side is None:
+        if cache.semantic is None:
             return None
-        return Around(cache, cache.semantic, snapshot, self._side)
+        return Around(cache, cache.semantic, snapshot, self._kit.side)
 
     def _none(self, record: Record, result: LookUp, why: str) -> Recalled | None:
         record.decided(self._kit.clock.now(), f"not answered from the semantic cache: {why}")

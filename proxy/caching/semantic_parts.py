@@ -10,30 +10,10 @@ from policies.cache_rules import CacheRules
 from policies.semantic.rules import SemanticRules
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
-from proxy.errors import ProxyError
+from proxy.execution.asking import Asks
 from proxy.snapshot import Snapshot
 from proxy.tasks import Tasks
 from proxy.telemetry.semantic_metrics import Purpose
-from proxy.types import Call, Endpoint
-
-
-class SideReply(Protocol):
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def body(self) -> bytes: ...
-
-    @property
-    def cost_usd_nanos(self) -> int | None: ...
-
-
-class Asks(Protocol):
-    """Who makes calls because of another: see `side_calls.SideCalls`."""
-
-    async def ask(
-        self, cause: Call, endpoint: Endpoint, body: bytes, *, snapshot: Snapshot, seconds: float
-    ) -> SideReply | ProxyError: ...
 
 
 class Watch(Protocol):
@@ -53,6 +33,7 @@ class Kit(Struct, frozen=True):
     dialect: Dialect
     tasks: Tasks
     watch: Watch
+    side: Asks
 
 
 class Around(Struct, frozen=True):

@@ -133,6 +133,16 @@ class Record:
         return self.upstream_s + (now - self._upstream_from if self.open else 0.0)
 
     @property
+    def cost_usd_nanos(self) -> int | None:
+        """Of all attempts that have ended; None as soon as one of them has no price."""
+        total = 0
+        for attempt in self.attempts:
+            if attempt.cost_usd_nanos is None:
+                return None
+            total += attempt.cost_usd_nanos
+        return total
+
+    @property
     def keeps(self) -> bool:
         """Whether its reply may answer others."""
         wanted = self.wanted is not None or self.lookup is not None

@@ -19,10 +19,10 @@ from policies.answers import normalised
 from policies.recent import Recent
 from policies.semantic.judging import JudgeBudget
 from proxy.alarm import Alarm
-from proxy.caching.semantic_parts import Asks
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
+from proxy.execution.asking import Asks
 from proxy.execution.bench import Rules
 from proxy.execution.course import Leg
 from proxy.execution.holding import put_down, take
@@ -68,20 +68,17 @@ class _Posted(Struct):
 
 
 class SecondLook:
-    def __init__(self, clock: Clock, dialect: Dialect, race: Race, transport: Transport) -> None:
+    def __init__(self, clock: Clock, dialect: Dialect, race: Race, transport: Transport, *, side: Asks) -> None:
+        """`transport`: to verifiers; `side`: to judges."""
         self._clock = clock
         self._dialect = dialect
         self._race = race
         self._transport = transport
-        self._side: Asks | None = None
+        self._side = side
         self._budgets: Recent[str, JudgeBudget] = Recent(CASCADES_MAX, JudgeBudget)
 
     def __repr__(self) -> str:
         return f"SecondLook({self._budgets!r})"
-
-    def attach(self, side: Asks) -> None:
-        """Who asks judges: made after the pipeline, which this is a part of."""
-        self._side = side
 
     async def look(self, looked: Looked, rules: CascadeRules) -> tuple[Verdict | None, float | None]:
         """A no, or None; and the judge's mark, where there is one. Raises ProxyError where the call has to end."""
@@ -134,7 +131,7 @@ class SecondLook:
     async def _mark(self, looked: Looked, judge: Judge) -> float | Verdict:
         call, clock = looked.record.call, self._clock
         budget = self._budgets.get(call.route)
-        if self._side is None or not budget.has_some(judge.usd_nanos_a_day, clock.now()):
+        if not budget.has_some(judge.usd_nanos_a_day, clock.now()):
             return Verdict(False, "judge", "the judge's budget of the day is used up")
         conversation = bytes((call.head.fields or {}).get("messages", call.raw)).decode("utf-8", "replace")
         body = grading.asked(judge.model, judge.rubric, conversation, looked.said[0])

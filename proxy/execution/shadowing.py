@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, Protocol
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from policies.answers import normalised
 from policies.conformal import Source
@@ -19,10 +19,10 @@ from policies.plan import Planner, Route, Routes
 from policies.recent import Recent
 from policies.semantic.answer import same
 from policies.semantic.judging import JudgeBudget
-from proxy.caching.semantic_parts import Asks
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
+from proxy.execution.asking import Asks
 from proxy.execution.cascade import Accepted
 from proxy.execution.evidence import Evidence
 from proxy.execution.record import Pupil, Record
@@ -39,25 +39,29 @@ class Spent(Protocol):
     def shadowed(self, model: str, usd_nanos: int) -> None: ...
 
 
+class Learning(Struct, frozen=True):
+    """What cascades learn with. `spent`: told what the comparing of answers costs."""
+
+    evidence: Evidence
+    tasks: Tasks
+    spent: Spent
+
+
 class Shadowing:
     """Implements `cascade.Onlooker`."""
 
-    def __init__(self, clock: Clock, dialect: Dialect, tasks: Tasks, evidence: Evidence, watch: Spent) -> None:
+    def __init__(self, clock: Clock, dialect: Dialect, learning: Learning, side: Asks) -> None:
         self._clock = clock
         self._dialect = dialect
-        self._tasks = tasks
-        self._evidence = evidence
-        self._watch = watch
+        self._tasks = learning.tasks
+        self._evidence = learning.evidence
+        self._watch = learning.spent
         self._rng = clock.rng("shadows")
-        self._side: Asks | None = None
+        self._side = side
         self._budgets: Recent[str, JudgeBudget] = Recent(CASCADES_MAX, JudgeBudget)
 
     def __repr__(self) -> str:
         return f"Shadowing({self._evidence!r})"
-
-    def attach(self, side: Asks) -> None:
-        """Who asks the last rung: made after the pipeline, which this is a part of."""
-        self._side = side
 
     def accepted(self, accepted: Accepted) -> None:
         self._evidence.gave(accepted.call, accepted.plan, accepted.rung, accepted.mark)
@@ -74,7 +78,7 @@ class Shadowing:
 
     def _has_money(self, accepted: Accepted) -> bool:
         budget = self._budgets.get(accepted.plan.model)
-        return self._side is not None and budget.has_some(accepted.rules.shadow_usd_nanos_a_day, self._clock.now())
+        return budget.has_some(accepted.rules.shadow_usd_nanos_a_day, self._clock.now())
 
     def _answered(self, accepted: Accepted, record: Record, body: bytes) -> None:
         """The client has the last rung's answer; or that of one between, or, after an error, any."""
@@ -88,7 +92,6 @@ class Shadowing:
 
     async def _asked(self, accepted: Accepted) -> None:
         call, last = accepted.call, accepted.plan.members[-1]
-        assert self._side is not None  # else nobody was to be asked
         body = self._dialect.write(call, structs.replace(last.steps[0][0], model=last.model))
         later = structs.replace(call, deadline=self._clock.now() + SHADOW_S, priority="batch")
         snapshot = _with(accepted.snapshot, last)

@@ -15,7 +15,7 @@ from proxy.execution.evidence import Evidence
 from proxy.execution.forms import Forms
 from proxy.execution.record import Pupil
 from proxy.execution.second_look import SecondLook
-from proxy.execution.shadowing import Shadowing
+from proxy.execution.shadowing import Learning, Shadowing
 from proxy.types import Price
 from tests.flow.world import Script, World
 
@@ -75,10 +75,8 @@ class Rungs(World):
         routes = Routes((*alone, Route("m", mode="cascade", members=alone[: self.rungs])))
         planner = Planner(routes, unpriced_allowed=self.snapshot.planner.unpriced_allowed)
         self.snapshot = structs.replace(self.snapshot, planner=planner, cascades={"m": self.cascade})
-        look = SecondLook(self.clock, OpenAI(), self.race, self.transport)
-        look.attach(self.sides)
-        shadowing = Shadowing(self.clock, OpenAI(), self.tasks, self.evidence, self)
-        shadowing.attach(self.sides)
+        look = SecondLook(self.clock, OpenAI(), self.race, self.transport, side=self.sides)
+        shadowing = Shadowing(self.clock, OpenAI(), Learning(self.evidence, self.tasks, self), self.sides)
         kit = Kit(
             clock=self.clock,
             dialect=OpenAI(),

@@ -254,7 +254,8 @@ class World:
         self._also = also
         self.counted = Counted()
         self.executors: dict[Mode, Executor] = {}  # a test adds those that it needs
-        self.semantic = Semantic(Kit(self.clock, OpenAI(), self.tasks, self.counted), MIB)
+        self.sides = SideCalls(self.clock, OpenAI(), self.tasks, lambda *call: self.pipeline.serve(*call))
+        self.semantic = Semantic(Kit(self.clock, OpenAI(), self.tasks, self.counted, self.sides), MIB)
         self._server: Server | None = None
         self._listening: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -293,8 +294,6 @@ class World:
                 executors=self.executors,
             )
         )
-        self.sides = SideCalls(self.clock, dialect, self.tasks, self.pipeline.serve)
-        self.semantic.attach(self.sides)
         self.snapshot = self._new_snapshot(dialect)
         surface = Surface(Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready))
         self._server = Server(surface.handle, self._edges, self.clock.id)

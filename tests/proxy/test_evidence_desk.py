@@ -15,15 +15,23 @@ from proxy.dialects.openai_chat import OpenAI
 from proxy.evidence_desk import EvidenceDesk, heed
 from proxy.execution.evidence import Evidence
 from proxy.execution.given import Feedback, Reset, Word
+from proxy.execution.record import Record
+from proxy.parts import Shared
+from proxy.side_calls import SideCalls
+from proxy.snapshot import Snapshot
 from proxy.state.ledger import Ledger
 from proxy.tasks import Tasks
-from proxy.types import Plan
+from proxy.types import Call, Plan
 from tests.build import call, target
 from tests.flow.world import Counted
 
 RULES = {"smart": CascadeRules(max_loss=0.05)}
 MEMBERS = tuple(Plan("single", ((target(f"p/{name}"),),), "", model=name) for name in ("small", "large"))
 PLAN = Plan("cascade", MEMBERS[0].steps, "", members=MEMBERS, model="smart")
+
+
+async def nobody_serves(call: Call, shared: Shared, snapshot: Snapshot) -> Record:
+    raise AssertionError(f"{call.id} was asked")
 
 
 def desk(ledger: Ledger) -> EvidenceDesk:
@@ -71,7 +79,8 @@ async def test_a_process_finds_the_answers_that_a_word_is_about() -> None:
     clock = SystemClock()
     told: list[Label] = []
     evidence = Evidence(clock, lambda: RULES, told.append)
-    semantic = Semantic(Kit(clock, OpenAI(), Tasks(lambda name, error: None), Counted()), 1_000)
+    tasks = Tasks(lambda name, error: None)
+    semantic = Semantic(Kit(clock, OpenAI(), tasks, Counted(), SideCalls(clock, OpenAI(), tasks, nobody_serves)), 1_000)
     evidence.gave(call(), PLAN, 0, 0.8)
     assert heed(Feedback(0.0, request="c0ffee"), evidence, semantic) == 1
     assert heed(Feedback(0.0, request="c0ffee"), evidence, semantic) == 0

@@ -40,9 +40,10 @@ class House:
         self.metrics = Metrics(present.snapshot.planner.routes.names, present.metered)
         self.rooms = Rooms(present.paces.targets)
         self.told: list[tuple[str, Level, Mapping[str, Field]]] = []
-        self.health = Health(self.assembly, self.metrics, self.rooms, lambda *told: self.told.append(told))
-        self.breakers = Breakers(self.health.turned)
-        self.health.attach(self.breakers)
+        self.breakers = Breakers(lambda transition: self.health.turned(transition))
+        self.health = Health(
+            self.assembly, self.metrics, self.rooms, self.breakers, lambda *told: self.told.append(told)
+        )
 
     def end(self, id: str, code: str | None, times: int) -> Target:
         now, target = self.clock.now(), self.targets[id]
