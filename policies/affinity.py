@@ -19,6 +19,7 @@ from msgspec import Struct
 from policies.homes import Home, Homes
 from policies.prefix import BLOCK_TOKENS, Prefix
 from policies.prefix_index import PrefixIndex
+from policies.recent import Recent
 from proxy.types import Target
 
 KV_TOKENS: Final = 256_000  # of an engine whose memory nobody has stated
@@ -29,6 +30,7 @@ CANDIDATES: Final = 2  # of each run, where gates agree by rendezvous
 AWAY_S: Final = 300.0  # a run whose home is out goes back to it within so long
 TARGETS_MAX: Final = 1_024
 BLOCKS_MAX: Final = 65_536  # of one index
+BEGINNINGS_MAX: Final = 65_536  # of prompts; one that is forgotten is expected nowhere but at its run's home
 
 JUDGED: Final = 25  # calls of a target between two corrections of its index
 KEPT_SHARE: Final = 0.7  # of a promise that counts as kept
@@ -59,9 +61,10 @@ class Told(Struct):
 class _Replica:
     """What is known of one target."""
 
-    __slots__ = ("cold", "hot", "id", "index", "judged", "kv_tokens", "out_at", "stated", "told")
+    __slots__ = ("cold", "hot", "id", "index", "judged", "kv_tokens", "name", "out_at", "stated", "told")
 
     def __init__(self, target: Target, block_tokens: int) -> None:
+        self.name = target.id
         self.id = stable(target.id)
         self.kv_tokens: int | None = -1
         self.stated = 1
@@ -116,6 +119,7 @@ class Affinity:
         self._block_tokens = block_tokens * processes
         self._replicas: OrderedDict[str, _Replica] = OrderedDict()  # the longest unused first
         self._by_id: dict[int, _Replica] = {}
+        self._begun: Recent[int, set[str]] = Recent(BEGINNINGS_MAX, set)  # first block -> targets it was sent to
 
     def __repr__(self) -> str:
         return f"Affinity({', '.join(f'{id}: {replica.index}' for id, replica in self._replicas.items())})"
@@ -127,20 +131,20 @@ class Affinity:
         ranked = sorted(targets, key=lambda target: mixed(prefix.key, self._of(target).id), reverse=True)
         return tuple(ranked[:CANDIDATES])
 
-    def expected(self, prefix: Prefix, targets: Sequence[Target], now: float) -> list[float]:
-        """Tokens of the prompt that each of the candidates is expected to have in memory."""
+    def expected(self, prefix: Prefix, targets: Sequence[Target], now: float) -> dict[str, float]:
+        """Tokens of the prompt that each of the candidates is expected to have in memory, by its id; those that are
+        missing have none. The home of a run may be none of them."""
         hashes, tokens = prefix.hashes, prefix.tokens
+        a_block = tokens / len(hashes)
+        found = {name: self._replicas[name].index.matched(hashes) * a_block for name in self._holders(hashes[0])}
         home = self._home(prefix, targets[0], now)
-        a_block, floor = tokens / len(hashes), 1.0 if self.unshared else self._floor
-        found, replicas, first = [], self._replicas, hashes[0]
-        home_id = None if home is None else home.target
-        for target in targets:
-            replica = replicas.get(target.id) or self._of(target)
-            index = replica.index
-            cached = index.matched(hashes) * a_block if first in index.touched else 0.0
-            if replica.id == home_id and home is not None:
-                cached = max(cached, min(tokens, home.tokens * floor))
-            found.append(cached)
+        if home is not None:
+            if home.target not in self._by_id:  # another process sent it to one that this one has not met
+                self._meet(targets)
+            replica = self._by_id.get(home.target)
+            if replica is not None:
+                floor = 1.0 if self.unshared else self._floor
+                found[replica.name] = max(found.get(replica.name, 0.0), min(tokens, home.tokens * floor))
         return found
 
     def started(self, prefix: Prefix, target: Target, now: float) -> Promise:
@@ -161,6 +165,7 @@ class Affinity:
         self._replicas.move_to_end(target.id)
         indexed = replica.index.matched(prefix.hashes) * prefix.tokens / len(prefix.hashes)
         replica.index.touch(prefix.hashes)
+        self._begun.get(prefix.hashes[0]).add(replica.name)
         last = min(home.tokens, prefix.tokens) if home is not None and home.target == replica.id else 0
         cached = max(indexed, min(prefix.tokens, last * self._floor))
         return Promise(target.id, cached, indexed, last, prefix.tokens)
@@ -206,6 +211,19 @@ class Affinity:
         if self.unshared:
             return Home(self._of(first).id, int(CANDIDATE_SHARE * prefix.tokens))
         return self._homes.find(prefix.key, now) if prefix.run else None
+
+    def _holders(self, first: int) -> set[str]:
+        """Targets that have the first block of a prompt. All others, mostly nearly all, need not be asked."""
+        begun = self._begun.find(first)
+        if not begun:
+            return set()
+        gone = [name for name in begun if name not in self._replicas or first not in self._replicas[name].index]
+        begun.difference_update(gone)
+        return begun
+
+    def _meet(self, targets: Sequence[Target]) -> None:
+        for target in targets:
+            self._of(target)
 
     def _comes_back(self, home: int, now: float) -> bool:
         replica = self._by_id.get(home)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from math import inf
 from typing import Final
 
 from msgspec import Struct
 
 from policies.engine_load import EngineLoad
+from policies.pools import Pools
 from policies.speed import SECONDS_A_TOKEN, WEIGHT, Load, Ticket, is_plain
 from proxy.types import Call, Target
 
@@ -38,11 +38,19 @@ class Speed(Struct, frozen=True):
     tokens_a_second: float | None = None
 
 
+class _Pool(Struct, frozen=True):
+    """Of one tuple of targets, in its order."""
+
+    loads: list[Load]
+    lifts: list[float]  # how much the work of others counts: the heaviest weight over the target's own
+
+
 class Loads:
     """One a process: every attempt is told to it, whatever route it came by."""
 
     def __init__(self) -> None:
         self._loads: OrderedDict[str, Load] = OrderedDict()  # the longest unused first
+        self._pools: Pools[_Pool] = Pools()
         self._cold_until = 0.0  # then all are warm
 
     def __repr__(self) -> str:
@@ -101,21 +109,19 @@ class Loads:
         self._of(target_id, now).renew(now, for_s)
         self._cold_until = max(self._cold_until, now + for_s)
 
-    def scores(self, call: Call, targets: Sequence[Target], now: float) -> list[float]:
+    def scores(self, call: Call, targets: tuple[Target, ...], now: float) -> list[float]:
         """Seconds that the call would cost at each: its own wait, and what it does to those that come after it."""
-        plain = is_plain(call)
-        loads, least_s, busies = self._pool(targets, plain, now)
+        plain, pool = is_plain(call), self._pool(targets, now)
+        busies = [load.busy_now(now) for load in pool.loads]
+        least_s = _least_s(pool.loads, plain)
         # A prompt delays others the more, the busier the pool is.
         asked = call.input_tokens_estimate / (1 - min(BUSY_MAX, sum(busies) / len(busies)))
-        heaviest = max([target.weight for target in targets])
         scores = []
-        for target, load in zip(targets, loads, strict=True):
+        for load, lift in zip(pool.loads, pool.lifts, strict=True):
             others = (load.decodes + load.foreign) * DECODE_TOKENS * load.spt
             if load.waiting:
                 others += load.wait_s(now)
-            if target.weight != heaviest:
-                others *= heaviest / max(WEIGHT_LEAST, target.weight)
-            work = others + asked * load.uncached * load.spt
+            work = others * lift + asked * load.uncached * load.spt
             if now < load.cold_until:
                 work /= load.ramp(now)
             fixed_s = load.whole_s if plain else load.first_s
@@ -123,24 +129,26 @@ class Loads:
         return scores
 
     def warm_scores(
-        self, call: Call, targets: Sequence[Target], cached: Sequence[float | None], now: float
+        self, call: Call, targets: tuple[Target, ...], cached: Sequence[float | None], now: float
     ) -> list[float]:
         """The same of targets that have so many tokens of the prompt in memory: what is not there also evicts others,
         so it counts up to five times where a target or the pool is busy. None: nobody knows what it keeps."""
-        plain, asked = is_plain(call), call.input_tokens_estimate
-        loads, least_s, busies = self._pool(targets, plain, now)
+        plain, asked, pool = is_plain(call), call.input_tokens_estimate, self._pool(targets, now)
+        busies = [load.busy_now(now) for load in pool.loads]
+        least_s = _least_s(pool.loads, plain)
         mean_busy = sum(busies) / len(busies)
-        heaviest = max([target.weight for target in targets])
+        mean_price = 1 / (1 - min(PRICED_BUSY_MAX, mean_busy))
         scores = []
-        for target, load, busy, known in zip(targets, loads, busies, cached, strict=True):
-            spt = load.spt
-            others = (load.decodes + load.foreign) * DECODE_TOKENS * spt + BUSY_S * busy
+        for load, lift, busy, known in zip(pool.loads, pool.lifts, busies, cached, strict=True):
+            # Spelt out rather than asked for: of thirty-two targets most are idle, and this is much of a decision.
+            missing = asked * load.uncached if known is None else asked - known if known < asked else 0.0
+            price = mean_price if busy <= mean_busy else 1 / (1 - min(PRICED_BUSY_MAX, busy))
+            others = BUSY_S * busy
+            if load.decodes or load.foreign:
+                others += (load.decodes + load.foreign) * DECODE_TOKENS * load.spt
             if load.waiting:
                 others += load.wait_s(now)
-            if target.weight != heaviest:
-                others *= heaviest / max(WEIGHT_LEAST, target.weight)
-            price = 1 / (1 - min(PRICED_BUSY_MAX, busy if busy > mean_busy else mean_busy))
-            work = others + load.missing(asked, known) * spt * price
+            work = others * lift + missing * load.spt * price
             if now < load.cold_until:
                 work /= load.ramp(now)
             fixed_s = load.whole_s if plain else load.first_s
@@ -148,11 +156,11 @@ class Loads:
         return scores
 
     def first_events_s(
-        self, call: Call, targets: Sequence[Target], now: float, cached: Sequence[float | None] | None = None
+        self, call: Call, targets: tuple[Target, ...], now: float, cached: Sequence[float | None] | None = None
     ) -> list[float]:
         """Seconds until the call's own first event would come from each. `cached` as above."""
-        plain, asked = is_plain(call), call.input_tokens_estimate
-        loads, least_s, _ = self._pool(targets, plain, now)
+        plain, asked, loads = is_plain(call), call.input_tokens_estimate, self._pool(targets, now).loads
+        least_s = _least_s(loads, plain)
         if cached is None:
             cached = [None] * len(loads)
         return [
@@ -177,17 +185,14 @@ class Loads:
             return None
         return [self._of(target.id, now).ramp(now) for target in targets]
 
-    def _pool(self, targets: Sequence[Target], plain: bool, now: float) -> tuple[list[Load], float, list[float]]:
-        """What is known of each, the least fixed part that one of them has shown, and how busy each is."""
-        loads, least_s, busies = [], inf, []
-        for target in targets:
-            load = self._loads.get(target.id) or self._of(target.id, now)
-            loads.append(load)
-            busies.append(load.busy_now(now))
-            fixed_s = load.whole_s if plain else load.first_s
-            if 0.0 < fixed_s < least_s:
-                least_s = fixed_s
-        return loads, (0.0 if least_s is inf else least_s), busies
+    def _pool(self, targets: tuple[Target, ...], now: float) -> _Pool:
+        pool = self._pools.find(targets)
+        if pool is None:
+            loads = [self._of(target.id, now) for target in targets]
+            heaviest = max([target.weight for target in targets])
+            lifts = [heaviest / max(WEIGHT_LEAST, target.weight) for target in targets]
+            pool = self._pools.keep(targets, _Pool(loads, lifts))
+        return pool
 
     def _of(self, target_id: str, now: float) -> Load:
         load = self._loads.get(target_id)
@@ -201,3 +206,10 @@ class Loads:
     def _forget_one(self) -> None:
         """The longest unused. Calls that run there keep their tickets and end as they would have."""
         del self._loads[next(iter(self._loads))]
+        self._pools.clear()
+
+
+def _least_s(loads: Sequence[Load], plain: bool) -> float:
+    """The least fixed part that one of them has shown; 0: none has."""
+    shown = [load.whole_s for load in loads] if plain else [load.first_s for load in loads]
+    return min(filter(None, shown), default=0.0)

@@ -9,7 +9,9 @@ hashed. An edit that moves nothing can hide between samples: then too much is ex
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -46,7 +48,7 @@ class Prefix(Struct, frozen=True):
     prompt."""
 
     key: int
-    hashes: list[int]  # of its whole blocks, never empty
+    hashes: Sequence[int]  # of its whole blocks, 64 bits each, never empty
     tokens: int
     run: bool = False  # the key is a run's
 
@@ -69,7 +71,7 @@ class _Kept(Struct, frozen=True):
     first: bytes  # of the tail
     samples: bytes  # of the rest
     length: int  # of the tail
-    hashes: list[int]
+    hashes: array[int]
 
     @property
     def size(self) -> int:
@@ -107,11 +109,11 @@ class Prefixes:
             key, self._hashes(_seed(call), key, found), call.input_tokens_estimate, call.identity.run is not None
         )
 
-    def _hashes(self, seed: int, key: int, prompt: Prompt) -> list[int]:
+    def _hashes(self, seed: int, key: int, prompt: Prompt) -> array[int]:
         kept, tail = self._kept.get(key), prompt.tail
         first, samples = bytes(tail[:FIRST_BYTES]), bytes(tail[FIRST_BYTES::STRIDE])
         if kept is None or kept.seed != seed or kept.head != prompt.head:
-            same, hashes = 0, chained(memoryview(prompt.head), [], seed=seed)
+            same, hashes = 0, chained(memoryview(prompt.head), array("q"), seed=seed)
         else:
             same = min(_same(kept, first, samples), len(tail) // BLOCK_BYTES)
             hashes = kept.hashes[: len(prompt.head) // BLOCK_BYTES + same]
@@ -141,8 +143,8 @@ def prompt(call: Call) -> Prompt | None:
     return Prompt(head.ljust(-(-len(head) // BLOCK_BYTES) * BLOCK_BYTES), tail)
 
 
-def chained(text: memoryview, known: list[int], *, seed: int, same: int = 0) -> list[int]:
-    """The list of those that are known, and behind them those of all further whole blocks; `same` of the known ones are
+def chained(text: memoryview, known: array[int], *, seed: int, same: int = 0) -> array[int]:
+    """Those that are known, and behind them those of all further whole blocks; `same` of the known ones are
     of this text."""
     hashes = known
     last = hashes[-1] if hashes else seed

@@ -8,6 +8,7 @@ the number of the prompt that touched it last: touching is one bulk update, howe
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 LISTED_MAX: Final = 4  # times the capacity: then what was touched again since is struck out of the older lists
@@ -22,7 +23,7 @@ class PrefixIndex:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.touched: dict[int, int] = {}  # block -> number of its last touch; to be read only
-        self._touches: deque[tuple[int, list[int]]] = deque()  # number and blocks, the oldest first
+        self._touches: deque[tuple[int, Sequence[int]]] = deque()  # number and blocks, the oldest first
         self._number = 0
         self._listed = 0  # blocks in `_touches`
 
@@ -35,7 +36,7 @@ class PrefixIndex:
     def __repr__(self) -> str:
         return f"PrefixIndex({len(self)} of {self.capacity} blocks)"
 
-    def matched(self, blocks: list[int]) -> int:
+    def matched(self, blocks: Sequence[int]) -> int:
         """How many of a prompt's first blocks are held."""
         touched = self.touched
         if blocks[0] not in touched:
@@ -49,7 +50,7 @@ class PrefixIndex:
                 high = middle - 1
         return low
 
-    def touch(self, blocks: list[int]) -> None:
+    def touch(self, blocks: Sequence[int]) -> None:
         """A prompt is read there."""
         self._number += 1
         self.touched.update(dict.fromkeys(blocks, self._number))
@@ -87,7 +88,7 @@ class PrefixIndex:
         self._touches = deque([each for each in own if each[1]])
         self._listed = sum([len(blocks) for _, blocks in self._touches])
 
-    def _first(self, number: int, blocks: list[int]) -> int:
+    def _first(self, number: int, blocks: Sequence[int]) -> int:
         """Where those begin that were not touched since."""
         touched, low, high = self.touched, 0, len(blocks)
         while low < high:

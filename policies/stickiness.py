@@ -10,11 +10,11 @@ targets that sell cached input for less are homes; replicas of one's own are `af
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
 from policies.load import Loads
+from policies.recent import Recent
 from pricing.book import price_at
 from proxy.types import Call, Price, Target
 
@@ -40,17 +40,17 @@ class Stickiness:
     """One a process."""
 
     def __init__(self, loads: Loads) -> None:
-        # By run, the longest unused first; a run's own in the order in which they became homes.
-        self._homes: OrderedDict[tuple[str, str, str], list[_Home]] = OrderedDict()
+        # By run; a run's own in the order in which they became homes.
+        self._homes: Recent[tuple[str, str, str], list[_Home]] = Recent(RUNS_MAX, list)
         self._loads = loads
 
     def __repr__(self) -> str:
         return f"Stickiness({len(self._homes)} runs)"
 
-    def home(self, call: Call, usable: Sequence[Target], now: float) -> Target | None:
+    def home(self, call: Call, usable: tuple[Target, ...], now: float) -> Target | None:
         """Where the call should go for the sake of its prompt; None: anywhere."""
         key = _key(call)
-        homes = None if key is None else self._homes.get(key)
+        homes = None if key is None else self._homes.find(key)
         if homes is None:
             return None
         found = _first(homes, usable, now)
@@ -70,12 +70,6 @@ class Stickiness:
         if key is None or not sells_cached(target):
             return
         homes = self._homes.get(key)
-        if homes is None:
-            if len(self._homes) >= RUNS_MAX:
-                self._homes.popitem(last=False)
-            homes = self._homes[key] = []
-        else:
-            self._homes.move_to_end(key)
         known = next((home for home in homes if home.target == target.id and not _is_over(home, now)), None)
         if known is not None:
             known.calls, known.used_at = known.calls + 1, now
@@ -83,7 +77,7 @@ class Stickiness:
         homes[:] = [home for home in homes if not _is_over(home, now)][1 - HOMES_MAX :]
         homes.append(_Home(target.id, now))
 
-    def _too_late(self, call: Call, home: Target, usable: Sequence[Target], now: float) -> bool:
+    def _too_late(self, call: Call, home: Target, usable: tuple[Target, ...], now: float) -> bool:
         if len(usable) == 1:
             return False
         seconds = self._loads.first_events_s(call, usable, now)

@@ -32,7 +32,8 @@ def prefix(blocks: int, *, run: int = 1, key: int | None = None) -> Prefix:
 
 def expected(affinity: Affinity, asked: Prefix, now: float = 1.0) -> list[float]:
     """In blocks."""
-    return [round(each / BLOCK_TOKENS, 3) for each in affinity.expected(asked, POOL, now)]
+    found = affinity.expected(asked, POOL, now)
+    return [round(found.get(target.id, 0.0) / BLOCK_TOKENS, 3) for target in POOL]
 
 
 def test_a_prompt_is_expected_where_its_beginning_was_sent() -> None:
@@ -186,7 +187,7 @@ def test_gates_that_cannot_tell_each_other_rank_the_targets_alike() -> None:
         ranked = one.candidates(asked, POOL)
         assert ranked == other.candidates(asked, tuple(reversed(POOL)))
         assert len(ranked) == 2
-        assert one.expected(asked, ranked, 1.0) == [2_304.0, 0.0]
+        assert one.expected(asked, ranked, 1.0) == {ranked[0].id: 2_304.0}
         firsts.add(ranked[0].id)
         without = tuple(each for each in POOL if each is not ranked[1])
         assert other.candidates(asked, without)[0] is ranked[0]  # a run moves only if its own target is out
@@ -211,3 +212,20 @@ def test_targets_are_bounded() -> None:
     affinity.back("0/m")
     affinity.lost("0/m")
     assert repr(Affinity()) == "Affinity()"
+
+
+def test_a_target_that_lost_a_prompt_is_not_asked_for_it_again() -> None:
+    affinity = Affinity()
+    affinity.started(replace(prefix(8), run=False), ONE, 0.0)
+    affinity.started(replace(prefix(8), run=False), TWO, 0.0)
+    affinity.lost(ONE.id)
+    assert affinity.expected(replace(prefix(8), run=False), POOL, 1.0) == {TWO.id: 8 * BLOCK_TOKENS}
+
+
+def test_only_so_many_beginnings_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.affinity.BEGINNINGS_MAX", 2)
+    affinity = Affinity()
+    for run in (1, 2, 3):
+        affinity.started(replace(prefix(4, run=run), run=False), ONE, 0.0)
+    found = [affinity.expected(replace(prefix(4, run=run), run=False), POOL, 1.0) for run in (1, 2, 3)]
+    assert found == [{}, {ONE.id: 4 * BLOCK_TOKENS}, {ONE.id: 4 * BLOCK_TOKENS}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_only_new_blocks_of_a_run_are_hashed(monkeypatch: pytest.MonkeyPatch) ->
     prefixes, known = Prefixes(), []
     whole = prefix.chained
 
-    def watched(text: memoryview, hashes: list[int], *, seed: int, same: int = 0) -> list[int]:
+    def watched(text: memoryview, hashes: array[int], *, seed: int, same: int = 0) -> array[int]:
         known.append(same)
         return whole(text, hashes, seed=seed, same=same)
 
