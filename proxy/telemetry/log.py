@@ -1,9 +1,9 @@
 """The log: one line a call, at its end, and one for each other event; JSON in a pipe, a short form on a terminal.
 
-The hot path appends to a bounded queue; one thread formats and writes. Whatever does not fit is dropped and counted, so
-a reader that stands still never holds up a call. Content is off: no prompt, no header and no message of an upstream's
-or a library's error is written, only names, numbers and codes. Names that a client chose are made printable, which
-keeps one call on one line.
+A line is made at once, while all of its call is at hand, and waits in a bounded queue for the one thread that writes.
+Whatever does not fit is dropped and counted, so a reader that stands still never holds up a call. Content is off: no
+prompt, no header and no message of an upstream's or a library's error is written, only names, numbers and codes. Names
+that a client chose are made printable, which keeps one call on one line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event, Lock, Thread
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -22,7 +22,6 @@ from proxy.telemetry.line import human_form, line_of, printable, utc_text
 from proxy.types import Outcome
 
 RECORDS_MAX = 10_000
-HELD_BYTES_MAX = 64 * 1024 * 1024  # request bodies kept alive by outcomes that wait for the writer
 BATCH_MAX = 1_000
 GATHER_S = 0.02  # the writer wakes once for all that arrives in this time
 CLOSE_S = 5.0
@@ -31,7 +30,7 @@ BEGINNING_MAX = 80  # characters of a library's message
 
 Level = Literal["info", "warning", "error"]
 Field = str | int | float | bool | None
-Form = Callable[[Outcome], bytes]
+R = TypeVar("R")
 
 
 class Sink(Protocol):
@@ -60,18 +59,15 @@ class RequestLog:
     def __init__(self, stream: Sink, wall: Callable[[], float], *, terminal: bool = False) -> None:
         self._stream = stream
         self._wall = wall
-        self._form: Form = human_form if terminal else json_form
+        self._form: Callable[[Outcome], bytes] = human_form if terminal else json_form
         self._note_form: Callable[[Note], bytes] = _human_note if terminal else _json_note
-        self._queue: deque[Outcome | Note] = deque()
+        self._queue: deque[bytes] = deque()  # lines
         self.listener: Callable[[Note], None] | None = None  # hears every event, on the thread it comes from
         self._wake = Event()
         self._closing = Event()
         self._closed = False  # the same, for the hot path: an Event's own word costs a call
         self._drops = Lock()
         self._dropped = 0
-        # Each of the two is written by one thread alone: bodies that came in, bodies that went out.
-        self._bytes_in = 0
-        self._bytes_out = 0
         self._thread = Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -83,15 +79,13 @@ class RequestLog:
         return self._dropped
 
     def observe(self, outcome: Outcome) -> None:
-        size = len(outcome.call.raw)
-        if self._bytes_in - self._bytes_out + size > HELD_BYTES_MAX and self._queue:
-            self._drop(1)
-        elif self._put(outcome):
-            self._bytes_in += size
+        if self._has_room():
+            self._put(self._form, outcome)
 
     def event(self, name: str, level: Level, fields: Mapping[str, Field]) -> None:
         note = Note(name, level, {key: _plain(value) for key, value in fields.items()}, self._wall())
-        self._put(note)
+        if self._has_room():
+            self._put(self._note_form, note)
         self.tell(note)
 
     def tell(self, note: Note) -> None:
@@ -107,14 +101,21 @@ class RequestLog:
         self._wake.set()
         self._thread.join(CLOSE_S)
 
-    def _put(self, record: Outcome | Note) -> bool:
-        if len(self._queue) >= RECORDS_MAX or self._closed:
+    def _has_room(self) -> bool:
+        if len(self._queue) < RECORDS_MAX and not self._closed:
+            return True
+        self._drop(1)
+        return False
+
+    def _put(self, form: Callable[[R], bytes], record: R) -> None:
+        """Drops a record that has no line (a number that JSON cannot hold)."""
+        try:
+            self._queue.append(form(record))
+        except (TypeError, ValueError, OverflowError):
             self._drop(1)
-            return False
-        self._queue.append(record)
+            return
         if not self._wake.is_set():
             self._wake.set()
-        return True
 
     def _drop(self, count: int) -> None:
         with self._drops:
@@ -132,21 +133,8 @@ class RequestLog:
 
     def _drain(self) -> None:
         while self._queue:
-            # One at a time, so that the bodies are let go before a write that may take long.
-            batch = (self._formatted(self._queue.popleft()) for _ in range(min(BATCH_MAX, len(self._queue))))
-            lines = [line for line in batch if line]
-            if lines:
-                self._write(b"\n".join((*lines, b"")), len(lines))
-
-    def _formatted(self, record: Outcome | Note) -> bytes:
-        """The line; empty, and counted, for a record that has none (a number that JSON cannot hold)."""
-        if isinstance(record, Outcome):
-            self._bytes_out += len(record.call.raw)
-        try:
-            return self._note_form(record) if isinstance(record, Note) else self._form(record)
-        except (TypeError, ValueError, OverflowError):
-            self._drop(1)
-            return b""
+            lines = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
+            self._write(b"\n".join((*lines, b"")), len(lines))
 
     def _write(self, data: bytes, records: int) -> None:
         rest = memoryview(data)
