@@ -30,13 +30,13 @@ LEAST_MEDIANS: Final = 1.5
 LEAST_MEDIANS_BIMODAL: Final = 1.9
 MOST_MEDIANS_BIMODAL: Final = 4.0  # where there are more stragglers than may be hedged, a quantile is one of them
 EAGER: Final = 1.4  # more calls get so old than may be hedged, for some of them end before their turn comes
-STRETCH: Final = 0.3  # of the delay, added when the route's credit is empty: what is left goes to the oldest
+STRETCH: Final = 0.2  # of the delay, added when the route's credit is empty: what is left goes to the oldest
 LEAST_S: Final = 0.05  # a second copy has a cost of its own in the gate
 GAIN_RATIO: Final = 1.2  # what is left of the first, against all of the second
 GAIN_MEDIANS: Final = 0.25
 GAIN_MOST_S: Final = 0.5
 REVIEW_MOST: Final = 50  # primaries between two looks at a class, or a tenth of those before while they are few
-AGAIN_SHARE: Final = 0.25  # of its age, until a call that could not be hedged is looked at again
+AGAIN_SHARE: Final = 0.1  # of its age, until a call that could not be hedged is looked at again
 AGAIN_LEAST_S: Final = 0.05
 FIRST_LOOK_S: Final = 0.25  # where nothing is known yet
 ROUNDING_S: Final = 1e-6  # a timer may be early by this
@@ -82,12 +82,14 @@ class Overdue(Struct, frozen=True):
 
 
 class _Patience:
-    """How long the calls of one class are waited for, and what share of them may be hedged."""
+    """How long the calls of one class are waited for, and what share of them may be hedged, by what was known of them
+    when they were looked at."""
 
-    __slots__ = ("delay_s", "ended", "review_at", "share")
+    __slots__ = ("delay_s", "ended", "known", "review_at", "share")
 
     def __init__(self, share: float) -> None:
         self.delay_s: float | None = None  # None: too few are known
+        self.known: Quantiles | None = None
         self.share = share
         self.ended = self.review_at = 0  # primaries
 
@@ -133,13 +135,13 @@ class Hedges:
     def fire(self, late: Overdue, now: float) -> Hedge | NoHedge:
         """Where to send the second copy, which is then taken off the credits; or why none is sent."""
         targets = [candidate.target for candidate in late.candidates]
-        known = self._known(late.call, late.target, targets)
         if (why := self.why_not(late.call, targets)) is not None:
             return NoHedge(why, "side_effects" if targets else "no_alternative")
         if (why := why_tools_once(late.call)) is not None:
             return NoHedge(f"no hedge: {why}", "side_effects")
-        delay = self._patience_of(late.call, late.target, targets).delay_s
-        if known is None or delay is None:
+        patience = self._patience_of(late.call, late.target, targets)
+        delay, known = patience.delay_s, patience.known
+        if delay is None or known is None:
             return NoHedge("no hedge yet: too few such calls are known", "unknown", _again_s(late.age_s))
         delay *= 1.0 + STRETCH * (1.0 - self._credits.fullness(late.call))
         if late.age_s < delay - ROUNDING_S:
@@ -175,7 +177,7 @@ class Hedges:
     def settled(self, call: Call, target: Target, usd_nanos: int) -> None:
         """So much was paid for an attempt at `target`."""
         patience = self._patience.find(class_of(call, target))
-        self._credits.settled(call, usd_nanos * (self._rules.budget if patience is None else patience.share))
+        self._credits.settled(call, usd_nanos, self._rules.budget if patience is None else patience.share)
 
     def _patience_of(self, call: Call, target: Target, alternatives: Sequence[Target]) -> _Patience:
         """Looked at again now and then only: a look costs more than all else that is done for a call here."""
@@ -189,13 +191,14 @@ class Hedges:
 
     def _known(self, call: Call, target: Target, alternatives: Sequence[Target]) -> Quantiles | None:
         """Of a target that is new, what is known of those that could stand in for it."""
-        known = self._first_tokens.of(call, target)
+        known = self._first_tokens.tail(call, target)
         if known is not None and known.added >= KNOWN_LEAST:
             return known
-        others = [self._first_tokens.of(call, other) for other in alternatives]
+        others = [self._first_tokens.tail(call, other) for other in alternatives]
         return next((other for other in others if other is not None and other.added >= KNOWN_LEAST), known)
 
     def _review(self, patience: _Patience, known: Quantiles, expected_s: float) -> None:
+        patience.known = known
         median, rare = known.quantile(0.5) or 0.0, known.quantile(0.995) or 0.0
         bimodal = rare > BIMODAL * median
         patience.share = self._rules.budget_bimodal if bimodal else self._rules.budget

@@ -19,29 +19,40 @@ Short = tuple[NoHedgeKind, str]
 
 KEPT_MAX: Final = 4_096  # routes, tenants, runs
 USD: Final = 1_000_000_000  # nano-dollars
+USUAL_WEIGHT: Final = 0.05  # of an attempt, in what is usual for its tenant
 ROUNDING: Final = 1e-9  # fifty deposits of a fiftieth are one hedge, whatever binary fractions say
 
 
 class CreditRules(Struct, frozen=True):
     burst: float = 20.0  # hedges of a route at once, all its targets and sizes together
     start: float = 5.0  # what a route begins with: a short life must not consist of bursts
-    burst_usd_nanos: int = USD // 2
+    burst_usd_nanos: int = USD // 2  # of a tenant, who begins with it; or `burst` of its usual calls, if that is more
     run_hedges_max: int = 2
     run_share: float = 0.05  # of what a run has left, for one hedge
 
 
 class _Credit:
-    __slots__ = ("balance",)
+    __slots__ = ("balance", "most")
+
+    def __init__(self, balance: float) -> None:
+        self.balance = self.most = balance  # what it would be if nothing had been taken
+
+
+class _Money:
+    """Nano-dollars: what a tenant has earned, and what its attempts cost on average."""
+
+    __slots__ = ("balance", "usual")
 
     def __init__(self, balance: float) -> None:
         self.balance = balance
+        self.usual = 0.0
 
 
 class Credits:
     def __init__(self, rules: CreditRules) -> None:
         self._rules = rules
         self._routes: Recent[str, _Credit] = Recent(KEPT_MAX, lambda: _Credit(self._rules.start))
-        self._tenants: Recent[str, _Credit] = Recent(KEPT_MAX, lambda: _Credit(float(self._rules.burst_usd_nanos)))
+        self._tenants: Recent[str, _Money] = Recent(KEPT_MAX, lambda: _Money(float(self._rules.burst_usd_nanos)))
         self._runs: Recent[str, _Credit] = Recent(KEPT_MAX, lambda: _Credit(float(self._rules.run_hedges_max)))
 
     def __repr__(self) -> str:
@@ -55,14 +66,20 @@ class Credits:
         """A primary of the route has ended, and `share` of a hedge is earned."""
         credit = self._routes.get(call.route)
         credit.balance = min(self._rules.burst, credit.balance + share)
+        credit.most = min(self._rules.burst, credit.most + share)
 
     def fullness(self, call: Call) -> float:
-        """What the route has of its burst, from 0 to 1."""
-        return self._routes.get(call.route).balance / self._rules.burst
+        """What is left of all that the route could have saved up by now, from 0 to 1."""
+        route = self._routes.get(call.route)
+        return route.balance / route.most if route.most > 0.0 else 0.0
 
-    def settled(self, call: Call, usd_nanos: float) -> None:
-        credit = self._tenants.get(_tenant(call))
-        credit.balance = min(float(self._rules.burst_usd_nanos), credit.balance + usd_nanos)
+    def settled(self, call: Call, usd_nanos: int, share: float) -> None:
+        """So much was paid for an attempt, of which a share is earned. Half a dollar is many cheap calls; of those with
+        long prompts it is one or two, and the next ones that are late would wait for money to come in."""
+        money, rules = self._tenants.get(_tenant(call)), self._rules
+        money.usual += (usd_nanos - money.usual) * USUAL_WEIGHT
+        most = max(float(rules.burst_usd_nanos), rules.burst * money.usual)
+        money.balance = min(most, money.balance + usd_nanos * share)
 
     def withdraw(self, call: Call, *, cost_usd_nanos: int, left_usd_nanos: int | None) -> Short | None:
         """Takes one hedge of this price; a word on what is short where it may not be, and then nothing is taken.

@@ -3,7 +3,8 @@
 Weights in buckets that grow by 4 % each, so a value is off by 2 % at most ("DDSketch", Masson, Rim and Lee, VLDB 2019).
 The past fades: its weight halves once 300 seconds *and* 200 samples have gone by. Nothing is ever scaled down for it;
 new samples weigh more instead. What was given up before its end is a censored sample: it would have taken longer than
-its age, as long as others that got so old took (the product-limit idea of Kaplan and Meier, JASA 1958).
+its age, as long as others that got so old took (the product-limit idea of Kaplan and Meier, JASA 1958). Buckets that
+grow by a factor make another scale a shift, so where there are few samples those of others can stand in.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WEIGHT_MAX: Final = 2.0**40  # far from where a sum of floats would lose the sma
 class Quantiles:
     """Seconds. What lies outside of LEAST_S to MOST_S is counted at the edge."""
 
-    __slots__ = ("_at", "_total", "_weight", "_weights", "added")
+    __slots__ = ("_at", "_total", "_weight", "_weights", "added", "usual_s")
 
     def __init__(self) -> None:
         self._weights = array("d", bytes(8 * BUCKETS))
@@ -37,6 +38,7 @@ class Quantiles:
         self._weight = 1.0  # of the next sample
         self._at = inf  # of the newest sample
         self.added = 0
+        self.usual_s = 0.0  # the median when it was last looked at; 0: it was not
 
     def __repr__(self) -> str:
         return f"Quantiles({self.count:.0f} samples, q50={self.quantile(0.5)}, q99={self.quantile(0.99)})"
@@ -101,6 +103,18 @@ class Quantiles:
             if moment >= weight * (worth_s + EDGES[bucket]):
                 found = EDGES[bucket]
         return least_s if weight > 0.0 and moment >= weight * (worth_s + least_s) else found
+
+    def filled_up(self, shape: Quantiles, scale_s: float, count: float) -> Quantiles:
+        """These samples, and the `shape` of others as if there were `count` of them, `scale_s` times as long."""
+        found, factor, shift = Quantiles(), count * self._weight / shape._total, round(log(scale_s) / STEP)
+        found._at, found._weight, found.added = self._at, self._weight, self.added + int(count)
+        found._total = self._total + count * self._weight
+        weights = found._weights
+        weights[:] = self._weights
+        for bucket, weight in enumerate(shape._weights):
+            if weight > 0.0:
+                weights[min(max(bucket + shift, 0), BUCKETS - 1)] += factor * weight
+        return found
 
     def _grow(self, now: float) -> None:
         """The sample of `now` weighs more than all before it, by the time or the samples since, whichever is less."""

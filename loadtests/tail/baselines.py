@@ -153,17 +153,27 @@ class FixedHedge(RetryOnly):
         super().__init__(upstreams, seed, timeout_s=timeout_s)
         self._hedge_s = hedge_s
 
+    def hedge_after_s(self, request: Request) -> float:
+        return self._hedge_s
+
     async def attempt(self, target: int, request: Request) -> Answer:
         loop = asyncio.get_running_loop()
         first = loop.create_task(super().attempt(target, request))
         try:
-            await asyncio.wait((first,), timeout=self._hedge_s)
+            await asyncio.wait((first,), timeout=self.hedge_after_s(request))
             if first.done():
                 return first.result()
             other = self.choose([t for t in range(self.upstreams.count) if t != target])
             return await _first_of(first, loop.create_task(super().attempt(other, request)))
         finally:
             first.cancel()
+
+
+class HindsightHedge(FixedHedge):
+    """The same in parts of what is usual for the request, which nobody knows beforehand: `hedge_s` of each second."""
+
+    def hedge_after_s(self, request: Request) -> float:
+        return self._hedge_s * request.usual_s
 
 
 async def _first_of(first: asyncio.Task[Answer], second: asyncio.Task[Answer]) -> Answer:

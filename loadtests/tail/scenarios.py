@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from loadtests.replay.traces import CONVERSATION, SESSIONS
+
 from . import laws, traces
 from .play import Played
 from .upstreams import Drawn, Law, Limited, Replicas, Request, Upstreams
@@ -48,6 +50,7 @@ class Scenario:
     own: bool = True  # engines of one's own, not a vendor's
     hedge_share: float | None = None  # of calls that an operator allows to be hedged, if anything but the default
     hedge_s: float | None = None  # a delay found by hand for this world, where one makes sense
+    most_calls: float | None = None  # of the best that hindsight can do with one delay for all; None: not asked
 
 
 def ratio(share: float) -> Measure:
@@ -133,6 +136,7 @@ def _small(seed: int, count: int) -> list[Scenario]:
             partial(Drawn, [straggling] * 2, seed),
             tail(3.1, 4.3, 1.05),
             hedge_s=0.4,
+            most_calls=1.05,
         ),
         Scenario(
             "sick replica",
@@ -153,13 +157,21 @@ def _agents(seed: int, folder: Path | None, count: int) -> list[Scenario]:
     medians, slowdowns = traces.agents(folder, seed)
     arrivals = traces.by_group(medians, 10.0, count, seed=seed)
     base = laws.recorded(slowdowns)
-    source = "recorded" if folder is not None and (folder / traces.SESSIONS).exists() else "made-up"
+    source = "recorded" if folder is not None and (folder / SESSIONS).exists() else "made-up"
 
     def world(name: str, about: str, law: Law, *goals: Goal, hedge_share: float | None = None) -> Scenario:
         upstreams = partial(Drawn, [law] * 2, seed)
-        told = f"{source} agent calls, {about}"
         return Scenario(
-            name, told, arrivals, upstreams, goals, timeout_s=600.0, own=False, hedge_share=hedge_share, hedge_s=10.0
+            name,
+            f"{source} agent calls, {about}",
+            arrivals,
+            upstreams,
+            goals,
+            timeout_s=600.0,
+            own=False,
+            hedge_share=hedge_share,
+            hedge_s=10.0,
+            most_calls=next(goal.bound for goal in goals if goal.name == "calls"),
         )
 
     def against(share: float, bound: float) -> Goal:
@@ -185,7 +197,7 @@ def _extra(bound: float) -> Goal:
 
 
 def _conversation(seed: int, folder: Path | None, count: int) -> Scenario:
-    recorded = folder is not None and (folder / traces.CONVERSATION).exists()
+    recorded = folder is not None and (folder / CONVERSATION).exists()
     return Scenario(
         "conversation",
         f"{'recorded' if recorded else 'made-up'} conversations, 8 replicas, half at half speed",

@@ -145,17 +145,18 @@ class Steering:
         caller may allow it less than any target takes; a plain reply takes as long as it is long."""
         if not trip.ask.head.stream:
             return False
-        return self._clock.now() - trip.began_at >= (self._least_s(trip.ask, trip.target) or OVERDUE_S)
+        return self._clock.now() - trip.began_at >= (self._begins_s(trip.ask, trip.target, PROMPT_SHARE) or OVERDUE_S)
 
     def comes_too_late(self, ask: Call, target: Target) -> bool:
-        """Whether hardly any such stream would begin in the time that a call has left which had to wait in line."""
-        least_s = self._least_s(ask, target) if ask.head.stream else None
-        return least_s is not None and ask.deadline - self._clock.now() < least_s
+        """Whether half of such streams begin later than a call has time left which had to wait in line: it would only
+        keep its target from those that can still be served."""
+        usual_s = self._begins_s(ask, target, 0.5) if ask.head.stream else None
+        return usual_s is not None and ask.deadline - self._clock.now() < usual_s
 
-    def _least_s(self, ask: Call, target: Target) -> float | None:
-        """What the promptest streams take to begin; None: too few are known."""
+    def _begins_s(self, ask: Call, target: Target, share: float) -> float | None:
+        """What this share of such streams takes to begin at most; None: too few are known."""
         known = self.first_tokens.of(ask, target)
-        return None if known is None or known.added < KNOWN_LEAST else known.quantile(PROMPT_SHARE)
+        return None if known is None or known.added < KNOWN_LEAST else known.quantile(share)
 
     def end(self, trip: Trip, attempt: Attempt) -> None:
         """The attempt is over. Once."""

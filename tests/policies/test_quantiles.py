@@ -124,3 +124,22 @@ def test_patience_is_never_short_of_its_least(values: list[float], least: float,
 
 def test_it_shows_itself() -> None:
     assert repr(of([1.0])).startswith("Quantiles(1 samples")
+
+
+def test_samples_of_others_fill_up_at_their_own_scale_and_change_neither() -> None:
+    own, shape = of([20.0] * 10), of([1.0] * 95 + [10.0] * 5)
+    found = own.filled_up(shape, 20.0, 90.0)
+    assert found.count == pytest.approx(100.0)
+    assert found.added == 100
+    assert found.quantile(0.5) == pytest.approx(20.0, rel=0.04)
+    assert found.quantile(0.99) == pytest.approx(200.0, rel=0.04)
+    assert found.share_below(100.0) == pytest.approx(1 - 0.05 * 0.9)
+    assert (own.count, shape.count) == (10.0, 100.0)
+    assert own.quantile(1.0) == pytest.approx(20.0, rel=0.04)
+    assert shape.quantile(0.5) == pytest.approx(1.0, rel=0.04)
+
+
+def test_what_would_lie_outside_is_counted_at_the_edge() -> None:
+    found = of([MOST_S / 2]).filled_up(of([0.01, 10.0]), MOST_S / 2, 2.0)
+    assert found.count == pytest.approx(3.0)
+    assert found.quantile(1.0) == pytest.approx(MOST_S, rel=0.04)

@@ -120,6 +120,9 @@ class Nobody:
     def identify(self, presented: str) -> KeyRecord | None:
         return None
 
+    def of(self, id: str) -> KeyRecord | None:
+        return None
+
 
 class GateSide:
     name = "headgate"

@@ -9,7 +9,7 @@ import pytest
 
 from loadtests.tail.scenarios import Scenario, scenarios
 from tests.sim.virtual import run
-from tests.tail.bench import compare, gate
+from tests.tail.bench import HINDSIGHT, compare, gate
 
 COUNT = 400
 FOUND = scenarios(1, None, COUNT)
@@ -36,3 +36,10 @@ def test_all_sides_are_dealt_the_same_cards() -> None:
     medians = [played.quantile(0.5) for played in sides.values()]
     assert list(sides)[-1] == "headgate"
     assert max(medians) <= 1.15 * min(medians)
+
+
+def test_hindsight_keeps_its_bound_on_calls_and_nearly_uses_it_up() -> None:
+    scenario = scenarios(1, None, 2_000)[0]
+    best = compare(scenario, seed=1)[HINDSIGHT]
+    assert scenario.most_calls is not None
+    assert scenario.most_calls - 0.005 <= best.calls <= scenario.most_calls

@@ -117,3 +117,16 @@ def test_an_attempt_that_was_given_up_counts_as_longer_than_its_age() -> None:
     known = steering.first_tokens.of(call, ONE)
     assert known is not None
     assert (known.quantile(0.97) or 0.0) >= 5.0
+
+
+def test_a_call_that_waited_in_line_is_not_sent_where_half_of_its_kind_would_begin_too_late() -> None:
+    steering, clock = Steering(stopped := Stopped()), stopped
+    call = structs.replace(a_call(), deadline=1e9, head=Head("m", stream=True, fields={}))
+    steering.choose(call, BOTH, "score", ())
+    assert not steering.comes_too_late(structs.replace(call, deadline=clock.at + 0.001), ONE), "nothing is known"
+    for number in range(100):
+        asked(steering, call, ONE, takes_s=0.2 if number % 4 == 0 else 0.4)
+    for left_s, late in ((0.3, True), (0.5, False)):
+        assert steering.comes_too_late(structs.replace(call, deadline=clock.at + left_s), ONE) is late
+    plain = structs.replace(call, deadline=clock.at + 0.3, head=Head("m", fields={}))
+    assert not steering.comes_too_late(plain, ONE)
