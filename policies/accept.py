@@ -72,13 +72,6 @@ class Evidence(Protocol):
         ...
 
 
-class NoEvidence:
-    """Implements `Evidence`: nothing was seen."""
-
-    def threshold(self, call: Call, plan: Plan, rung: int, *, score: float, now: float) -> Verdict | None:
-        return None
-
-
 class FirstRung(Protocol):
     """Which rung a call begins at, and what became of it: a run may stay at where its last step was answered."""
 
@@ -89,16 +82,6 @@ class FirstRung(Protocol):
     def answered(self, call: Call, plan: Plan, rung: int, *, escalated: bool, now: float) -> None:
         """`escalated`: a rung below was asked for nothing."""
         ...
-
-
-class Cheapest:
-    """Implements `FirstRung`: always at the bottom."""
-
-    def first(self, call: Call, plan: Plan, now: float) -> tuple[int, str]:
-        return 0, ""
-
-    def answered(self, call: Call, plan: Plan, rung: int, *, escalated: bool, now: float) -> None:
-        return
 
 
 class Judged(Struct, frozen=True):

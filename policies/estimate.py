@@ -7,12 +7,11 @@ low. What is held for a call on the strength of this is decided by `policies.bud
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from msgspec import Struct
 
+from policies.recent import Recent
 from pricing.gpu import GpuForecast
 from proxy.types import Call, Target, Usage
 
@@ -27,8 +26,6 @@ WEIGHT: Final = 0.1  # of the newest sample in a running mean
 SPEED_LEAST_S: Final = 0.2  # a shorter stream tells of buffers, not of a model
 WATCHED_ENDPOINTS: Final = frozenset({"chat", "completions", "responses"})
 THINKING: Final = frozenset({"reasoning", "reasoning_effort"})
-
-_V = TypeVar("_V")
 
 
 class Expected(Struct, frozen=True):
@@ -146,32 +143,6 @@ class _Seconds:
         self.mean: float | None = None
 
 
-class _Recent(Generic[_V]):
-    """The last KEPT_MAX that were asked for."""
-
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, ...], _V] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def find(self, key: tuple[str, ...]) -> _V | None:
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def get(self, key: tuple[str, ...], make: Callable[[], _V]) -> _V:
-        found = self.find(key)
-        if found is None:
-            found = self._kept[key] = make()
-            if len(self._kept) > KEPT_MAX:
-                self._kept.popitem(last=False)
-        return found
-
-
 class Sample(Struct, frozen=True):
     """What an attempt turned out to take, by the provider's word."""
 
@@ -184,10 +155,10 @@ class Sample(Struct, frozen=True):
 
 class Experience:
     def __init__(self) -> None:
-        self._inputs: _Recent[_Inputs] = _Recent()
-        self._outputs: _Recent[_Outputs] = _Recent()
-        self._paces: _Recent[_Pace] = _Recent()
-        self._seconds: _Recent[_Seconds] = _Recent()
+        self._inputs: Recent[tuple[str, str], _Inputs] = Recent(KEPT_MAX, _Inputs)
+        self._outputs: Recent[tuple[str, str, str], _Outputs] = Recent(KEPT_MAX, _Outputs)
+        self._paces: Recent[str, _Pace] = Recent(KEPT_MAX, _Pace)
+        self._seconds: Recent[str, _Seconds] = Recent(KEPT_MAX, _Seconds)
 
     def __repr__(self) -> str:
         return f"Experience({len(self._inputs)} inputs, {len(self._outputs)} outputs, {len(self._paces)} paces)"
@@ -196,7 +167,7 @@ class Experience:
         estimate, who = call.input_tokens_estimate, call.identity
         inputs = self._inputs.find((who.key_id, target.id))
         outputs = self._outputs.find((who.agent, target.id, call.route))
-        pace = self._paces.find((target.id,))
+        pace = self._paces.find(target.id)
         # Not below a quarter of the bytes: what is charged on this is better too much than too little.
         usual = estimate if inputs is None else max(estimate, round(estimate * inputs.factor))
         if inputs is None or inputs.margin is None:
@@ -216,21 +187,21 @@ class Experience:
     def ended(self, call: Call, target: Target, sample: Sample) -> None:
         usage, who = sample.usage, call.identity
         if usage.source == "reported" and usage.input_total:
-            inputs = self._inputs.get((who.key_id, target.id), _Inputs)
+            inputs = self._inputs.get((who.key_id, target.id))
             inputs.add(call.input_tokens_estimate, usage.input_total)
         if sample.whole:
-            outputs = self._outputs.get((who.agent, target.id, call.route), _Outputs)
+            outputs = self._outputs.get((who.agent, target.id, call.route))
             outputs.add(usage.output_total // call.head.choices)
             if sample.stream_s and usage.source == "reported":
-                self._paces.get((target.id,), _Pace).add(sample)
+                self._paces.get(target.id).add(sample)
 
     def took(self, target: Target, seconds: float) -> None:
         """A whole answer of an engine whose time is what costs."""
-        learnt = self._seconds.get((target.id,), _Seconds)
+        learnt = self._seconds.get(target.id)
         learnt.mean = _mean(learnt.mean, seconds)
 
     def seconds(self, target: Target) -> float | None:
-        learnt = self._seconds.find((target.id,))
+        learnt = self._seconds.find(target.id)
         return None if learnt is None else learnt.mean
 
 

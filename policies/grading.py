@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from msgspec import Struct, json
-
+from policies.judge_request import judge_request
 from proxy.observed import Said
 
 MARK_MAX: Final = 10
@@ -26,23 +25,10 @@ INSTRUCTIONS: Final = (
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
-class _Message(Struct):
-    role: str
-    content: str
-
-
-class _Ask(Struct):
-    model: str
-    messages: tuple[_Message, ...]
-    temperature: int = 0
-    max_tokens: int = MARK_TOKENS
-
-
 def asked(model: str, rubric: str, conversation: str, said: Said) -> bytes:
     """The body of a chat request."""
     texts = {"conversation": conversation[-QUESTION_CHARS_MAX:], "answer": written(said)[:ANSWER_CHARS_MAX]}
-    system = INSTRUCTIONS.replace("{rubric}", rubric)
-    return json.encode(_Ask(model, (_Message("system", system), _Message("user", json.encode(texts).decode()))))
+    return judge_request(model, INSTRUCTIONS.replace("{rubric}", rubric), texts, tokens_max=MARK_TOKENS)
 
 
 def mark(text: str) -> float | None:

@@ -9,12 +9,12 @@ first messages with every digit masked, which tells a clock from a change of wor
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
 from msgspec import DecodeError, Raw, Struct, ValidationError, json
 
+from policies.recent import Recent
 from proxy.observed import Culprit
 from proxy.types import Call
 
@@ -118,7 +118,7 @@ class Prefixes:
     """What the calls of runs have begun with; one a process."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, list[Prompt]] = OrderedDict()  # the longest unused first
+        self._runs: Recent[str, list[Prompt]] = Recent(RUNS_MAX, list)
 
     def __repr__(self) -> str:
         return f"Prefixes({len(self._runs)} runs, {sum(map(len, self._runs.values()))} conversations)"
@@ -126,11 +126,6 @@ class Prefixes:
     def look(self, run: str, call: Call, prompt: Prompt) -> Seen:
         """What the prompt shares with the one before it, which it takes the place of."""
         lines = self._runs.get(run)
-        if lines is None:
-            if len(self._runs) >= RUNS_MAX:
-                self._runs.popitem(last=False)
-            lines = self._runs[run] = []
-        self._runs.move_to_end(run)
         before = _line_of(lines, prompt)
         if before is not None:
             lines.remove(before)

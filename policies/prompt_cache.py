@@ -10,13 +10,13 @@ call to call would pay twice. Prices, minimum and control of each provider stand
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from hashlib import blake2b
 from typing import Final
 
 from msgspec import DecodeError, Raw, Struct, json, structs
 
 from policies.prefix_break import Prompt, Seen
+from policies.recent import Recent
 from pricing.prompt_caches import CacheRule
 from proxy.cache_hints import CacheHints, Ttl
 from proxy.types import Call, Usage
@@ -116,20 +116,14 @@ class PromptCaches:
     """One a process."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()  # the longest unused first
+        self._sessions: Recent[str, _Session] = Recent(RUNS_MAX, _Session)
 
     def __repr__(self) -> str:
         return f"PromptCaches({len(self._sessions)} runs)"
 
     def began(self, run: str, now: float) -> None:
         """One of its calls has come. Once for each."""
-        session = self._sessions.get(run)
-        if session is None:
-            if len(self._sessions) >= RUNS_MAX:
-                self._sessions.popitem(last=False)
-            session = self._sessions[run] = _Session()
-        self._sessions.move_to_end(run)
-        session.follow(now)
+        self._sessions.get(run).follow(now)
 
     def advise(self, asked: Asked, target: str, rule: CacheRule, now: float) -> Advice:
         """For one attempt."""
@@ -148,7 +142,7 @@ class PromptCaches:
 
     def ttl(self, asked: Asked, target: str, rule: CacheRule, now: float) -> Ttl:
         """For how long what this call writes is to be kept, by what each would cost."""
-        session = None if asked.run is None else self._sessions.get(asked.run)
+        session = None if asked.run is None else self._sessions.find(asked.run)
         if rule.write_1h is None or session is None or not _has_tools(asked.call):
             return "5m"
         tokens = asked.call.input_tokens_estimate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, ItemsView, Iterator
+from collections.abc import Callable, Hashable, ItemsView, Iterator, ValuesView
 from typing import Generic, TypeVar
 
 _K = TypeVar("_K", bound=Hashable)
@@ -32,8 +32,14 @@ class Recent(Generic[_K, _V]):
     def items(self) -> ItemsView[_K, _V]:
         return self._kept.items()
 
+    def values(self) -> ValuesView[_V]:
+        return self._kept.values()
+
     def forget(self, key: _K) -> None:
         self._kept.pop(key, None)
+
+    def clear(self) -> None:
+        self._kept.clear()
 
     def find(self, key: _K) -> _V | None:
         found = self._kept.get(key)

@@ -7,10 +7,10 @@ without that a slow hour would be believed for ever.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from policies.estimate import Histogram
+from policies.recent import Recent
 
 KEPT_MAX: Final = 4_096
 SAMPLES_LEAST: Final = 20
@@ -43,7 +43,7 @@ class ServiceTimes:
     def __init__(self) -> None:
         self.longest_s = 0.0  # of all medians of late
         self._longest_at = 0.0
-        self._known: OrderedDict[tuple[str, str], _Times] = OrderedDict()
+        self._known: Recent[tuple[str, str], _Times] = Recent(KEPT_MAX, _Times)
 
     def __repr__(self) -> str:
         return f"ServiceTimes({len(self._known)} known)"
@@ -53,14 +53,7 @@ class ServiceTimes:
 
     def ended(self, agent: str, target: str, *, seconds: float, now: float) -> None:
         """An answer came to its own end."""
-        key = (agent, target)
-        times = self._known.get(key)
-        if times is None:
-            times = self._known[key] = _Times()
-            if len(self._known) > KEPT_MAX:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
+        times = self._known.get((agent, target))
         times.add(seconds, now)
         median_s = times.median_s
         if median_s is not None and (median_s >= self.longest_s or now - self._longest_at > BELIEVED_S):
@@ -68,5 +61,10 @@ class ServiceTimes:
 
     def median_s(self, agent: str, target: str, now: float) -> float | None:
         """None: too few are known, or none of late."""
-        times = self._known.get((agent, target))
+        times = self._known.find((agent, target))
         return None if times is None or now - times.at > BELIEVED_S else times.median_s
+
+    def p99_s(self, agent: str, target: str) -> float:
+        """However old; 0: nothing is known. For those that look hours ahead, and rather too far."""
+        times = self._known.find((agent, target))
+        return 0.0 if times is None or not times.millis.total else times.millis.quantile(990) / MS

@@ -6,9 +6,9 @@ nineteen of twenty answers stay below. An estimate only: what is debited by it i
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
+from policies.recent import Recent
 from proxy.types import Call, Usage
 
 UNKNOWN_TOKENS: Final = 1_024
@@ -18,9 +18,16 @@ KNOWN_MAX: Final = 4_096
 SILENT: Final = frozenset({"embeddings", "moderations", "rerank"})  # they generate nothing
 
 
+class _Usual:
+    __slots__ = ("tokens",)
+
+    def __init__(self) -> None:
+        self.tokens: float | None = None
+
+
 class UsualOutput:
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._known: Recent[tuple[str, str], _Usual] = Recent(KNOWN_MAX, _Usual)
 
     def __repr__(self) -> str:
         return f"UsualOutput({len(self._known)} known)"
@@ -30,18 +37,13 @@ class UsualOutput:
         if call.endpoint in SILENT:
             return call.input_tokens_estimate
         head = call.head
-        usual = int(self._known.get((call.identity.agent, head.model), UNKNOWN_TOKENS)) + 1
+        known = self._known.find((call.identity.agent, head.model))
+        usual = 1 + (UNKNOWN_TOKENS if known is None or known.tokens is None else int(known.tokens))
         if head.output_tokens_max is not None:
             usual = min(usual, head.output_tokens_max * head.choices)
         return call.input_tokens_estimate + usual
 
     def learn(self, call: Call, usage: Usage) -> None:
-        key, output = (call.identity.agent, call.head.model), usage.output_total
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= KNOWN_MAX:
-                self._known.popitem(last=False)
-            self._known[key] = output
-        else:
-            self._known.move_to_end(key)
-            self._known[key] = known + (output - known) * (UP if output > known else DOWN)
+        known, output = self._known.get((call.identity.agent, call.head.model)), usage.output_total
+        before = known.tokens
+        known.tokens = output if before is None else before + (output - before) * (UP if output > before else DOWN)

@@ -108,13 +108,19 @@ def embedded(texts: Sequence[str]) -> Vectors:
     """Each of length 1."""
     counted = [_terms(text) for text in texts]
     documents = Counter(term for terms in counted for term in terms)
+    places = {term: _place(term, np.log(1 + len(texts) / found)) for term, found in documents.items()}
     vectors = np.zeros((len(texts), SIZE), np.float32)
-    for row, terms in enumerate(counted):
+    for vector, terms in zip(vectors, counted, strict=True):
         for term, count in terms.items():
-            hashed = zlib.crc32(term.encode())
-            sign = 1.0 if (hashed >> 16) & 1 else -1.0
-            vectors[row, hashed % SIZE] += sign * count * np.log(1 + len(texts) / documents[term])
+            at, weight = places[term]
+            vector[at] += count * weight
     return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)
+
+
+def _place(term: str, rarity: float) -> tuple[int, float]:
+    """Where in a vector a term counts, and how much."""
+    hashed = zlib.crc32(term.encode())
+    return hashed % SIZE, rarity if (hashed >> 16) & 1 else -rarity
 
 
 def _terms(text: str) -> dict[str, float]:

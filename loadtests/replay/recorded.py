@@ -58,7 +58,7 @@ class Run:
 def read(file: Path, *, calls_max: int, seed: int) -> list[Run]:
     """As many runs as have `calls_max` calls, in the order in which they begin. Raises TraceError, OSError."""
     try:
-        rows = _rows(file)
+        rows = rows_of(file)
         found = _kind(rows)(rows, Random(seed))
     except (KeyError, TypeError, ValueError, EOFError) as error:
         raise TraceError(f"{file} is no trace that can be read: {error or type(error).__name__}") from None
@@ -77,7 +77,8 @@ Row = Mapping[str, Any]  # as the file has it; what is wrong with it is told by 
 Rows = Sequence[Row]
 
 
-def _rows(file: Path) -> Rows:
+def rows_of(file: Path) -> Rows:
+    """Its lines, whatever they are rows of."""
     with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as lines:
         if ".csv" in file.suffixes:
             return list(csv.DictReader(lines))
@@ -96,24 +97,33 @@ def _sessions(rows: Rows, rng: Random) -> list[Run]:
     """Shuffled; without the sub-agents."""
     found = []
     for row in rows:
-        calls = [call for call in row["calls"] if call["input"] <= INPUT_MAX][:STEPS_MAX]
         size = row["block_size"]
         asked = [
             Asked(
                 call["model"],
                 call["input"],
                 call["output"],
-                min(THINK_MAX_S, call.get("think_s", THINK_S)),
+                think_s(call),
                 row["id"],
                 size,
                 tuple([(first, last) for first, last in call["blocks"]]),
             )
-            for call in calls
+            for call in played(row)
         ]
         if asked:
             found.append(Run(row["id"], rng.random() * WITHIN_S, tuple(asked)))
     rng.shuffle(found)
     return found
+
+
+def played(session: Row) -> Sequence[Row]:
+    """The calls of a recorded session that are played again."""
+    return [call for call in session["calls"] if call["input"] <= INPUT_MAX][:STEPS_MAX]
+
+
+def think_s(call: Row) -> float:
+    """Of its client, since the answer before."""
+    return min(THINK_MAX_S, call.get("think_s", THINK_S))
 
 
 def _conversation(rows: Rows, rng: Random) -> list[Run]:

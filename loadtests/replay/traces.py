@@ -5,24 +5,19 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import NotRequired, TypedDict
 
+from loadtests.replay.recorded import INPUT_MAX, STEPS_MAX, THINK_MAX_S, played, rows_of, think_s
 from loadtests.replay.world import BLOCK_TOKENS, Request
 
 SESSIONS = "agent_sessions.jsonl.gz"
 CONVERSATION = "mooncake_conversation.jsonl.gz"
 RECORDED_BLOCK = 64  # tokens of a block of the agents' trace
 MERGED = BLOCK_TOKENS // RECORDED_BLOCK
-INPUT_MAX = 200_000  # tokens; longer calls are left out
-STEPS_MAX = 60
-THINK_MAX_S = 60.0
-THINK_S = 5.0  # where it was not recorded
 RUN_SHIFT = 40  # a run's number stands above the ids of its own blocks
 
 
@@ -76,8 +71,7 @@ def found() -> Path | None:
 
 def sessions(folder: Path) -> list[RecordedRun]:
     """The recorded agent runs, in the order of the file."""
-    with gzip.open(folder / SESSIONS, "rt") as lines:
-        return [json.loads(line) for line in lines]
+    return list(rows_of(folder / SESSIONS))
 
 
 def agents(folder: Path | None, seed: int, count: int) -> list[AgentRun]:
@@ -85,20 +79,13 @@ def agents(folder: Path | None, seed: int, count: int) -> list[AgentRun]:
     rng = Random(seed)
     if folder is None or not (folder / SESSIONS).exists():
         return [_made_up_run(rng, number) for number in range(count)]
-    recorded = [run for run in sessions(folder) if _kept(run)]
+    recorded = [run for run in sessions(folder) if played(run)]
     rng.shuffle(recorded)
     return [_run(number, recorded[number % len(recorded)]) for number in range(count)]
 
 
-def _kept(recorded: RecordedRun) -> list[RecordedCall]:
-    return [call for call in recorded["calls"] if call["input"] <= INPUT_MAX][:STEPS_MAX]
-
-
 def _run(number: int, recorded: RecordedRun) -> AgentRun:
-    steps = [
-        Step(call["input"], call["output"], _merged(number, call), min(THINK_MAX_S, call.get("think_s", THINK_S)))
-        for call in _kept(recorded)
-    ]
+    steps = [Step(call["input"], call["output"], _merged(number, call), think_s(call)) for call in played(recorded)]
     return AgentRun(number, tuple(steps))
 
 
@@ -129,11 +116,9 @@ def conversation(folder: Path | None, seed: int) -> list[tuple[float, Request]]:
     if file is None or not file.exists():
         return _made_up_conversation(Random(seed))
     arrivals = []
-    with gzip.open(file, "rt") as lines:
-        for number, line in enumerate(lines):
-            told = json.loads(line)
-            request = Request(number, told["input_length"], told["output_length"], tuple(told["hash_ids"]))
-            arrivals.append((told["timestamp"] / 1000, request))
+    for number, told in enumerate(rows_of(file)):
+        request = Request(number, told["input_length"], told["output_length"], tuple(told["hash_ids"]))
+        arrivals.append((told["timestamp"] / 1000, request))
     return arrivals
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
+from policies.daily_budget import DailyBudget
+from policies.recent import Recent
 from policies.semantic.confidence import Route
-from policies.semantic.judging import JudgeBudget
 from policies.semantic.quality import Quality
 
 ROUTES_MAX: Final = 4_096
@@ -20,7 +20,7 @@ class Standing:
     def __init__(self) -> None:
         self.curve = Route()
         self.quality = Quality()
-        self.judging = JudgeBudget()
+        self.judging = DailyBudget()
 
     def __repr__(self) -> str:
         return f"Standing({self.curve!r}, {self.quality!r})"
@@ -30,20 +30,13 @@ class Standings:
     """Those that were asked for last."""
 
     def __init__(self) -> None:
-        self._by_route: OrderedDict[bytes, Standing] = OrderedDict()
+        self._by_route: Recent[bytes, Standing] = Recent(ROUTES_MAX, Standing)
 
     def __repr__(self) -> str:
         return f"Standings({len(self._by_route)} routes)"
 
     def of(self, route: bytes) -> Standing:
-        found = self._by_route.get(route)
-        if found is None:
-            found = self._by_route[route] = Standing()
-            if len(self._by_route) > ROUTES_MAX:
-                self._by_route.popitem(last=False)
-        else:
-            self._by_route.move_to_end(route)
-        return found
+        return self._by_route.get(route)
 
     def forget(self) -> None:
         """What was switched off begins anew, as everything else does."""

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterator
 
 from proxy.cli.asking import Refusal, add_connection, refuse, report
+from proxy.cli.forgetting import chosen
 from proxy.cli.options import Subparsers
 from proxy.cli.table import Page, dollars
 from proxy.state.cache_report import CacheReport, Purged, Savings
@@ -56,15 +57,7 @@ def caches(args: argparse.Namespace) -> int:
 
 
 def _order(args: argparse.Namespace) -> dict[str, object] | None:
-    """The body; None: nothing is to be forgotten."""
-    named = {name: getattr(args, name) for name in NAMES if getattr(args, name) is not None}
-    if args.action == "show":
-        if named or args.all:
-            raise Refusal(f"--{next(iter(named), 'all')} means something to `purge` only", 2)
-        return None
-    if bool(named) == args.all:
-        raise Refusal("which answers? --agent, --model or --key, or else --all", 2)
-    return {"all": True} if args.all else named
+    return chosen(args, NAMES, action="purge", which="which answers")
 
 
 def _shown(answer: CacheReport, page: Page) -> Iterator[str]:

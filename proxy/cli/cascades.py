@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from policies.conformal import Heard, Standing, Standings
 from proxy.cli.asking import Refusal, add_connection, refuse, report
+from proxy.cli.forgetting import chosen
 from proxy.cli.options import Subparsers
 from proxy.cli.table import Page
 
@@ -53,15 +54,7 @@ def cascades(args: argparse.Namespace) -> int:
 
 
 def _order(args: argparse.Namespace) -> dict[str, object] | None:
-    """The body; None: nothing is to be forgotten."""
-    named = {name: getattr(args, name) for name in NAMES if getattr(args, name) is not None}
-    if args.action == "show":
-        if named or args.all:
-            raise Refusal(f"--{next(iter(named), 'all')} means something to `reset` only", 2)
-        return None
-    if bool(named) == args.all:
-        raise Refusal("of which cascades? --agent or --model, or else --all", 2)
-    return {"all": True} if args.all else named
+    return chosen(args, NAMES, action="reset", which="of which cascades")
 
 
 def _shown(answer: Standings, page: Page) -> Iterator[str]:

@@ -7,7 +7,6 @@ Every half minute each limit's pace is moved (`policies.forecast`). Nothing in h
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 from typing import Final
@@ -18,6 +17,7 @@ from policies.accounts import Accounts
 from policies.forecast import EVERY_S, Rate, forecast
 from policies.ladder import Ladder, reached
 from policies.limits import Instant, Standing
+from policies.recent import Recent
 from policies.refusal import amount
 from policies.windows import iso
 from proxy.clock import Clock
@@ -57,7 +57,7 @@ class Outlook:
         self._accounts = accounts
         self._clock = clock
         self._names = names
-        self._rates: OrderedDict[Key, Rate] = OrderedDict()  # the longest unused first
+        self._rates: Recent[Key, Rate] = Recent(RATES_MAX, lambda: Rate(self._charged_wall))
         self._fresh: dict[Key, int] = {}  # charged since the last fold
         self._charged_wall = self._fold_wall = 0.0
 
@@ -80,14 +80,7 @@ class Outlook:
         """Rates learn once in a while, not with each call. All of it was charged in the same stretch."""
         wall = self._charged_wall
         for key, spent in self._fresh.items():
-            rate = self._rates.get(key)
-            if rate is None:
-                rate = self._rates[key] = Rate(wall)
-                if len(self._rates) > RATES_MAX:
-                    self._rates.popitem(last=False)
-            else:
-                self._rates.move_to_end(key)
-            rate.add(spent, wall)
+            self._rates.get(key).add(spent, wall)
         self._fresh.clear()
 
     def answer(self, query: Query) -> BudgetList:
@@ -137,7 +130,7 @@ class Outlook:
         period, totals = standing.period, standing.totals
         unit = period.unit
         taken = totals.spent + totals.overrun + totals.unresolved + standing.held
-        rate = self._rates.get((period.account, unit, period.per))
+        rate = self._rates.find((period.account, unit, period.per))
         an_hour = rate.an_hour(wall) if rate is not None else None
         ahead = forecast(
             limit=standing.limit, taken=taken, an_hour=an_hour or 0, wall=wall, resets_wall=standing.resets_wall

@@ -16,6 +16,7 @@ from msgspec import structs
 
 from policies.loops import THROTTLE_S, LoopRules, Trail, action_of, in_words, loop_detected, step_of
 from policies.quantiles import Quantiles
+from policies.recent import Recent
 from policies.runs import Run
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
@@ -46,7 +47,7 @@ class LoopGuard:
         self._dialect = dialect
         self._trails_max = trails_max
         self._watched: OrderedDict[str, _Watched] = OrderedDict()  # by run, the longest unused first
-        self._costs: OrderedDict[str, Quantiles] = OrderedDict()  # of steps, by agent
+        self._costs: Recent[str, Quantiles] = Recent(AGENTS_MAX, Quantiles)  # of steps, by agent
 
     def __repr__(self) -> str:
         return f"LoopGuard({len(self._watched)} runs, {len(self._costs)} agents)"
@@ -86,15 +87,9 @@ class LoopGuard:
         watched = self._watched.get(run)
         if watched is None or call.cause or not cost:
             return
-        agent = call.identity.agent
-        costs = self._costs.get(agent)
-        if costs is None:
-            costs = self._costs[agent] = Quantiles()
-            if len(self._costs) > AGENTS_MAX:
-                self._costs.popitem(last=False)
         watched.trail.spent(cost)
         if not watched.trail.last_dear:  # a runaway must not teach that its steps are usual
-            costs.add(cost / UNIT_NANOS, self._clock.now())
+            self._costs.get(call.identity.agent).add(cost / UNIT_NANOS, self._clock.now())
 
     def _of(self, run: str, polling: frozenset[str]) -> _Watched:
         watched = self._watched.get(run)
@@ -107,7 +102,7 @@ class LoopGuard:
 
     def _bound(self, agent: str, trail: Trail) -> float | None:
         """What hardly any step of the agent costs; asked only where the last step was dear for its run."""
-        costs = self._costs.get(agent)
+        costs = self._costs.find(agent)
         if costs is None or not trail.last_dear or costs.added < SAMPLES_LEAST:
             return None
         rare = costs.quantile(RARE)

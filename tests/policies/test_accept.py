@@ -4,11 +4,9 @@ from math import exp
 
 import pytest
 
-from policies.accept import GATES, Cheapest, Judged, NoEvidence, Tools, judge, repeated, score
+from policies.accept import GATES, Judged, Tools, judge, repeated, score
 from policies.accept_rules import GATES_USUAL, CascadeRules, GateName
 from proxy.observed import Demand, Said, ToolCall
-from proxy.types import Plan
-from tests.build import call, target
 
 STOP = "stop"
 ADD = ToolCall("add", '{"n":1}')
@@ -201,10 +199,3 @@ def test_how_sure_a_model_was() -> None:
 def test_every_gate_but_the_one_before_the_call_is_in_the_table() -> None:
     assert set(GATES_USUAL) <= set(GATES)
     assert "repeated_tool_error" not in GATES
-
-
-def test_where_nobody_knows_better_a_call_begins_at_the_bottom() -> None:
-    plan = Plan("cascade", ((target(),),), "")
-    assert Cheapest().first(call(), plan, 0.0) == (0, "")
-    Cheapest().answered(call(), plan, 1, escalated=True, now=0.0)
-    assert NoEvidence().threshold(call(), plan, 0, score=0.0, now=0.0) is None

@@ -28,3 +28,7 @@ def test_what_is_forgotten_is_gone_and_what_is_listed_is_not_used() -> None:
     kept.forget("b")
     kept.forget("nobody")
     assert list(kept) == ["a"]
+    kept.get("c").append(3)
+    assert list(kept.values()) == [[], [3]]
+    kept.clear()
+    assert (len(kept), kept.find("a")) == (0, None)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.replay.traces import CONVERSATION, INPUT_MAX, SESSIONS, STEPS_MAX, agents, conversation, found
+from loadtests.replay.recorded import INPUT_MAX, STEPS_MAX
+from loadtests.replay.traces import CONVERSATION, SESSIONS, agents, conversation, found
 from tests.conftest import TRACES
 
 RECORDED = pytest.mark.skipif(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.semantic.confidence import LABELS_MAX, LEVELS, Entry, Labels, Route
+from tests.effort import rounds
 
 LABEL = st.tuples(st.floats(0.85, 1.0), st.booleans())
 
@@ -75,7 +76,7 @@ def test_the_bound_holds_over_entries_whose_truth_is_drawn_from_the_prior() -> N
     """Entries right with a chance of their own, asked again and again: of all questions less than 1 % go wrong."""
     rng, route = Random(1), Route()
     asked = wrong = served = 0
-    for _ in range(120):
+    for _ in range(rounds(120)):
         truth, entry = rng.betavariate(6, 1), Entry()
         for asker in range(150):
             same = rng.random() < truth
@@ -85,7 +86,7 @@ def test_the_bound_holds_over_entries_whose_truth_is_drawn_from_the_prior() -> N
                 wrong += not same
             else:
                 entry.learn(0.93, same=same, asker=asker, route=route)
-    assert served > 100
+    assert served > rounds(100)
     assert wrong <= 0.01 * asked
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from policies.semantic.judging import JudgeBudget, asked, verdict
+from policies.semantic.judging import asked, verdict
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,3 @@ def test_the_judge_is_given_the_texts_as_material() -> None:
     assert "which?" not in system["content"]
     texts = msgspec.json.decode(user["content"])
     assert texts == {"question": "which?", "answer_1": 'one", "answer_2": "x', "answer_2": "two"}
-
-
-def test_a_budget_fills_up_over_a_day_and_not_beyond() -> None:
-    budget = JudgeBudget()
-    assert budget.has_some(1_000, 0.0)
-    budget.spend(1_500)
-    assert not budget.has_some(1_000, 86_400 * 0.4)
-    assert budget.has_some(1_000, 86_400 * 0.6)
-    assert budget.has_some(1_000, 86_400 * 100)
-    budget.spend(1_000)
-    assert not budget.has_some(1_000, 86_400 * 100)
-
-
-def test_without_a_budget_nobody_judges() -> None:
-    assert not JudgeBudget().has_some(0, 0.0)
