@@ -11,9 +11,11 @@ further ahead than a quantum and the calls that run for it, however many it send
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from itertools import islice
 from typing import Final, Generic, TypeVar
+
+from policies.least_attained import LeastAttained, Place
 
 QUANTUM: Final = 20_000.0  # cost units: about one long call, so that a round is not decided by an estimate's error
 SHARES_MAX: Final = 1_024  # names of agents may come from clients
@@ -33,7 +35,7 @@ class Share(Generic[T]):
         self.expected = 0.0  # the part of it that running calls have not taken yet
         self.round = 0  # that it waits in
         self.running = 0  # calls
-        self.waiting: deque[T] = deque()
+        self.waiting: LeastAttained[T] = LeastAttained()
 
     @property
     def taken(self) -> float:
@@ -68,16 +70,18 @@ class FairQueue(Generic[T]):
 
     # --- calls that wait -----------------------------------------------------------------------------------------
 
-    def add(self, ticket: T, agent: str) -> None:
+    def add(self, ticket: T, agent: str, place: Place | None = None) -> None:
+        """`place`: among the calls of its agent; None: behind those that came before."""
         share = self._arrived(agent)
-        share.waiting.append(ticket)
+        share.waiting.add(ticket, place)
         self._waiting += 1
         if len(share.waiting) == 1:
             self._file(share)
 
-    def first(self) -> T:
+    def first(self, now: float = 0.0) -> T:
         """Of a queue that is not empty."""
-        return self._next().waiting[-1 if self.newest_first else 0]
+        waiting = self._next().waiting
+        return waiting.newest() if self.newest_first else waiting.first(now)
 
     def ahead(self, agent: str) -> int:
         """Calls that will go before one more of that agent: of every agent, about as many as it has itself."""
@@ -87,11 +91,11 @@ class FairQueue(Generic[T]):
         """Whether it would have, with one call more, at most half as many waiting as the average agent."""
         return 2 * self._agents * (self._waiting_of(agent) + 1) <= self._waiting
 
-    def take(self, cost: float) -> Share[T]:
+    def take(self, cost: float, now: float = 0.0) -> Share[T]:
         """The first one goes."""
-        share = self._next()
+        share, first = self._next(), self.first(now)
         self._unfile(share)
-        _ = share.waiting.pop() if self.newest_first else share.waiting.popleft()
+        share.waiting.remove(first)
         self._waiting -= 1
         self._charge(share, cost)
         if share.waiting:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final, Generic, TypeVar, get_args
 
 from policies.fair_queue import FairQueue, Share
+from policies.least_attained import Place
 from proxy.types import Priority
 
 TIERS: Final[dict[Priority, int]] = {priority: tier for tier, priority in enumerate(get_args(Priority))}
@@ -81,22 +82,23 @@ class Tiers(Generic[T]):
         if newest_first or INTERACTIVE in self._queues:
             self._queue(INTERACTIVE).newest_first = newest_first
 
-    def add(self, ticket: T, agent: str, *, tier: int) -> None:
-        self._queue(tier).add(ticket, agent)
+    def add(self, ticket: T, agent: str, place: Place | None = None, *, tier: int) -> None:
+        """`place`: among the calls of its agent; None: behind those that came before."""
+        self._queue(tier).add(ticket, agent, place)
 
-    def first(self) -> T:
-        """Of tiers that are not all empty."""
-        return self._queues[self._turn()].first()
+    def first(self, now: float = 0.0) -> T:
+        """Of tiers that are not all empty. `now` is asked for where calls have places."""
+        return self._queues[self.turn()].first(now)
 
-    def take(self, cost: float) -> Hold[T]:
+    def take(self, cost: float, now: float = 0.0) -> Hold[T]:
         """The first one goes."""
-        turn = self._turn()
+        turn = self.turn()
         self._passed[turn] = 0
         for tier, queue in self._queues.items():
             if tier > turn and len(queue):
                 self._passed[tier] += 1
         queue = self._queues[turn]
-        return Hold(queue, queue.take(cost), cost)
+        return Hold(queue, queue.take(cost, now), cost)
 
     def remove(self, ticket: T, agent: str, *, tier: int) -> None:
         """It leaves, and has taken nothing."""
@@ -116,7 +118,8 @@ class Tiers(Generic[T]):
             queue = self._queues[tier] = FairQueue()
         return queue
 
-    def _turn(self) -> int:
+    def turn(self) -> int:
+        """The tier of the first one, where any wait."""
         waiting = sorted(tier for tier, queue in self._queues.items() if len(queue))
         return next((tier for tier in waiting if self._passed[tier] >= PATIENCE), waiting[0])
 

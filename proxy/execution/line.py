@@ -2,7 +2,8 @@
 
 How long a call would stand there follows from how often one has gone of late; it decides who is let in
 (`policies.shedding`), who cannot end in time, and when those who are turned away shall come back.
-`Permits` decides when somebody may go; a line says who, and is told of every call that runs, also of those that need
+Whose turn it is among an agent's calls goes by what their runs have had (`policies.least_attained`). `Permits` decides
+when somebody may go; a line says who, and is told of every call that runs, also of those that need
 not wait, so that an agent's running calls count against its next one. Nothing in here awaits or gives leave.
 """
 
@@ -14,7 +15,9 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from policies import cost_units
+from policies import cost_units, least_attained
+from policies.least_attained import Attained, Place
+from policies.prefix import tenant
 from policies.shedding import INTERACTIVE_S, STANDARD_S, Shedder
 from policies.tiers import INTERACTIVE, TIERS, Hold, Tiers
 from proxy.types import Call, Identity, Target, Usage
@@ -36,6 +39,11 @@ class Queueing(Struct, frozen=True):
     def goal_s(self) -> float:
         """What standard calls may have to wait before new ones are shed: whoever is let in shall get its turn."""
         return min(STANDARD_S, self.wait_s / 2) or STANDARD_S
+
+    def patience_s(self, call: Call, now: float) -> float:
+        """For how long a call may stand in line."""
+        left_s = call.deadline - now
+        return left_s if call.hurry == "patient" else min(self.wait_s, left_s)
 
 
 class Claim(Struct, frozen=True):
@@ -75,16 +83,27 @@ class Unheard:
 class Ticket:
     """One call's place in a line. `steps`: answers that its run has had so far."""
 
-    __slots__ = ("agent", "claim", "rank", "tier")
+    __slots__ = ("agent", "claim", "place", "rank", "tier")
 
     def __init__(self, claim: Claim, steps: int = 0) -> None:
         self.claim = claim
+        self.place: Place | None = None  # among the calls of its agent; None: behind those that came before
         self.agent = claim.call.identity.agent
         self.tier = TIERS[claim.call.priority]
         self.rank = 2 * self.tier + (steps == 0)  # among those that may have to give way
 
     def __repr__(self) -> str:
         return f"Ticket({self.agent!r}, {self.claim.call.priority})"
+
+    def stood(self, target: Target, waited_s: float) -> str:
+        """Why it had to wait, and where, for `explain`."""
+        place, tier = self.place, self.claim.call.priority
+        text = f"waited {waited_s:.3f} s for a place at {target.id}, as {tier}"
+        if place is None:
+            return text
+        rose = f", from which it rose to {place.class_}" if place.class_ != place.from_ else ""
+        had = f"its run has had {place.units:,.0f} cost units, which is class {place.from_}{rose}"
+        return f"{text}, behind {place.ahead} of its agent's calls: {had}"
 
 
 T = TypeVar("T", bound=Ticket)
@@ -114,22 +133,27 @@ class Line(Generic[T]):
         return self._tiers.idle
 
     def add(self, ticket: T) -> None:
-        self._tiers.add(ticket, ticket.agent, tier=ticket.tier)
+        self._tiers.add(ticket, ticket.agent, ticket.place, tier=ticket.tier)
 
     def remove(self, ticket: T) -> None:
         """It leaves."""
         self._tiers.remove(ticket, ticket.agent, tier=ticket.tier)
 
-    def first(self) -> T:
+    def first(self, now: float) -> T:
         """Of a line that is not empty; another one may be the first the next time."""
-        return self._tiers.first()
+        return self._tiers.first(now)
+
+    @property
+    def tier(self) -> int:
+        """Of the first one, in a line that is not empty."""
+        return self._tiers.turn()
 
     def take(self, now: float) -> Hold[T]:
         """The first one goes."""
         if self._went_at is not None:
             gap_s, known = now - self._went_at, self._gap_s
             self._gap_s = gap_s if known is None else known + (gap_s - known) * FOLLOW
-        hold = self._tiers.take(self._cost(self._tiers.first().claim))
+        hold = self._tiers.take(self._cost(self._tiers.first(now).claim), now)
         self._went_at = now if len(self) else None
         return hold
 
@@ -138,10 +162,17 @@ class Line(Generic[T]):
         call = claim.call
         return self._tiers.pass_by(call.identity.agent, self._cost(claim), tier=TIERS[call.priority])
 
-    def ended(self, hold: Hold[T], billed: Usage | None, duration_s: float) -> None:
-        hold.end(0.0 if billed is None else cost_units.used(billed, self._weight))
+    def ended(self, hold: Hold[T], billed: Usage | None, duration_s: float) -> float:
+        """Cost units that it has used."""
+        used = 0.0 if billed is None else cost_units.used(billed, self._weight)
+        hold.end(used)
         known = self._service_s
         self._service_s = duration_s if known is None else known + (duration_s - known) * FOLLOW
+        return used
+
+    def rise_s(self, patience_s: float) -> float:
+        """For how long a call that gives up after `patience_s` waits here until it moves up."""
+        return least_attained.rise_s(UNKNOWN_S if self._service_s is None else self._service_s, patience_s)
 
     def drain_s(self, running: int) -> float:
         """Until all that wait now have gone, where they go on as they did."""
@@ -175,6 +206,7 @@ class Lines(Generic[T]):
     """One for each target, kept while anybody waits or runs there, and for as long after as there is room."""
 
     def __init__(self, lines_max: int = LINES_MAX) -> None:
+        self.attained = Attained()
         self._max = lines_max
         self._lines: dict[str, Line[T]] = {}
 
@@ -188,6 +220,19 @@ class Lines(Generic[T]):
         line = self._lines.get(target.id)
         return self._opened(target) if line is None else line
 
+    def place(self, call: Call, now: float, rise_s: float) -> Place:
+        """Among the calls of its agent, by what its run has had at all targets. One without a run has had nothing."""
+        run = _run(call)
+        units = 0.0 if run is None else self.attained.of(run)
+        parent = call.identity.parent_run or ""
+        return Place(units, now, rise_s=rise_s, parent=parent, critical=call.hurry == "critical")
+
+    def served(self, call: Call, units: float) -> None:
+        """A call has ended that used so much."""
+        run = _run(call)
+        if run is not None:
+            self.attained.add(run, units)
+
     def _opened(self, target: Target) -> Line[T]:
         if len(self._lines) >= self._max:
             for id, line in list(islice(self._lines.items(), EXAMINED_MAX)):
@@ -196,3 +241,9 @@ class Lines(Generic[T]):
                     self._lines[id] = line  # at the young end
         line = self._lines[target.id] = Line(target)
         return line
+
+
+def _run(call: Call) -> str | None:
+    """Another's run of the same name is another."""
+    run = call.identity.run
+    return None if run is None else f"{tenant(call)}\0{run}"

@@ -37,6 +37,7 @@ class Permit:
 
     __slots__ = (
         *("_asked_requests", "_asked_tokens", "_claim", "_held", "_permits", "_room", "_share", "_taken_at", "_target"),
+        "said",
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class Permit:
         self._share = share
         self._taken_at = now
         self._held = True
+        self.said = ""  # why its call had to wait, and where it stood; empty: it had not to
 
     def __repr__(self) -> str:
         return f"Permit({self._target.id}, {self._claim.tokens} tokens, held={self._held})"
@@ -66,7 +68,8 @@ class Permit:
         room.release()
         now = permits.clock.now()
         if self._share is not None:
-            permits.lines.of(self._target).ended(self._share, billed, now - self._taken_at)
+            units = permits.lines.of(self._target).ended(self._share, billed, now - self._taken_at)
+            permits.lines.served(claim.call, units)
         if claim.tokens:
             used = 0 if billed is None else billed.input_total + billed.output_total
             if used != claim.tokens:
@@ -145,8 +148,7 @@ class Permits:
         return self.rooms.running
 
     @property
-    def waiting(self) -> int:
-        """Calls."""
+    def waiting(self) -> int:  # calls
         return self.queues.calls
 
     def claim(self, call: Call) -> Claim:
@@ -201,8 +203,6 @@ class Permits:
         for provider in self.queues.providers:
             self.released(provider)
 
-    # --- what permits tell ---------------------------------------------------------------------------------------
-
     def released(self, provider: str) -> None:
         for queue in self.queues.in_turn(provider):
             self._serve(queue)
@@ -212,15 +212,13 @@ class Permits:
         if self.waiting:
             self.released(provider)
 
-    # --- waiting -------------------------------------------------------------------------------------------------
-
     def _has_room(self, target: Target, claim: Claim, now: float) -> bool:
         return not self.queues.has(target) and self.rooms.of(target, now).fits(claim.tokens, now)
 
     async def _in_line(self, target: Target, claim: Claim) -> Permit | ProxyError:
         now = self.clock.now()
         room = self.rooms.of(target, now)
-        patience = min(self.queueing.wait_s, claim.call.deadline - now)
+        patience = self.queueing.patience_s(claim.call, now)
         if patience <= 0.0 or room.wait_s(claim.tokens, now) > patience:
             return self._refusal(room, claim)
         waiter = self._queued(target, room, claim)
@@ -229,9 +227,9 @@ class Permits:
         self._waits.began(claim.call.route)
         try:
             async with asyncio.timeout(patience):
-                return await waiter.turn
+                answer = await waiter.turn
         except TimeoutError:
-            return waiter.answer or self._refusal(room, claim)
+            answer = waiter.answer or self._refusal(room, claim)
         except asyncio.CancelledError:
             if isinstance(waiter.answer, Permit):
                 waiter.answer.release(None)  # its turn had come just then
@@ -239,6 +237,9 @@ class Permits:
         finally:
             self._leave(waiter)
             self._waits.ended(claim.call.route, self.clock.now() - now)
+        if isinstance(answer, Permit):
+            answer.said = waiter.stood(target, self.clock.now() - now)
+        return answer
 
     def _queued(self, target: Target, room: TargetLimits, claim: Claim) -> Waiter | ProxyError:
         """In its line, where others of other lines may have to give way to it."""
@@ -250,6 +251,7 @@ class Permits:
                 return self.overloaded(self.lines.of(target), room)
             self._turn_away(last)
         queue = waiter.queue = self.queues.open(target, room, self.lines.of(target))
+        waiter.place = self.lines.place(claim.call, self.clock.now(), queue.line.rise_s(self.queueing.wait_s))
         self.queues.add(waiter, queue)
         self._serve(queue)
         return waiter
@@ -274,7 +276,8 @@ class Permits:
             queue.timer = None
         line, room = queue.line, queue.room
         while len(line):
-            waiter, now = line.first(), self.clock.now()
+            now = self.clock.now()
+            waiter = line.first(now)
             if waiter.turn.done() or room.full:  # its call was cancelled and takes it out; or a permit must come back
                 return
             wait = room.wait_s(waiter.claim.tokens, now)

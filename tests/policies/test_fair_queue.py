@@ -305,6 +305,6 @@ def test_before_one_more_call_of_an_agent_go_as_many_of_every_other(
     waiting: str, agent: str, ahead: int, modest: bool
 ) -> None:
     queue: FairQueue[str] = FairQueue()
-    for each in waiting:
-        queue.add(each, each)
+    for number, each in enumerate(waiting):
+        queue.add(f"{each}{number}", each)
     assert (queue.ahead(agent), queue.is_modest(agent)) == (ahead, modest)
