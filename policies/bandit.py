@@ -1,12 +1,11 @@
 """At which rung it is best to begin, learnt by agent and kind of call: quality less what it costs.
 
-Thompson sampling (1933; "An Empirical Evaluation of Thompson Sampling", Chapelle and Li, NeurIPS 2011): of each rung a
-quality is drawn from what is known of it, and the best after its price is asked. A kind that was not seen begins at
-what all calls of the agent have shown, and an agent at the ladder's own order: dearer is better. What was learnt counts
-half after 1,000 calls. Lambda, the price of cost, follows the share of calls that may go to the dearest rung: above it
-cost becomes dearer, below it cheaper (dual ascent). Draws have half the posterior's spread, which that paper found to
-regret less. Whether anybody wants this is the operator's word; it is off
-unless a share is named.
+Thompson sampling (1933; Chapelle and Li, NeurIPS 2011): of each rung a quality is drawn from what is known of it, and
+the best after its price is asked; draws have half the posterior's spread, which that paper found to regret less. A kind
+that was not seen begins at what all calls of the agent have shown, and an agent at the ladder's own order: dearer is
+better. What was learnt counts half after 1,000 calls. Lambda, the price of cost, rises where more than the share goes
+to the dearest rung and falls where less does (dual ascent); a share that was not needed is kept for later, for some 250
+calls. Whether anybody wants this is the operator's word; it is off unless a share is named.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ SHARPER: Final = 4.0  # times the counts, for half the spread
 STEP: Final = 0.05  # of lambda, for the first call
 STEP_LEAST: Final = 0.004
 STEPS_FULL: Final = 20.0  # calls before steps shrink
+CREDIT: Final = 1.0  # below 0, where cost has no price and dear calls are saved up
 
 
 class _Arms:
@@ -66,17 +66,21 @@ class _Arms:
 
 
 class _Lambda:
-    __slots__ = ("calls", "value")
+    __slots__ = ("_value", "calls")
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self._value = 0.0
         self.calls = 0
+
+    @property
+    def price(self) -> float:
+        return max(0.0, self._value)
 
     def move(self, cost: float, share: float) -> None:
         """`cost`: of what was chosen, 0 for the cheapest and 1 for the dearest."""
         self.calls += 1
         step = max(STEP_LEAST, STEP * min(1.0, (STEPS_FULL / self.calls) ** 0.5))
-        self.value = min(1.0, max(0.0, self.value + step * (cost - share)))
+        self._value = min(1.0, max(-CREDIT, self._value + step * (cost - share)))
 
 
 class Bandit:
@@ -92,20 +96,20 @@ class Bandit:
     def choose(self, agent: str, model: str, kind: str, *, costs: Sequence[float], share: float) -> int:
         """The number of a rung. `costs`: of each, in any unit; `share`: of the dearest one's calls that is allowed."""
         rungs, whole = len(costs), self._agents.get((agent, model))
-        arms, price = self._kinds.get((agent, model, kind)), self._lambdas.get((agent, model))
+        arms, dual = self._kinds.get((agent, model, kind)), self._lambdas.get((agent, model))
         for each in (whole, arms):
             each.grow(rungs)
             each.fade()
-        relative = _relative(costs)
+        relative, price = _relative(costs), dual.price
         values = []
         for arm in range(rungs):
             ladder = TOP_QUALITY - A_RUNG_LESS * (rungs - 1 - arm)
             prior = whole.mean(arm, ladder, LADDER_WEIGHT)
             right = SHARPER * (arms.right[arm] + prior * AGENT_WEIGHT)
             wrong = SHARPER * (arms.wrong[arm] + (1.0 - prior) * AGENT_WEIGHT)
-            values.append(self._rng.betavariate(max(right, 1e-3), max(wrong, 1e-3)) - price.value * relative[arm])
+            values.append(self._rng.betavariate(max(right, 1e-3), max(wrong, 1e-3)) - price * relative[arm])
         best = max(range(rungs), key=lambda arm: values[arm])
-        price.move(relative[best], share)
+        dual.move(relative[best], share)
         return best
 
     def learn(self, label: Label, rungs: int) -> None:

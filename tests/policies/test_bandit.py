@@ -50,6 +50,24 @@ def test_no_more_dear_calls_than_allowed(share: float) -> None:
     assert dear < share + 0.02
 
 
+def test_a_share_that_was_not_needed_is_kept_for_a_while_and_no_longer() -> None:
+    bandit, rng = Bandit(Random(1)), Random(2)
+
+    def dear(kind: str, calls: int) -> int:
+        found = 0
+        for _ in range(calls):
+            rung = bandit.choose("a", "smart", kind, costs=COSTS, share=0.5)
+            bandit.learn(label(rung, right=rng.random() < KINDS[kind][rung], kind=kind), 2)
+            found += rung
+        return found
+
+    for _ in range(3):
+        easy = dear("odd", 3_000)
+        assert easy < 300
+        hard = dear("hard", 3_000)
+        assert 1_500 + 150 < hard < 1_500 + 450
+
+
 def test_a_kind_that_was_never_seen_begins_at_what_others_have_shown() -> None:
     bandit = Bandit(Random(1))
     for _ in range(300):
