@@ -1,4 +1,5 @@
-"""One call as spans: what the gate did as a server, and one client span for each attempt at an upstream.
+"""One call as spans: what the gate did as a server, what it spent time on before it asked anyone (`inner_spans`), and
+one client span for each attempt at an upstream.
 
 Made from the call's `Outcome` once it has ended, in the JSON form of OTLP 1.x; names and attributes follow
 OpenTelemetry's semantic conventions for generative AI (in development, as of 1.37). Langfuse and OpenInference read
@@ -9,19 +10,15 @@ that lost is no error: its status stays unset, and it says that it was cancelled
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import Final, Literal
 
 from msgspec import json
 
+from proxy.telemetry.inner_spans import inner_spans
+from proxy.telemetry.span import CLIENT, NANOS, SERVER, Attributes, Span, listed, span, span_id, timed, times
 from proxy.types import Attempt, Outcome
 
 Profile = Literal["genai", "langfuse", "openinference"]
-Value = str | int | float | bool
-Attributes = dict[str, Value]
-Span = dict[str, object]
-
-SERVER, CLIENT = 2, 3  # of OTLP's `SpanKind`
 ERROR: Final = 2  # of its `StatusCode`
 OPERATIONS: Final[Mapping[str, str]] = {
     "chat": "chat",
@@ -29,7 +26,6 @@ OPERATIONS: Final[Mapping[str, str]] = {
     "responses": "chat",
     "embeddings": "embeddings",
 }
-NANOS: Final = 1_000_000_000
 EVENTS_MAX: Final = 32
 
 
@@ -37,35 +33,26 @@ def spans(outcome: Outcome, profiles: tuple[Profile, ...]) -> list[Span]:
     """The server's first."""
     call = outcome.call
     root = span_id(call.id, "")
-    server = _span(outcome, root, call.parent_span, f"{call.endpoint} {call.model}".rstrip(), SERVER)
-    server["startTimeUnixNano"], server["endTimeUnixNano"] = _times(outcome, call.arrived_at, outcome.duration_s)
-    server["attributes"] = _listed(_of_call(outcome, profiles))
+    server = span(outcome, root, call.parent_span, f"{call.endpoint} {call.model}".rstrip(), SERVER)
+    timed(server, outcome, call.arrived_at, outcome.duration_s)
+    server["attributes"] = listed(_of_call(outcome, profiles))
     server["events"] = list(_events(outcome))
     if outcome.status >= 500 or outcome.error_source in ("upstream", "proxy", "store"):
         server["status"] = {"code": ERROR, "message": outcome.error_code or str(outcome.status)}
-    return [server, *(_attempt(outcome, each, root, profiles) for each in outcome.attempts)]
-
-
-def span_id(call_id: str, target: str, number: int = 1) -> str:
-    """16 hexadecimal digits, the same for whoever asks: the upstream is told them before the span is made."""
-    name = f"{call_id}/{target}" if number == 1 else f"{call_id}/{target}/{number}"
-    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    attempts = (_attempt(outcome, each, root, profiles) for each in outcome.attempts)
+    return [server, *inner_spans(outcome, root), *attempts]
 
 
 def _attempt(outcome: Outcome, attempt: Attempt, root: str, profiles: tuple[Profile, ...]) -> Span:
     call, target = outcome.call, attempt.target
     first = next(each for each in outcome.attempts if each.target.id == target.id)
     id = span_id(call.id, target.id, 1 if first is attempt else attempt.number)
-    span = _span(outcome, id, root, f"{_operation(outcome)} {target.model}", CLIENT)
-    span["startTimeUnixNano"], span["endTimeUnixNano"] = _times(outcome, attempt.started_at, attempt.duration_s)
-    span["attributes"] = _listed(_of_attempt(outcome, attempt, profiles))
+    made = span(outcome, id, root, f"{_operation(outcome)} {target.model}", CLIENT)
+    timed(made, outcome, attempt.started_at, attempt.duration_s)
+    made["attributes"] = listed(_of_attempt(outcome, attempt, profiles))
     if attempt.error_code is not None and attempt.lesson != "ignore":
-        span["status"] = {"code": ERROR, "message": attempt.error_code}
-    return span
-
-
-def _span(outcome: Outcome, id: str, parent: str, name: str, kind: int) -> Span:
-    return {"traceId": outcome.call.trace_id, "spanId": id, "parentSpanId": parent, "name": name, "kind": kind}
+        made["status"] = {"code": ERROR, "message": attempt.error_code}
+    return made
 
 
 def _of_call(outcome: Outcome, profiles: tuple[Profile, ...]) -> Attributes:
@@ -165,29 +152,9 @@ def _openinference(attempt: Attempt) -> Attributes:
 
 def _events(outcome: Outcome) -> Iterator[Span]:
     for decision in outcome.decisions[:EVENTS_MAX]:
-        at, _ = _times(outcome, decision.at, 0.0)
-        yield {"timeUnixNano": at, "name": "decision", "attributes": _listed({"headgate.said": decision.said})}
+        at, _ = times(outcome, decision.at, 0.0)
+        yield {"timeUnixNano": at, "name": "decision", "attributes": listed({"headgate.said": decision.said})}
 
 
 def _operation(outcome: Outcome) -> str:
     return OPERATIONS.get(outcome.call.endpoint, outcome.call.endpoint)
-
-
-def _times(outcome: Outcome, at: float, for_s: float) -> tuple[str, str]:
-    """Wall time of an instant of the loop's clock; 64-bit numbers are text in OTLP's JSON."""
-    begins = outcome.call.arrived_wall + (at - outcome.call.arrived_at)
-    return str(round(begins * NANOS)), str(round((begins + for_s) * NANOS))
-
-
-def _listed(attributes: Attributes) -> list[Span]:
-    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
-
-
-def _value(value: Value) -> Span:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    return {"stringValue": value}

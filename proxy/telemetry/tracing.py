@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec import Struct, json
@@ -18,7 +20,8 @@ from proxy.alarm import Alarm
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.providers.base import Transport, UpstreamRequest
-from proxy.telemetry.spans import Profile, Span, spans
+from proxy.telemetry.span import Span, add
+from proxy.telemetry.spans import Profile, spans
 from proxy.types import Outcome
 
 WAITING_MAX: Final = 2_048  # spans
@@ -33,6 +36,14 @@ ROUTES_MAX: Final = 256
 ALWAYS: Final = frozenset({"retry", "hedge", "fallback", "cascade", "quorum"})
 
 
+Tell = Callable[[str, Callable[[dict[str, str]], None]], bool]  # see `content.keeper.Keeper`
+
+
+def silent(id: str, then: Callable[[dict[str, str]], None]) -> bool:
+    """Where no words are kept."""
+    return False
+
+
 class Collector(Struct, frozen=True):
     """Where spans go. `headers` may hold a credential."""
 
@@ -40,6 +51,7 @@ class Collector(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     share: float = 0.05  # of the calls that nothing speaks for
     profiles: tuple[Profile, ...] = ("genai",)
+    words: bool = False  # of calls that are kept in full, too
 
     def __repr__(self) -> str:
         return f"Collector({self.url}, {self.share})"
@@ -74,12 +86,13 @@ class Slowness:
 class Tracing:
     """An observer of outcomes; without a collector it does nothing."""
 
-    def __init__(self, clock: Clock, transport: Transport, version: str) -> None:
+    def __init__(self, clock: Clock, transport: Transport, version: str, tell: Tell = silent) -> None:
         self.collector: Collector | None = None
         self.dropped = 0  # spans
         self.sent = 0
         self._clock = clock
         self._transport = transport
+        self._tell = tell
         self._waiting: deque[Span] = deque()
         self._slowness = Slowness()
         self._resource = {
@@ -97,6 +110,14 @@ class Tracing:
         if collector is None or not outcome.call.identity.key_id or not self._keeps(outcome, collector.share):
             return
         found = spans(outcome, collector.profiles)
+        if not collector.words or not self._tell(outcome.call.id, partial(self._told, found)):
+            self._put(found)
+
+    def _told(self, found: list[Span], words: dict[str, str]) -> None:
+        add(found[0], words)
+        self._put(found)
+
+    def _put(self, found: list[Span]) -> None:
         if len(self._waiting) + len(found) > WAITING_MAX:
             self.dropped += len(found)
         else:

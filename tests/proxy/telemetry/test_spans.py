@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import json, structs
 
 from proxy.observed import Decision
-from proxy.telemetry.spans import Span, span_id, spans
+from proxy.telemetry.span import Span, span_id
+from proxy.telemetry.spans import spans
 from proxy.types import Attempt, Identity, Outcome, Usage
 from tests.build import call, target
 
