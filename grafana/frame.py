@@ -7,7 +7,7 @@ library only.
 from __future__ import annotations
 
 from grafana.panels import DATASOURCE, Json, laid_out
-from grafana.queries import ALWAYS, rate, selector
+from grafana.queries import ALWAYS, most, rate, selector
 
 TAG = "headgate"
 CHOICES = {  # each label that can be chosen, with the metric that knows its values
@@ -81,6 +81,12 @@ def annotations() -> list[Json]:
         annotation("Reload", f"{rate('config_reloads_total', 'result')} > 0", "{{result}}", color="blue"),
         annotation(
             "Breaker opened", f"{rate(opened, 'target', 'reason')} > 0", "{{target}}: {{reason}}", color="orange"
+        ),
+        annotation(
+            "Load test",
+            f"{most('loadtest_info', 'test', 'scenario')} > 0",
+            "{{test}}: {{scenario}}",
+            color="green",
         ),
         annotation("Version", f"{version}) unless {version} offset 5m)", "{{version}}", color="purple"),
     ]

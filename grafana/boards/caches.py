@@ -41,7 +41,6 @@ def now() -> list[Json]:
 
 
 def answers() -> list[Json]:
-    first = chosen("time_to_first_token_seconds", "route", 'served_by=~"cache|join"')
     return [
         lines(
             "Hit ratio",
@@ -75,6 +74,12 @@ def answers() -> list[Json]:
             (gauge("cache_entries", "cache"), "{{cache}}"),
             unit="short",
         ),
+    ]
+
+
+def quality() -> list[Json]:
+    first = chosen("time_to_first_token_seconds", "route", 'served_by=~"cache|join"')
+    return [
         lines(
             "First token of known answers, p50",
             "Streams that were answered out of a cache, or joined. Above 50 ms: the disk is slow, or the gate "
@@ -136,6 +141,6 @@ def prompts() -> list[Json]:
 
 
 def board() -> Json:
-    panels = [*now(), *answers(), *prompts()]
+    panels = [*now(), *answers(), *quality(), *prompts()]
     question = "What need not be bought again, and is it right?"
     return dashboard("headgate-caches", "Headgate / Caches", question, panels, choices=("route",))

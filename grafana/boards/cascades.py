@@ -36,7 +36,6 @@ def now() -> list[Json]:
 
 def course() -> list[Json]:
     first = chosen("time_to_first_token_seconds", "route", 'served_by="cascade"')
-    roles = 'upstream_attempts_total{role=~"first|escalation|member"}'
     return [
         stack(
             "Decisions",
@@ -53,8 +52,8 @@ def course() -> list[Json]:
         signed(
             lines(
                 "Saved per hour",
-                "In US dollars, by cascade, the cost of judges not counted. Below zero for long: raise "
-                "`max_cost_ratio`.",
+                "In US dollars, by cascade, the cost of judges not counted. Below zero for long: a cheaper first "
+                "step, or a higher `max_loss`.",
                 (f"({rate(BASELINE, 'cascade')} - {rate(ACTUAL, 'cascade')}) * 3600", "{{cascade}}"),
                 unit="currencyUSD",
             )
@@ -65,6 +64,11 @@ def course() -> list[Json]:
             (quantile(0.95, first, "route"), "{{route}}"),
             unit="s",
         ),
+    ]
+
+
+def evidence() -> list[Json]:
+    return [
         stack(
             "Accepted, by why",
             "`evidence`: what was learned of such calls says so; `passed`: the gates; `last`: nobody else could "
@@ -97,6 +101,12 @@ def course() -> list[Json]:
             "{{cascade}} cost",
             unit="currencyUSD",
         ),
+    ]
+
+
+def together() -> list[Json]:
+    roles = 'upstream_attempts_total{role=~"first|escalation|member"}'
+    return [
         stack(
             "Attempts by part",
             "`escalation`: a further rung; `member`: one of several that answer together. Each is paid for.",
@@ -120,6 +130,18 @@ def course() -> list[Json]:
             ),
             unit="short",
         ),
+        right(
+            stack(
+                "Experiments",
+                "Calls by arm, and what each arm costs in US dollars an hour. What they have shown: "
+                "`headgate experiments`.",
+                (rate("experiment_calls_total", "experiment", "arm", "result"), "{{experiment}} {{arm}} {{result}}"),
+                (rate("experiment_usd_total", "experiment", "arm") + " * 3600", "{{experiment}} {{arm}} cost"),
+                unit="reqps",
+            ),
+            "{{experiment}} {{arm}} cost",
+            unit="currencyUSD",
+        ),
         stack(
             "Debates",
             "By whether a plain vote over the first round says the same. Mostly the same: a quorum would do, for less.",
@@ -131,5 +153,5 @@ def course() -> list[Json]:
 
 def board() -> Json:
     question = "Do the cheaper models do, and what does that save?"
-    panels = [*now(), *course()]
+    panels = [*now(), *course(), *evidence(), *together()]
     return dashboard("headgate-cascades", "Headgate / Cascades and quorums", question, panels, choices=("route",))

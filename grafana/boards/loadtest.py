@@ -59,7 +59,18 @@ def signals() -> list[Json]:
     ]
 
 
-def limits() -> list[Json]:
+def load() -> list[Json]:
+    return [
+        lines(
+            "Users",
+            "Of each load test, as it says itself: run `make load`, or `--admin` where the gate runs already.",
+            (gauge("loadtest_users", "test", "scenario"), "{{test}} {{scenario}}"),
+            unit="short",
+        ),
+    ]
+
+
+def room() -> list[Json]:
     process = ALWAYS
     return [
         lines(
@@ -80,6 +91,11 @@ def limits() -> list[Json]:
             "memory",
             unit="bytes",
         ),
+    ]
+
+
+def limits() -> list[Json]:
+    return [
         right(
             lines(
                 "Series and bounds",
@@ -98,6 +114,7 @@ def limits() -> list[Json]:
             "should be nothing.",
             (rate("log_records_dropped_total"), "log lines"),
             (rate("trace_spans_dropped_total"), "spans"),
+            (rate("content_records_dropped_total"), "words"),
             (rate("observer_errors_total", "observer"), "{{observer}} failed"),
             (rate("metrics_overflow_total"), "series folded"),
             (rate("worker_restarts_total"), "workers restarted"),
@@ -115,5 +132,5 @@ def limits() -> list[Json]:
 
 
 def board() -> Json:
-    panels = [*now(), *signals(), *limits()]
+    panels = [*now(), *load(), *signals(), *room(), *limits()]
     return dashboard("headgate-loadtest", "Headgate / Load test", "Does it hold?", panels, choices=("route",))

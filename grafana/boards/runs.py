@@ -59,6 +59,23 @@ def flow() -> list[Json]:
             (gauge(chosen("run_gate_runs", "route"), "route", "state"), "{{route}} {{state}}"),
             unit="short",
         ),
+        stack(
+            "Calls with hours to spare",
+            "Held until it is quiet, and how those ended that were. `rescued`: their time ran out; where most are, the "
+            "load has no valleys.",
+            (gauge(chosen("held_calls", "route"), "route"), "{{route}} held"),
+            (rate(chosen("held_total", "route"), "result") + " * 3600", "{{result}} an hour"),
+            unit="short",
+        ),
+        stack(
+            "Batches",
+            "Lines of batches that were answered, with a reply or an error, and batches that ended an hour. None "
+            "while batches run: a limit, a budget or a full disk holds them back.",
+            (rate("batch_lines_total", "result"), "lines {{result}}"),
+            (rate("batches_total", "status") + " * 3600", "batches {{status}} an hour"),
+            (gauge("batches_running"), "batches that run"),
+            unit="short",
+        ),
         lines(
             "Room at the gates",
             "What active runs take, and what they may: tokens of prompts, or runs. At the limit, new runs wait.",

@@ -50,7 +50,8 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--systems",
         default=",".join(NAMES),
-        help="of nginx, hop, headgate, and the gate with something more: budgets, strict; default the first three",
+        help="of nginx, hop, headgate, the gate with something more: budgets, strict, and with less: silent; "
+        "default the first three",
     )
     return parser.parse_args(given)
 

@@ -94,7 +94,7 @@ class Bench:
     def check_metering(self) -> None:
         """After the last section: the gate must have metered and priced every call that the clients saw answered."""
         for system in self._systems:
-            if system.name in VARIANTS:
+            if system.name in VARIANTS and system.name != "silent":
                 self.results.faults.compare(system.name, priced_calls(system))
 
     def run(self, section: Section) -> None:

@@ -27,10 +27,11 @@ UPSTREAM = "loadtests/upstream.py"
 INTERVAL_MS = 20.0  # of the upstream's chunks: 50 a second
 READY_S_MAX = 20.0
 POLL_S = 0.002
-VARIANTS: dict[str, dict[str, object]] = {  # the gate with something more; measured when asked for
+VARIANTS: dict[str, dict[str, object]] = {  # the gate with something more, or less; measured when asked for
     "headgate": {},
     "budgets": {"budget": [{"usd": 1_000_000, "per": "day"}, {"tokens": 10**12, "per": "hour"}]},
     "strict": {"strict": True},
+    "silent": {"module": "tests.silent"},  # no metrics, no log lines, no live feed
 }
 NGINX_CONF = Path(__file__).with_name("nginx.conf")
 
@@ -127,7 +128,7 @@ class Lab:
             "telemetry": {"log_format": "json"},
         }
         path = self._write(f"headgate-{port}.json", json.dumps(configuration).encode())
-        return [sys.executable, "-m", "proxy", "serve", "--config", str(path)]
+        return [sys.executable, "-m", str(variant.get("module", "proxy")), "serve", "--config", str(path)]
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self.folder / name

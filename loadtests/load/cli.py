@@ -38,6 +38,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, help="instead of the scenario's own")
     parser.add_argument("--users", type=int, help="instead of the scenario's own")
     parser.add_argument("--host", help="a gate that runs already, such as http://127.0.0.1:4000")
+    parser.add_argument("--admin", default="", help="its admin listener, which is told how many users there are")
     parser.add_argument("--key", default="sk-load", help="its key")
     parser.add_argument("--model", default="chat", help="its model")
     parser.add_argument("--report", type=Path, help="a folder for report.html, the CSV files and every sample")
@@ -99,6 +100,7 @@ def _loaded(
         "LOAD_RECORD": str(record),
         "LOAD_KEY": options.key,
         "LOAD_MODEL": options.model,
+        "LOAD_ADMIN": f"http://127.0.0.1:{gate.admin_port}" if gate else options.admin,
     }
     stop = threading.Event()
     meddler = threading.Thread(target=_meddle, args=(scenario, gate, upstreams, stop, seconds), daemon=True)

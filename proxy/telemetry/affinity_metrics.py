@@ -18,7 +18,7 @@ class Told(Protocol):
 
 
 class Memories(Protocol):
-    """Asked from the scrape's thread, by a target's id."""
+    """Asked at each scrape, by a target's id."""
 
     def told(self, target_id: str) -> Told: ...
     def held_tokens(self, target_id: str) -> int: ...

@@ -17,7 +17,7 @@ from proxy.telemetry.series import Table
 
 
 class Standing(Protocol):
-    """All breakers; asked from the scrape's thread, by a target's id or `provider/*`."""
+    """All breakers; asked at each scrape, by a target's id or `provider/*`."""
 
     def state(self, id: str) -> str: ...
     def rejected(self, id: str) -> int: ...

@@ -18,7 +18,7 @@ from proxy.types import Outcome
 
 
 class Kept(Protocol):
-    """The answers of one process, asked from the scrape's thread."""
+    """The answers of one process, asked at each scrape."""
 
     @property
     def in_memory(self) -> tuple[int, int, int]:
@@ -32,7 +32,7 @@ class Kept(Protocol):
 
 
 class Entries(Protocol):
-    """Those of the semantic cache, asked from the scrape's thread."""
+    """Those of the semantic cache, asked at each scrape."""
 
     evicted: int  # how many had to make room
 

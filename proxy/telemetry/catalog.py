@@ -14,8 +14,11 @@ from proxy import errors, observed, types
 from proxy.errors import CODES
 from proxy.observed import NoHedgeKind
 from proxy.telemetry import ladders
+from proxy.telemetry.catalog_batches import BATCHES
 from proxy.telemetry.catalog_cascades import CASCADES
+from proxy.telemetry.catalog_experiments import EXPERIMENTS
 from proxy.telemetry.catalog_known import KNOWN
+from proxy.telemetry.catalog_load import LOAD
 from proxy.telemetry.catalog_votes import VOTES
 from proxy.telemetry.family import (
     AGENT,
@@ -68,9 +71,10 @@ BOUND = Label(
     "bound",
     (
         *("request_body", "request_headers", "upstream_reply", "calls", "agents", "runs"),
-        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting", "shed"),
+        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting", "shed", "held"),
     ),
 )
+HELD = Label("result", ("quiet", "rescued", "left"))
 RATE_LIMIT = Label("limit", ("requests", "tokens", "concurrency"))
 STATE = Label("state", ("closed", "open", "half_open"))
 RUN_STATE = Label("state", ("active", "waiting", "parked"))
@@ -102,6 +106,8 @@ REQUESTS = (
     counter("http_responses_total", "Status codes sent to clients.", ENDPOINT, STATUS),
     gauge("in_flight_requests", "Calls begun and not ended.", ROUTE, merge="sum"),
     gauge("queue_depth", "Calls that wait for others of their key or agent, or for a target.", ROUTE, merge="sum"),
+    gauge("held_calls", "Calls with hours to spare that wait for a quiet time.", ROUTE, merge="sum"),
+    counter("held_total", "Calls that have waited for a quiet time, by how that ended.", ROUTE, HELD),
     counter("stream_aborts_total", "Streams broken off after their first byte, by the side that broke them.", BY),
     counter("client_retries_total", "Calls that the client's SDK marks as its own retry.", ROUTE),
     counter("runs_started_total", "Runs seen first, by where the run's id came from.", AGENT, RUN_SOURCE),
@@ -131,7 +137,12 @@ LATENCY = (
     histogram("inter_chunk_seconds", ladders.CHUNK, "Every gap between chunks, added at a stream's end.", ROUTE),
     histogram("time_per_output_token_seconds", ladders.TPOT, "Mean gap between a stream's tokens.", ROUTE),
     histogram("queue_seconds", ladders.WAIT, "Waits of the calls that had to wait, however they ended.", ROUTE),
-    histogram("overhead_seconds", ladders.OVERHEAD, "Duration less the time spent waiting for upstreams.", ROUTE),
+    histogram(
+        "overhead_seconds",
+        ladders.OVERHEAD,
+        "Duration less all waiting: for upstreams, judges and embeddings, at limits and gates, before retries.",
+        ROUTE,
+    ),
 )
 
 UPSTREAM = (
@@ -216,6 +227,7 @@ SELF = (
     counter("bound_hits_total", "Times that a queue, map or size limit was full.", BOUND),
     counter("observer_errors_total", "Records of a call's end that failed.", OBSERVER),
     counter("log_records_dropped_total", "Log lines lost because the log could not keep up or write."),
+    counter("content_records_dropped_total", "Calls whose words should have been kept and could not be written."),
     counter("trace_spans_dropped_total", "Spans lost because the collector could not keep up or would not take them."),
     counter("config_reloads_total", "Reloads of the configuration.", RESULT),
     gauge("config_last_success_timestamp_seconds", "When the configuration in force was loaded."),
@@ -228,7 +240,7 @@ SELF = (
 
 CAPPED = tuple(
     family.name
-    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *CASCADES, *VOTES, *MONEY, *BUDGETS)
+    for family in (*REQUESTS, *LATENCY, *UPSTREAM, *RACE, *KNOWN, *CASCADES, *VOTES, *EXPERIMENTS, *MONEY, *BUDGETS)
     if any(label.values is None for label in family.labels)
 )
 
@@ -241,8 +253,11 @@ FAMILIES: tuple[Family, ...] = (
     *KNOWN,
     *CASCADES,
     *VOTES,
+    *EXPERIMENTS,
+    *BATCHES,
     *MONEY,
     *BUDGETS,
     *SELF,
+    *LOAD,
     counter("metrics_overflow_total", "Series folded into `other` because a family was full.", Label("metric", CAPPED)),
 )

@@ -15,7 +15,7 @@ from proxy.telemetry.series import Table
 
 
 class Standing(Protocol):
-    """All gates; asked from the scrape's thread. 0: there is no such gate."""
+    """All gates; asked at each scrape. 0: there is no such gate."""
 
     def runs(self, pool: str, state: str) -> int: ...
     def in_use(self, pool: str) -> float: ...

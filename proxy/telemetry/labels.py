@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from proxy.telemetry.family import OTHER, UNATTRIBUTED, Label
 from proxy.types import Target
 
+TESTS_MAX = 40
+
 
 class Labels:
     def __init__(self, agents_max: int) -> None:
@@ -23,9 +25,11 @@ class Labels:
         self._models: dict[str, None] = {}
         self._providers: dict[str, None] = {}
         self._build: dict[str, None] = {}
+        self._tests: dict[str, None] = {OTHER: None}  # names of load tests and of their scenarios
         self._known: dict[str, Collection[str]] = {
             "route": self.routes,
             "cascade": self.routes,
+            "experiment": self.routes,
             "agent": self.agents,
             "target": self.targets,
             "to": self.targets,
@@ -34,6 +38,8 @@ class Labels:
             "model": self._models,
             "version": self._build,
             "python": self._build,
+            "test": self._tests,
+            "scenario": self._tests,
         }
 
     def __repr__(self) -> str:
@@ -59,6 +65,13 @@ class Labels:
 
     def learn_build(self, version: str, python: str) -> None:
         self._build.update({version: None, python: None})
+
+    def load_test(self, test: str, scenario: str) -> tuple[str, str]:
+        """As the series show them: who runs a test chose its names, so there is an end to how many are known."""
+        for name in (test, scenario):
+            if len(self._tests) < TESTS_MAX:
+                self._tests.setdefault(name)
+        return (test if test in self._tests else OTHER), (scenario if scenario in self._tests else OTHER)
 
     def allow(self, label: Label, value: str) -> bool:
         return value in (self._known.get(label.name, ()) if label.values is None else label.values)

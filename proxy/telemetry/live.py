@@ -16,7 +16,7 @@ from msgspec import Struct, json
 
 from proxy.state.ledger_rows import Entry, storable
 from proxy.state.ledger_schema import ATTEMPT_RARE, ATTEMPT_USUAL, OUTCOME_RARE, OUTCOME_USUAL, names
-from proxy.state.report import RequestRow
+from proxy.state.report import RequestRow, members
 from proxy.telemetry.line import utc_text
 from proxy.telemetry.live_report import Delta, Event, Gauges, Second, Snapshot, Totals
 
@@ -45,7 +45,7 @@ _READ_INPUT: Final = _of(_TRY, "input_uncached", "input_cached", "input_cache_wr
                          "input_audio", "input_image")  # fmt: skip
 _READ_OUTPUT: Final = _of(_TRY, "output", "reasoning", "output_audio")
 _READ_SHOWN: Final = _of(_CALL, "request_id", "at_ms", "agent", "run", "step", "model", "target", "status",
-                         "error_code", "served_by", "attempts")  # fmt: skip
+                         "error_code", "served_by", "attempts", "plan_mode")  # fmt: skip
 _READ_FOREIGN: Final = _of(_CALL, "agent", "run", "parent_run", "route", "model", "target", "step")
 _COST: Final = _CALL.index("cost_usd_nanos")
 
@@ -265,7 +265,7 @@ def _sendable(entry: Entry) -> Entry:
 def shown_call(entry: Entry) -> RequestRow:
     """As in a list of requests."""
     row = entry.outcome
-    id, at_ms, agent, run, step, model, target, status, error, served_by, attempts = _READ_SHOWN(row)
+    id, at_ms, agent, run, step, model, target, status, error, served_by, attempts, mode = _READ_SHOWN(row)
     first_s, duration_s = _READ_CALL(row)[8:]
     return RequestRow(  # by position: above fifteen names CPython makes a dictionary of them
         id,
@@ -285,6 +285,7 @@ def shown_call(entry: Entry) -> RequestRow:
         None if row[_COST] == "" else entry.cost_usd_nanos,
         None if first_s == "" else first_s,
         duration_s,
+        members(mode, (str(_READ_TRY(each)[0]) for each in entry.attempts)),
     )
 
 

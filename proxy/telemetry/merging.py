@@ -8,11 +8,13 @@ process that owns the books and are not sent. What a process had open when it di
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 
 from msgspec import Struct
 
 from proxy.telemetry.family import OTHER, Family
-from proxy.telemetry.series import Histogram, Table, Values
+from proxy.telemetry.series import Histogram, Table, Values, readings, standing
+from proxy.telemetry.text import Exemplar, Read
 
 Traced = tuple[int, str, float, float]  # bucket, trace id, value, wall
 
@@ -32,11 +34,11 @@ class Sender:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._numbers: dict[tuple[str, Values], float] = {}
-        self._histograms: dict[tuple[str, Values], tuple[tuple[int, ...], float]] = {}
+        self._numbers: dict[str, list[float]] = {}
+        self._histograms: dict[str, list[Read]] = {}
 
     def __repr__(self) -> str:
-        return f"Sender({len(self._numbers)} numbers, {len(self._histograms)} histograms)"
+        return f"Sender({self._table!r})"
 
     def changes(self) -> tuple[Change, ...]:
         return (*self._of_numbers(), *self._of_histograms())
@@ -45,21 +47,26 @@ class Sender:
         for name, series in self._table.numbers.items():
             if series.family.merge == "owner":
                 continue
-            for values, child in series.children():
-                now, before = child.now, self._numbers.get((name, values), 0)
-                if now != before:
-                    self._numbers[name, values] = now
-                    yield Change(name, values, now if series.family.kind == "gauge" else now - before)
+            now, before = standing(series), self._numbers.get(name, [])
+            if now == before:
+                continue
+            self._numbers[name] = now
+            whole = series.family.kind == "gauge"
+            for values, value, then in zip(series.names(), now, chain(before, repeat(0)), strict=False):
+                if value != then:
+                    yield Change(name, values, value if whole else value - then)
 
     def _of_histograms(self) -> Iterator[Change]:
         for name, series in self._table.histograms.items():
-            nothing = (0,) * (len(series.family.ladder) + 1)
-            for values, child in series.children():
-                counts, before = tuple(child.counts), self._histograms.get((name, values), (nothing, 0.0))
-                if counts != before[0]:
-                    self._histograms[name, values] = counts, child.sum
-                    more = tuple([now - then for now, then in zip(counts, before[0], strict=True)])
-                    yield Change(name, values, child.sum - before[1], more, _traced(child, more))
+            now, before = readings(series), self._histograms.get(name, [])
+            if now == before:
+                continue
+            self._histograms[name] = now
+            nothing: Read = [0] * (len(series.family.ladder) + 1), 0.0, []
+            for values, read, then in zip(series.names(), now, chain(before, repeat(nothing)), strict=False):
+                if read[0] != then[0]:
+                    more = tuple([count - less for count, less in zip(read[0], then[0], strict=True)])
+                    yield Change(name, values, read[1] - then[1], more, _traced(read[2], more))
 
 
 class Merger:
@@ -104,8 +111,8 @@ def _merged(family: Family, parts: dict[int, float]) -> float:
     return sum(parts.values())
 
 
-def _traced(child: Histogram, more: tuple[int, ...]) -> tuple[Traced, ...]:
-    found = ((bucket, child.exemplars[bucket]) for bucket, count in enumerate(more) if count)
+def _traced(exemplars: list[Exemplar | None], more: tuple[int, ...]) -> tuple[Traced, ...]:
+    found = ((bucket, exemplars[bucket]) for bucket, count in enumerate(more) if count)
     return tuple([(bucket, *traced) for bucket, traced in found if traced is not None])
 
 

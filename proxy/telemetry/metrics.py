@@ -1,8 +1,8 @@
 """The metrics of the gate: one feed from the one `Outcome` of a call, one exposition.
 
 It derives and adds; what exists is declared in `catalog.py`, how it is kept and bounded stands in `series.py`. The
-ledger is the truth about money; these numbers show pace. `observe` runs on the event loop's thread, once a call;
-`exposition` may run on any thread and should not run on that one. Formats: OpenMetrics 1.0 and Prometheus text 0.0.4.
+ledger is the truth about money; these numbers show pace. All of it runs on the event loop's thread, `observe` once
+a call. How it is written down for a scrape stands in `scrape.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from operator import attrgetter
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-
 from proxy.errors import CODES, family
 from proxy.telemetry.breaker_metrics import BreakerMetrics
 from proxy.telemetry.budget_metrics import BudgetMetrics
@@ -23,15 +20,16 @@ from proxy.telemetry.catalog import CAPPED, FAMILIES, TOKEN_KINDS
 from proxy.telemetry.family import NANOS, OTHER
 from proxy.telemetry.foresee import foreseen
 from proxy.telemetry.labels import Labels
-from proxy.telemetry.otel_view import OtelView, View
-from proxy.telemetry.queue_metrics import QueueMetrics
+from proxy.telemetry.load_metrics import LoadMetrics
+from proxy.telemetry.otel_view import View
+from proxy.telemetry.queue_metrics import HeldMetrics, QueueMetrics
 from proxy.telemetry.race_metrics import RaceMetrics
 from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, status_label, token_seconds
+from proxy.telemetry.scrape import Scrapes
 from proxy.telemetry.series import Table
 from proxy.telemetry.usual import UsualCalls, usual_attempt
 from proxy.types import Attempt, Call, Identity, Outcome, Target
 
-OPENMETRICS = "application/openmetrics-text"
 RUNS_MAX = 20_000  # runs remembered as begun; one that returns after so many others counts again
 
 _tokens = attrgetter(*TOKEN_KINDS)
@@ -54,18 +52,12 @@ class Metrics:
         self._runs: dict[tuple[str, str], None] = {}
         self.spent_usd_nanos = 0
         self._usual = UsualCalls(table)
-        self.queues = QueueMetrics(table, labels)
+        self.queues, self.held = QueueMetrics(table, labels), HeldMetrics(table, labels)
         self.breakers = BreakerMetrics(table, labels)
         self.races = RaceMetrics(table, labels)
         self.caches = CacheMetrics(table.numbers, labels)
         self._bind()
-        self._registry = CollectorRegistry()
-        self._registry.register(table)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
-        self._otel = CollectorRegistry()
-        self._otel.register(OtelView(table, labels.targets))
+        self.scrapes = Scrapes(table, labels.targets)
         self.reconfigure(routes, targets, agents=agents, models=models)
         self.set("workers", 1)
         self.watch("metrics_series", lambda: table.size)
@@ -77,9 +69,8 @@ class Metrics:
         return f"Metrics({self.table!r}, {len(self._runs)} runs)"
 
     def exposition(self, accept: str, view: View = "headgate") -> tuple[bytes, str]:
-        """The text and its content type. The client's own negotiation fails on odd versions."""
-        encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in accept else "")
-        return encode(self._registry if view == "headgate" else self._otel), content_type
+        """The text and its content type, all in one go; see `scrape` for one in turns."""
+        return self.scrapes.at_once(accept, view)
 
     def _bind(self) -> None:
         numbers, histograms = self.table.numbers, self.table.histograms
@@ -109,6 +100,9 @@ class Metrics:
         self._upstream_first_token = histograms["upstream_first_token_seconds"]
         self._cost = histograms["request_cost_usd"]
         self._loop_lag = histograms["event_loop_lag_seconds"]
+
+    def of_load(self, now: Callable[[], float]) -> LoadMetrics:
+        return LoadMetrics(self.table, self._labels, now)
 
     def of_budgets(self) -> BudgetMetrics:
         return BudgetMetrics(self.table.numbers, self._labels)
@@ -150,7 +144,7 @@ class Metrics:
         self.table.numbers[name][values].value = value
 
     def watch(self, name: str, read: Callable[[], float], *values: str) -> None:
-        """From now on each scrape asks `read`, on the scrape's thread."""
+        """From now on each scrape asks `read`."""
         self.table.numbers[name][values].read = read
 
     def watch_drift(self, posted_usd_nanos: Callable[[], int]) -> None:

@@ -13,6 +13,7 @@ from math import inf
 from operator import attrgetter
 
 from proxy.telemetry.cascade_metrics import CascadeMetrics
+from proxy.telemetry.experiment_metrics import ExperimentMetrics
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.reading import attempt_result
 from proxy.telemetry.series import Table
@@ -38,6 +39,7 @@ class RaceMetrics:
         self._loops = numbers["loops_detected_total"]
         self.cascades = CascadeMetrics(numbers, labels)
         self._votes = VoteMetrics(numbers, labels)
+        self._experiments = ExperimentMetrics(numbers, labels)
 
     def watch(self, routes: Iterable[str], armed_s: Mapping[str, float], left: Callable[[], float]) -> None:
         """`armed_s`: the last delay of each route that had one; `left`: the attempt budget's share of its burst."""
@@ -60,6 +62,8 @@ class RaceMetrics:
             self._loops[self._labels.agent(outcome.call.identity.agent), outcome.loop.action].value += 1
         if outcome.climbed:
             self.cascades.observe(outcome)
+        if outcome.plan is not None and outcome.plan.arm is not None:
+            self._experiments.observe(outcome.plan.arm, outcome)
         if outcome.voted is not None:
             self._votes.observe(outcome.call.route, outcome.voted)
         if _begun_late(outcome) and outcome.attempts:

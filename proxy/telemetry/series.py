@@ -1,8 +1,7 @@
-"""Recorders of the declared families, and their text.
+"""Recorders of the declared families.
 
 A recorder is a plain number or list of counts, touched by the event loop's thread alone, without a lock: an event costs
-a dictionary look-up and an addition. The scrape reads them from a thread of its own; only the birth of a child and the
-scrape's copy of the children share a lock. Both text formats are written by `prometheus_client`.
+a dictionary look-up and an addition. How they are written for a scrape stands in `exposition.py`.
 
 Bounded twice: a family holds `FAMILY_SERIES_MAX` series, all of them `SERIES_MAX`. Above nine tenths of either, new
 children are folded: their most variable label becomes `other`, then the next one, and the fold is counted.
@@ -11,18 +10,16 @@ children are folded: their most variable label becomes `other`, then the next on
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from threading import Lock
-from typing import Protocol, TypeVar
+from collections.abc import Callable, ItemsView, ValuesView
+from itertools import islice
+from typing import TypeVar
 
 from msgspec import Struct
-from prometheus_client import Metric
-from prometheus_client.samples import Exemplar, Sample
-from prometheus_client.utils import floatToGoString
 
 from proxy.observed import Gaps
 from proxy.telemetry.family import OTHER, PREFIX, Family
 from proxy.telemetry.labels import Labels
+from proxy.telemetry.text import Exemplar, Read, go_text
 
 FAMILY_SERIES_MAX = 6_000
 SERIES_MAX = 28_000
@@ -36,7 +33,6 @@ class Shape(Struct, frozen=True):
     """What the recorders of one family have in common."""
 
     name: str
-    bucket_name: str
     edges: tuple[float, ...]  # in the unit that is recorded
     edge_texts: tuple[str, ...]  # in the unit that is exposed, with `+Inf`
     per_unit: int
@@ -47,15 +43,10 @@ def shape_of(family: Family) -> Shape:
     unit = family.per_unit
     return Shape(
         name=PREFIX + family.name,
-        bucket_name=PREFIX + family.name + "_bucket",
         edges=family.ladder if unit == 1 else tuple(round(edge * unit) for edge in family.ladder),
-        edge_texts=tuple(floatToGoString(edge) for edge in (*family.ladder, float("inf"))),  # type: ignore[no-untyped-call]  # the client leaves it so
+        edge_texts=tuple(go_text(edge) for edge in (*family.ladder, float("inf"))),
         per_unit=unit,
     )
-
-
-class Recorder(Protocol):
-    def samples(self, shape: Shape, labels: dict[str, str]) -> Iterable[Sample]: ...
 
 
 class Number:
@@ -75,12 +66,9 @@ class Number:
         """What its owner says, and what other processes have added."""
         return self.value if self.read is None else self.value + self.read()
 
-    def samples(self, shape: Shape, labels: dict[str, str]) -> Iterable[Sample]:
-        return (Sample(shape.name, labels, self.now / shape.per_unit),)
-
 
 class Histogram:
-    """Counts between the edges; the count of all is their sum, so that the two always agree."""
+    """Counts between the edges."""
 
     __slots__ = ("_edges", "counts", "exemplars", "sum")
 
@@ -88,7 +76,7 @@ class Histogram:
         self._edges = shape.edges
         self.counts = [0] * (len(self._edges) + 1)
         self.sum: float = 0
-        self.exemplars: list[tuple[str, float, float] | None] = [None] * len(self.counts)
+        self.exemplars: list[Exemplar | None] = [None] * len(self.counts)
 
     def __repr__(self) -> str:
         return f"Histogram({sum(self.counts)} observed, sum {self.sum})"
@@ -111,33 +99,23 @@ class Histogram:
                 counts[index] += count
         self.sum += gaps.sum_s
 
-    def samples(self, shape: Shape, labels: dict[str, str]) -> Iterable[Sample]:
-        counts, total, exemplars, below = self.counts.copy(), self.sum, self.exemplars.copy(), 0
-        for text, count, traced in zip(shape.edge_texts, counts, exemplars, strict=True):
-            below += count
-            exemplar = None
-            if traced is not None:
-                trace_id, value, wall = traced
-                exemplar = Exemplar({"trace_id": trace_id}, value / shape.per_unit, wall)
-            yield Sample(shape.bucket_name, {**labels, "le": text}, below, None, exemplar)
-        yield Sample(shape.name + "_count", labels, below)
-        yield Sample(shape.name + "_sum", labels, total / shape.per_unit)
+    def read(self) -> Read:
+        return self.counts.copy(), self.sum, self.exemplars.copy()
 
 
 class Room:
     """How many series exist, over all families."""
 
-    __slots__ = ("lock", "used")
+    __slots__ = ("used",)
 
     def __init__(self) -> None:
         self.used = 0
-        self.lock = Lock()
 
     def has(self, family_series: int, width: int, share: float) -> bool:
         return family_series + width <= FAMILY_SERIES_MAX * share and self.used + width <= SERIES_MAX * share
 
 
-R = TypeVar("R", bound=Recorder)
+R = TypeVar("R", bound="Number | Histogram")
 
 
 class Series(dict[Values, R]):
@@ -148,7 +126,7 @@ class Series(dict[Values, R]):
         self.family = family
         self.folds = 0
         self._recorder: Callable[[Shape], R] = recorder
-        self._shape = shape_of(family)
+        self.shape = shape_of(family)
         self._room = room
         self._labels = labels
         self._width = len(family.ladder) + 3 if family.ladder else 1  # edges, +Inf, count and sum
@@ -159,10 +137,9 @@ class Series(dict[Values, R]):
         return f"Series({self.family.name}, {len(self._children)} children, {self.folds} folds)"
 
     def __missing__(self, values: Values) -> R:
-        with self._room.lock:
-            child = self._child(self._closed(values))
-            if len(self) < BINDINGS_MAX:
-                self[values] = child
+        child = self._child(self._closed(values))
+        if len(self) < BINDINGS_MAX:
+            self[values] = child
         return child
 
     def _closed(self, values: Values) -> Values:
@@ -184,7 +161,7 @@ class Series(dict[Values, R]):
         return self._folded(values)
 
     def _folded(self, values: Values) -> R:
-        by_variety = sorted(range(len(values)), key=lambda place: -len(self._seen[place]))
+        by_variety = sorted(range(len(values)), key=self._variety, reverse=True)
         for place in by_variety:
             values = (*values[:place], OTHER, *values[place + 1 :])
             child = self._children.get(values)
@@ -194,43 +171,53 @@ class Series(dict[Values, R]):
                 return self._born(values)
         return self._born(values)  # `other` throughout: one more child, whatever the room
 
+    def _variety(self, place: int) -> int:
+        return len(self._seen[place])
+
     def _has_room(self, share: float) -> bool:
         # One child more than this one must fit, for the fold of last resort.
         return self._room.has((len(self._children) + 1) * self._width, self._width, share)
 
     def _born(self, values: Values) -> R:
-        child = self._children[values] = self._recorder(self._shape)
+        child = self._children[values] = self._recorder(self.shape)
         self._room.used += self._width
         for seen, value in zip(self._seen, values, strict=True):
             seen.add(value)
         return child
 
-    def children(self) -> list[tuple[Values, R]]:
-        with self._room.lock:
-            return list(self._children.items())
+    def children(self) -> ItemsView[Values, R]:
+        """In the order of their birth, as the next two."""
+        return self._children.items()
 
-    def metric(self) -> Metric:
-        family = self.family
-        children = self.children()
-        metric = Metric(PREFIX + family.name.removesuffix("_total"), family.help, family.kind)
-        names = [label.name for label in family.labels]
-        for values, child in children:
-            metric.samples.extend(child.samples(self._shape, dict(zip(names, values, strict=True))))
-        return metric
+    def recorders(self) -> ValuesView[R]:
+        return self._children.values()
+
+    def names(self, first: int = 0, beyond: int | None = None) -> list[Values]:
+        """The label values of those between."""
+        return list(islice(self._children, first, beyond))
+
+
+def standing(series: Series[Number]) -> list[float]:
+    """What its children hold now. Most hold it themselves, and are not asked by a call."""
+    return [child.value if child.read is None else child.now for child in series.recorders()]
+
+
+def readings(series: Series[Histogram]) -> list[Read]:
+    return [child.read() for child in series.recorders()]
 
 
 class Table:
-    """All declared families as one collector for the client's registry."""
+    """All declared families."""
 
     def __init__(self, families: tuple[Family, ...], labels: Labels) -> None:
         room = Room()
         self.numbers = {family.name: Series(family, Number, room, labels) for family in families if not family.ladder}
         self.histograms = {family.name: Series(family, Histogram, room, labels) for family in families if family.ladder}
-        self._families = families
+        self.families = families
         self._room = room
 
     def __repr__(self) -> str:
-        return f"Table({len(self._families)} families, {self.size} series)"
+        return f"Table({len(self.families)} families, {self.size} series)"
 
     @property
     def size(self) -> int:
@@ -242,6 +229,3 @@ class Table:
     def folds(self, name: str) -> Callable[[], float]:
         series = self.histograms[name] if name in self.histograms else self.numbers[name]
         return lambda: series.folds
-
-    def collect(self) -> Iterable[Metric]:
-        return [self.series(family).metric() for family in self._families]

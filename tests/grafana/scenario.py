@@ -96,6 +96,7 @@ async def _odd(fleet: Fleet) -> None:
         await fleet.ask("learned", f"as far as it is known {number}")
         await fleet.ask("strict", f"never good enough {number}", stream=True)
         await fleet.ask("jury", f"what do you all say? {number}")
+        await fleet.ask("between", f"old or new? {number}")
     await fleet.ask("chat", "x" * 1_200_000)
     await asyncio.gather(*(fleet.ask("chat", f"in line {n}", path="/agents/single/v1") for n in range(6)))
 

@@ -90,6 +90,7 @@ def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Js
             "learned": {"mode": "cascade", "steps": ["small", "chat"], "max_loss": 0.2, "shadow": 0.5},
             "strict": {"mode": "cascade", "steps": ["small", "chat"], "accept": ["regex"], "pattern": "never said"},
             "jury": {"mode": "quorum", "members": ["small", "chat", "small"]},
+            "between": {"experiment": {"control": "chat", "candidate": "small"}},
         },
         "agents": {
             "planner": {"budget": [{"usd": "500", "per": "day"}]},

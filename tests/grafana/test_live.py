@@ -9,11 +9,13 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from grafana import preview
+from loadtests.load.telling import Teller
 from tests.grafana.expressions import SELECTOR, labels_of
 from tests.grafana.scenario import KNOWN_CALLS, KNOWN_USD, play
 from tests.grafana.stage import Stage, needed
@@ -40,10 +42,13 @@ SEEN, SEEN_LEAST = "count_over_time(headgate_build_info[2m])", 35
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """After the scenario, once Prometheus has seen all of it."""
-    made = Stage(tmp_path_factory.mktemp("grafana"))
+    made, over = Stage(tmp_path_factory.mktemp("grafana")), Event()
+    teller = Teller(made.admin_url, "panels", "all")
+    telling = Thread(target=teller.keep, args=(lambda: 5, lambda: not over.is_set()))
     try:
         made.open()
         eventually(lambda: made.value("sum(headgate_build_info)"), bool)
+        telling.start()
         made.began = time.time()
         calls = asyncio.run(play(made))
         ended = eventually(lambda: made.value("sum(headgate_requests_total)"), lambda seen: seen >= calls)
@@ -53,6 +58,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             eventually(lambda: made.value(SEEN), lambda seen: seen >= SEEN_LEAST)
         yield made
     finally:
+        over.set()
+        if telling.ident is not None:
+            telling.join()
         made.close()
 
 

@@ -16,7 +16,7 @@ from loadtests.bench.figures import median, percentile, ratios, slope
 from loadtests.bench.growth import Growth
 from loadtests.bench.metering import total
 from loadtests.bench.processes import cpu_ticks, json_lines, resident_kb
-from loadtests.bench.report import Row, added, against_hop, as_json, budget_rows, render
+from loadtests.bench.report import Row, added, against_hop, as_json, budget_rows, render, telemetry_rows
 from loadtests.bench.request_cost import Faults
 from loadtests.bench.sections import Results
 from loadtests.bench.wire import Reply, Request
@@ -276,6 +276,12 @@ def test_the_share_of_budgets_is_taken_round_by_round() -> None:
     (row,) = budget_rows({"headgate": [100.0, 200.0, 100.0], "budgets": [125.0, 250.0, 110.0]}, "1.5 KB")
     assert (round(row.cells["budgets"], 3), row.verdict) == (0.2, "<= 0.15 over")
     assert budget_rows({"headgate": [1.0]}, "1.5 KB") == []
+
+
+def test_the_share_of_telemetry_is_that_of_the_least_rounds() -> None:
+    (row,) = telemetry_rows({"headgate": [150.0, 100.0, 300.0], "silent": [70.0, 140.0, 90.0]}, "1.5 KB")
+    assert (round(row.cells["headgate"], 3), row.verdict) == (0.3, "<= 0.2 over")
+    assert telemetry_rows({"headgate": [1.0]}, "1.5 KB") == []
 
 
 @pytest.mark.parametrize(("figure", "verdict"), [(1.6, "<= 1.6 ok"), (1.61, "<= 1.6 over")])

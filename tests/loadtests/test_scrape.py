@@ -13,14 +13,26 @@ from proxy.config.load import load
 
 def test_its_gate_has_a_valid_configuration(tmp_path: Path) -> None:
     file = tmp_path / "headgate.yaml"
-    file.write_text(scrape.configuration(tmp_path, 1, 2, upstream=3, models=4, agents=5))
+    file.write_text(scrape.configuration(tmp_path, (1, 2, 3), models=4, agents=5, workers=2))
     config = load(file, {})
-    assert (len(config.models), len(config.agents), config.admin.port) == (4, 5, 2)
+    assert (len(config.models), len(config.agents), config.admin.port, config.server.workers) == (4, 5, 2, 2)
 
 
 def test_a_summary_ranks() -> None:
-    told = scrape.summary([number / 1000 for number in range(1000, 0, -1)])
-    assert told == {"count": 1000, "p50_ms": 501, "p95_ms": 951, "p99_ms": 991, "p99.9_ms": 1000}
+    told = scrape.summary([(5.0, 5.0 + number / 1000) for number in range(1000, 0, -1)])
+    assert told == {"count": 1000, "p50_ms": 501, "p95_ms": 951, "p99_ms": 991, "max_ms": 1000}
+
+
+def test_a_call_has_met_a_scrape_when_any_of_it_lies_within_one() -> None:
+    calls = [(0.0, 0.9), (0.9, 1.1), (1.2, 1.3), (1.9, 2.5), (2.1, 2.2)]
+    assert scrape.met(calls, [(1.0, 2.0)]) == calls[1:4]
+
+
+def test_what_is_added_is_told_of_the_calls_that_met_a_scrape() -> None:
+    seen = scrape.Seen([(0.0, 0.002)], [(0.5, 0.501), (1.0, 1.005)], [(1.0, 1.1)], 13_000)
+    told = scrape.report(seen)
+    assert told["added to them"] == {"p50_ms": 3.0, "p95_ms": 3.0, "p99_ms": 3.0, "max_ms": 3.0}
+    assert told["at most 2 ms at p99"] is False
 
 
 @pytest.mark.parametrize(("status", "good"), [("200 OK", True), ("429 Too Many Requests", False)])
@@ -40,8 +52,9 @@ async def test_a_call_reads_all_of_a_good_reply_and_takes_no_other(status: str, 
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         if good:
-            assert await scrape.call(reader, writer) >= 0
-            assert await scrape.call(reader, writer) >= 0, "the first one left nothing behind"
+            for _ in range(2):  # the first one leaves nothing behind
+                began, ended = await scrape.call(reader, writer)
+                assert ended >= began
         else:
             with pytest.raises(SystemExit, match="429"):
                 await scrape.call(reader, writer)

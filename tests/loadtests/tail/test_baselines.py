@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from loadtests.tail.baselines import BASELINES, Cooldowns, FixedHedge, LeastRequests, LowestLatency, RetryOnly
+from loadtests.tail.baselines import (
+    BASELINES,
+    Cooldowns,
+    FixedHedge,
+    HindsightHedge,
+    LeastRequests,
+    LowestLatency,
+    RetryOnly,
+)
 from loadtests.tail.play import play
 from loadtests.tail.upstreams import Draw, Drawn, Failed, Request
 from tests.sim.virtual import run
@@ -124,5 +132,16 @@ def test_arrivals_do_not_wait_for_answers_and_who_leaves_counts_as_failed() -> N
         assert (played.success, played.calls, played.mean_s) == (1.0, 1.0, pytest.approx(10.0))
         hasty = await play(requests, world(Draw(10.0)), made, patience_s=3.0)  # type: ignore[arg-type]
         assert (hasty.success, len(hasty.failed_at), hasty.quantile(0.5)) == (0.0, 5, float("inf"))
+
+    run(main())
+
+
+def test_in_hindsight_a_hedge_comes_after_so_many_times_what_is_usual() -> None:
+    async def main() -> None:
+        for usual_s in (1.0, 3.0):
+            upstreams = world(NEVER, GOOD)
+            side = HindsightHedge(upstreams, 1, timeout_s=5.0, hedge_s=0.5)
+            took = [await side.ask(Request(number, 0.0, usual_s=usual_s)) for number in range(20)]
+            assert {round(each, 3) for each in took} == {0.2, round(0.5 * usual_s + 0.2, 3)}
 
     run(main())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.replay.traces import CONVERSATION
 from loadtests.tail import traces
 from loadtests.tail.play import Played
 from loadtests.tail.report import misses, table
@@ -50,7 +51,7 @@ def test_recorded_agents_are_grouped_by_model_and_octave_of_output() -> None:
     assert all(sorted(times)[len(times) // 2] == pytest.approx(1.0, rel=0.05) for times in slowdowns.values())
 
 
-@pytest.mark.skipif(not (TRACES / traces.CONVERSATION).exists(), reason=f"no {traces.CONVERSATION} in HEADGATE_TRACES")
+@pytest.mark.skipif(not (TRACES / CONVERSATION).exists(), reason=f"no {CONVERSATION} in HEADGATE_TRACES")
 def test_recorded_conversations_are_read_whole(tmp_path: Path) -> None:
     requests = traces.conversation(TRACES, 1)
     assert len(requests) == 12_031

@@ -15,9 +15,10 @@ from proxy.state.ledger_schema import SCHEMA
 from proxy.telemetry.live import CALLS_SHOWN_MAX, NAMES_MAX, ROWS_SHOWN_MAX, SERIES_S, Live, quantiles, shown_call
 from proxy.telemetry.live_report import Delta, Event, Gauges, Totals
 from proxy.types import Outcome
-from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
+from tests.proxy.state.samples import PLAN, attempt, call, outcome, outcomes, refused
 
 NOTHING = Gauges()
+ASKED = outcome(call("z"), attempt("up/b"), attempt("up/a", number=2), attempt("up/b", number=3), attempt("up/c"))
 
 
 def told(live: Live, outcomes: Iterable[Outcome], at_ms: int = 1_000) -> Delta:
@@ -77,6 +78,9 @@ def test_of_a_busy_second_the_latest_calls_are_shown_and_the_others_counted() ->
         refused(),
         outcome(call("x", agent="a", run="r"), attempt(cost=None)),
         replace(outcome(call("y"), attempt(), attempt("other/model", cost=7, number=2)), first_event_s=0.25),
+        replace(ASKED, plan=replace(PLAN, mode="quorum")),
+        replace(ASKED, plan=replace(PLAN, mode="cascade")),
+        replace(refused(), plan=replace(PLAN, mode="debate")),
     ],
 )
 def test_a_call_is_shown_as_the_ledger_lists_it(one: Outcome) -> None:

@@ -48,6 +48,8 @@ def test_only_what_has_changed_is_told() -> None:
     changed = {change.family for change in sender.changes()}
     assert "requests_total" in changed
     assert "config_reloads_total" not in changed
+    assert "request_duration_seconds" in changed
+    assert sender.changes() == ()
 
 
 def test_totals_go_on_when_a_worker_begins_again() -> None:

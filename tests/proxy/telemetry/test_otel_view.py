@@ -6,7 +6,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from proxy.telemetry.metrics import OPENMETRICS, Metrics
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.text import OPENMETRICS
 from proxy.types import Target
 
 TARGETS = (Target(id="up/m", provider="up", model="m", price=None),)

@@ -4,9 +4,12 @@ import pytest
 
 from proxy.observed import Gaps
 from proxy.telemetry import ladders
+from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.family import NANOS, Family, Label
 from proxy.telemetry.labels import Labels
 from proxy.telemetry.series import BINDINGS_MAX, FAMILY_SERIES_MAX, SERIES_MAX, Table
+from proxy.telemetry.text import OPENMETRICS, format_for
+from tests.proxy.telemetry.samples import parsed
 
 ROUTE, AGENT = Label("route"), Label("agent")
 CALLS = Family(name="calls_total", kind="counter", help="Calls.", labels=(ROUTE, AGENT))
@@ -22,11 +25,22 @@ def table(*families: Family, routes: int = 1, agents: int = 1) -> Table:
 
 
 def samples(made: Table) -> dict[tuple[str, tuple[str, ...]], float]:
-    found = {}
-    for metric in made.collect():
-        for sample in metric.samples:
-            found[sample.name, tuple(sample.labels.values())] = sample.value
-    return found
+    """By name and by the values of route, agent and edge."""
+    return {
+        (
+            sample.name,
+            tuple([sample.labels[name] for name in ("route", "agent", "le") if name in sample.labels]),
+        ): sample.value
+        for sample in parsed(written(made))
+    }
+
+
+def written(made: Table) -> str:
+    pieces: list[bytes] = []
+    form = format_for(OPENMETRICS)
+    for _ in Exposition(made, form).turns(pieces):
+        """To its end."""
+    return (b"".join(pieces) + form.end).decode()
 
 
 def test_the_same_labels_are_the_same_child() -> None:
@@ -99,9 +113,8 @@ def test_a_bucket_keeps_its_newest_exemplar() -> None:
     made = table(COST)
     for trace_id in ("old", "new"):
         made.histograms["cost_usd"][()].observe_traced(25_000_000, trace_id, 1.5)
-    (metric,) = made.collect()
-    ((kept, labels),) = [(sample.exemplar, sample.labels) for sample in metric.samples if sample.exemplar]
-    assert (kept.labels, kept.value, kept.timestamp) == ({"trace_id": "new"}, 0.025, 1.5)
+    ((kept, labels),) = [(each.exemplar, each.labels) for each in parsed(written(made)) if each.exemplar]
+    assert (kept.labels, kept.value, float(kept.timestamp or 0)) == ({"trace_id": "new"}, 0.025, 1.5)
     assert labels == {"le": "0.025"}
     found = samples(made)
     assert found["headgate_cost_usd_bucket", ("0.01",)] == 0 and found["headgate_cost_usd_bucket", ("0.025",)] == 2

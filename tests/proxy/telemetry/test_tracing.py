@@ -145,3 +145,43 @@ def test_the_slowest_hundredth_is_slow() -> None:
     assert slowness.is_slow("m", 2.0)
     assert not slowness.is_slow("m", 1.05)
     assert not slowness.is_slow("another", 50.0), "nothing is known of it yet"
+
+
+class Words:
+    """Those of the calls whose words may be told; `told` is asked for by a test, as late as it likes."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids = ids
+        self.waiting: list[Callable[[dict[str, str]], None]] = []
+
+    def tell(self, id: str, then: Callable[[dict[str, str]], None]) -> bool:
+        if id in self.ids:
+            self.waiting.append(then)
+        return id in self.ids
+
+
+def with_words(backend: Backend, words: Words, *, on: bool) -> Tracing:
+    made = Tracing(SystemClock(seed=1, now=loop_time), backend, "1.2.3", words.tell)
+    made.collector = Collector("http://collector.invalid/v1/traces", share=1.0, words=on)
+    return made
+
+
+async def test_words_are_on_the_span_of_the_call_where_they_may_be() -> None:
+    backend, words = Backend(200), Words(CALL.id)
+    made = with_words(backend, words, on=True)
+    made.observe(ended())
+    await made.flush()
+    assert received(backend) == 0, "a span waits for its words"
+    words.waiting[0]({"gen_ai.input.messages": "[]"})
+    await made.flush()
+    assert received(backend) == 2
+    assert backend.requests[0].body.count(b"gen_ai.input.messages") == 1
+
+
+@pytest.mark.parametrize(("ids", "on"), [((), True), ((CALL.id,), False)])
+async def test_other_spans_do_not_wait_and_have_none(ids: tuple[str, ...], on: bool) -> None:
+    backend, words = Backend(200), Words(*ids)
+    made = with_words(backend, words, on=on)
+    made.observe(ended())
+    await made.flush()
+    assert received(backend) == 2 and not words.waiting
