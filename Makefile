@@ -26,8 +26,8 @@ $(VENV)/dev: $(VENV)/run requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-up: $(VENV)/run      ## install and run the gate: keys from the environment, engines found on loopback, else simulated models
-	$(BIN)/headgate up
+up: $(VENV)/run      ## install and run the gate: keys from the environment, engines found on loopback, else simulated models (PORT=9000)
+	$(BIN)/headgate up $(if $(PORT),--port $(PORT)) $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT))
 
 demo: $(VENV)/run    ## a simulated fleet, direct against through the gate; needs nothing
 	$(BIN)/headgate demo

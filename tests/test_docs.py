@@ -19,7 +19,16 @@ from proxy.state import ledger_queries
 from proxy.surfaces import catalogue
 from proxy.surfaces.admin import KeyRequest
 from proxy.telemetry.line import Line, Try
-from tests.doc_names import BODIES, ROOT, admin_routes, columns, known_words, reply_headers, request_headers
+from tests.doc_names import (
+    BODIES,
+    ROOT,
+    admin_routes,
+    batch_routes,
+    columns,
+    known_words,
+    reply_headers,
+    request_headers,
+)
 
 PAGES = {page.name: page.read_text() for page in generate.pages() if page.name != "benchmarks.md"}
 FRONT = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")}
@@ -37,6 +46,7 @@ FOREIGN = frozenset(
     | {"max_completion_tokens", "max_output_tokens", "service_tier", "max_tokens"}
     | {"continue_final_message", "add_generation_prompt", "min_tokens", "response_format", "tool_calls", "tool_choice"}
     | {"num_running_reqs", "num_queue_reqs", "num_requests_running", "gen_ai", "conversation_id", "hash_ids"}
+    | {"custom_id", "input_file_id", "output_expires_after", "expires_after", "request_id"}
     | {"cache_salt", "lora_path", "adapter_id", "chat_template", "chat_template_kwargs", "reasoning_effort"}
 )
 # Of the data folder; they read like keys of the configuration.
@@ -115,6 +125,8 @@ def test_every_path_is_documented() -> None:
     for path in catalogue.HEALTH_PATHS:
         assert f"{path}`" in shown
     assert len(admin_routes()) > 10
+    for route in batch_routes():
+        assert f"`{route.replace('{id}', 'ID')}`" in shown, route
     for route in admin_routes():
         assert f"`{route}`" in shown, route
 
@@ -183,6 +195,7 @@ def test_headers_in_the_text_exist(page: str) -> None:
 @EVERY_PAGE
 def test_paths_in_the_text_exist(page: str) -> None:
     known = admin_routes() | {f"POST {prefix}{path}" for path in generate.ENDPOINTS for prefix in ("", "/v1")}
+    known |= batch_routes()
     known |= {f"GET {path}" for path in (*catalogue.HEALTH_PATHS, "/v1/models", "/v1/models/NAME")}
     for span in spans(page):
         if re.match(r"(GET|POST|PUT|PATCH|DELETE) /", span):
@@ -288,8 +301,6 @@ def test_configurations_are_valid(page: str, kind: str, block: str, tmp_path: Pa
 
 
 def test_the_readmes_program_is_the_example() -> None:
-    blocks = (block for _, language, block in fenced("python") if "import OpenAI" in block)
-    printed = next(blocks, None)
-    if printed is None:
-        pytest.skip("the README shows no program that imports openai yet")
-    assert printed == (ROOT / "examples/openai_sdk.py").read_text()
+    blocks = {page: block for page, _, block in fenced("python") if "import OpenAI" in block}
+    assert blocks.pop("batches.md") == (ROOT / "examples/batch.py").read_text()
+    assert set(blocks.values()) <= {(ROOT / "examples/openai_sdk.py").read_text()}
