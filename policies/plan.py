@@ -15,8 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from policies import service_tier
+from policies.experiment import Experiment
 from policies.ladder import OUTPUT_TOKENS_USUAL, Ladder, reached, shortened
-from pricing.book import hold_usd_nanos
+from pricing.book import MAY_OCCUR, InputClass, hold_usd_nanos
 from proxy.errors import ProxyError
 from proxy.pressure import Pressure
 from proxy.types import Balance, Call, Condition, Mode, Plan, Target
@@ -24,6 +25,7 @@ from proxy.types import Balance, Call, Condition, Mode, Plan, Target
 CLOSE_ENOUGH = 3  # names to suggest
 OUTPUT_TOKENS_UNSEEN = 256
 CALM = Pressure()
+UNWRITTEN: Final[tuple[InputClass, ...]] = ("input_uncached",)  # where nothing asks for a prompt cache to be written
 HOW: Final[dict[Balance, str]] = {
     "score": "by load and speed",
     "weighted": "by weight",
@@ -31,7 +33,6 @@ HOW: Final[dict[Balance, str]] = {
     "least_cost": "by cost",
     "lowest_latency": "by speed",
 }
-
 
 Usual = Callable[[Call, Target], int | None]
 """The output of one choice that half of such answers stay below; None: too few were seen."""
@@ -60,6 +61,8 @@ class Route(Struct, frozen=True):
     fallbacks: tuple[tuple[Condition, str], ...] = ()  # models, those for one kind of error before those for any
     mode: Mode = "single"
     members: tuple[Route, ...] = ()  # that answer together: each with fixed targets and of mode `single`
+    experiment: Experiment | None = None  # between `arms`
+    arms: tuple[Route, ...] = ()  # the control and the candidate, each of any mode and a route of its own too
 
 
 class Routes:
@@ -126,9 +129,22 @@ class Planner(Struct, frozen=True):
         route = self.routes.find(call.head.model)
         if route is None:
             return self.routes.unknown(call.model)
-        if route.members:
-            return self._together(call, route, pressure, ladder=ladder, usual=usual)
-        return self._single(call, route, pressure, ladder=ladder, usual=usual)
+        if route.experiment is not None:
+            return self._in_experiment(call, route, pressure, ladder=ladder, usual=usual)
+        answer = self._together if route.members else self._single
+        return answer(call, route, pressure, ladder=ladder, usual=usual)
+
+    def _in_experiment(
+        self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
+    ) -> Plan | ProxyError:
+        """The plan of the arm that it belongs to; of a call that nobody looks at, the control's."""
+        arm = None if route.experiment is None else route.experiment.assign(call)
+        chosen = route.arms[arm is not None and arm.name == "candidate"]
+        answer = self._together if chosen.members else self._single
+        plan = answer(call, chosen, pressure, ladder=ladder, usual=usual)
+        if arm is None or isinstance(plan, ProxyError):
+            return plan
+        return replace(plan, arm=arm, reason=f"arm {arm.name} of experiment {route.name!r}: {plan.reason}")
 
     def _together(
         self, call: Call, route: Route, pressure: Pressure, *, ladder: Ladder, usual: Usual
@@ -141,8 +157,7 @@ class Planner(Struct, frozen=True):
             if isinstance(plan, ProxyError):
                 return plan
             members.append(plan)
-        names = ", ".join(member.name for member in route.members)
-        reason = f"model {route.name!r}: {route.mode} of {names}"
+        reason = f"model {route.name!r}: {route.mode} of {', '.join(member.name for member in route.members)}"
         degraded = tuple(dict.fromkeys(rung for plan in members for rung in plan.degraded))
         if route.mode == "cascade" and len(members) > 1 and "cheaper" in reached(ladder, pressure.felt):
             members.pop()
@@ -171,7 +186,7 @@ class Planner(Struct, frozen=True):
         other = self.routes.find(route.cheaper) if route.cheaper else None
         if other is not None:
             instead = self.routes.targets(other, other.name)
-            if self.unpriced_allowed or all(target.price is not None for target in instead):
+            if instead and (self.unpriced_allowed or all(target.price is not None for target in instead)):
                 return instead
         costs = [likely_usd_nanos(call, target) for target in targets]
         least = min(costs)
@@ -247,8 +262,11 @@ def usual_usd_nanos(call: Call, target: Target, output: int | None) -> int:
     if target.price is None:
         return 0
     limits = [limit for limit in (call.head.output_tokens_max, target.traits.output_tokens_max) if limit is not None]
-    tokens = min([OUTPUT_TOKENS_UNSEEN if output is None else output, *limits])
-    return hold_usd_nanos(target.price, call.input_tokens_estimate, tokens * call.head.choices)
+    tokens = min([OUTPUT_TOKENS_UNSEEN if output is None else output, *limits]) * call.head.choices
+    writes = b"cache_control" in call.raw or (call.hints is not None and call.hints.marks)
+    return hold_usd_nanos(
+        target.price, call.input_tokens_estimate, tokens, may_occur=MAY_OCCUR if writes else UNWRITTEN
+    )
 
 
 def likely_usd_nanos(call: Call, target: Target) -> int:

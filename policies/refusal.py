@@ -6,6 +6,7 @@ retries cannot help, so the answer says not to try. Amounts are in the limit's o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from policies.limits import Reason, Refusal, Shortfall
@@ -35,6 +36,12 @@ def budget_exceeded(refusal: Refusal) -> ProxyError:
         retry_after_s=refusal.retry_after_s,
         details={"limits": [_details(shortfall) for shortfall in shortfalls]},
     )
+
+
+def limits_in_words(error: ProxyError) -> list[str]:
+    """A sentence for each limit that stands in the way. Of any other error: nothing."""
+    limits = error.details.get("limits") if error.code == "budget_exceeded" else None
+    return [_limit_in_words(limit) for limit in limits] if isinstance(limits, list) else []
 
 
 def amount(unit: str, value: int) -> str | int:
@@ -75,3 +82,11 @@ def _details(shortfall: Shortfall) -> dict[str, object]:
         "resets_at": None if shortfall.resets_wall is None else iso(shortfall.resets_wall),
         "reason": shortfall.reason,
     }
+
+
+def _limit_in_words(limit: Mapping[str, object]) -> str:
+    window = "" if limit["window"] == "total" else f" per {limit['window']}"
+    whose = f"{ascii(limit['account'])[1:-1]} in {limit['unit']}{window}"
+    figures = ", ".join(f"{name} {limit[name]}" for name in ("limit", "spent", "held", "needed"))
+    end = "never ends by itself" if limit["resets_at"] is None else f"ends at {limit['resets_at']}"
+    return f"refused by the budget of {whose}: {figures}; its window {end} ({limit['reason']})"

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from pricing.book import Bill, explain
 from proxy.assembly import Assembly
+from proxy.batch_desk import BatchDesk
+from proxy.config.models import Model
 from proxy.serving import Serving
 from proxy.state.target_report import TargetRow
 from proxy.types import Usage
@@ -21,8 +23,8 @@ class ModelRow(Struct, frozen=True):
     """One name that agents may ask for."""
 
     name: str
-    mode: str
-    targets: tuple[str, ...]  # or the models that answer together
+    mode: str  # of the configuration, or `experiment`
+    targets: tuple[str, ...]  # or the models that answer together, or are compared
 
 
 class About(Struct, frozen=True):
@@ -46,6 +48,7 @@ class AdminDesk:
         self._serving = serving
         self._base_url = base_url
         self._unpriced = unpriced
+        self.batches = BatchDesk(assembly)
 
     def __repr__(self) -> str:
         return f"AdminDesk({self._base_url})"
@@ -73,10 +76,13 @@ class AdminDesk:
             prices_date=book.date,
             prices_source=book.source,
             unpriced=tuple(self._unpriced()),
-            models=tuple(
-                ModelRow(
-                    name, model.mode, tuple(f"{each.provider}/{each.model}" for each in model.targets) or model.together
-                )
-                for name, model in config.models.items()
-            ),
+            models=tuple(_model(name, model) for name, model in config.models.items()),
         )
+
+
+def _model(name: str, model: Model) -> ModelRow:
+    if model.experiment is not None:
+        return ModelRow(name, "experiment", (model.experiment.control, model.experiment.candidate))
+    return ModelRow(
+        name, model.mode, tuple(f"{each.provider}/{each.model}" for each in model.targets) or model.together
+    )

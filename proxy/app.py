@@ -16,8 +16,6 @@ from io import FileIO
 from operator import attrgetter
 from typing import BinaryIO
 
-from msgspec import structs
-
 from policies.accounts import Accounts
 from proxy.admin_desk import AdminDesk
 from proxy.assemble import gpu_rates
@@ -30,13 +28,15 @@ from proxy.config.unpayable import unpriced
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.evidence_desk import EvidenceDesk
-from proxy.instruments import describe, gate_desk, gpu_books, learn_names, metrics_of, watch_ledger
+from proxy.experiment_desk import ExperimentDesk
+from proxy.instruments import describe, gate_desk, gpu_books, learn_names, metrics_of, told, watch_ledger
 from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import Listener, bind, url
 from proxy.live_desk import LiveDesk
 from proxy.money.budgets import Budgets, Waiting
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books
+from proxy.recording import audited, content_desk, content_services
 from proxy.runs.governor import Governor, recall
 from proxy.runs.registry import Runs
 from proxy.runs.views import RunViews
@@ -51,7 +51,6 @@ from proxy.surfaces.admin_runs import RunServices
 from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.telemetry.log import LibraryHandler, RequestLog
-from proxy.telemetry.scrape import scraped
 from proxy.watching import watch_config, watch_keys
 from proxy.workers.lender import Bank
 from proxy.workers.orphans import adopt, bind_after
@@ -69,7 +68,6 @@ class Gate:
 
     def __init__(self, config: Config, load: Load, clock: Clock, *, log_to: BinaryIO | None = None) -> None:
         """`log_to`: a gate that is part of a demonstration writes its log there, and its metrics say what it is.
-
         Raises ListenError, ProxyError (the ledger), KeyStoreError, ValueError: nothing was started then.
         """
         self.ready = False
@@ -81,13 +79,13 @@ class Gate:
         admin = bind(config.admin.host, config.admin.port, "admin listener", "--admin-port")
         self.data_url, self.admin_url = url(data), url(admin)
         self.assembly = Assembly(config, clock)
-        terminal = config.telemetry.log_format == "text" or (
-            config.telemetry.log_format == "auto" and sys.stderr.isatty()
-        )
+        form = config.telemetry.log_format
+        terminal = form == "text" or (form == "auto" and sys.stderr.isatty())
         # Unbuffered and our own: a writer stuck in a shared buffer would hold up the end of the process.
         sink = FileIO(2, "wb", closefd=False) if log_to is None else log_to
         self.log = RequestLog(sink, clock.wall, terminal=terminal and log_to is None)
-        self.ledger = Ledger.open(config.data_dir / "ledger.db", self._ledger_failed, wall=clock.wall)
+        failed = partial(told, self.log, "ledger")
+        self.ledger = Ledger.open(config.data_dir / "ledger.db", failed, wall=clock.wall)
         self.tasks = Tasks(self._task_failed)
         self.metrics = metrics_of(self.assembly)
         describe(self.metrics, self.assembly, clock, demo=log_to is not None)
@@ -100,6 +98,7 @@ class Gate:
         self.runs = Runs(clock, over=self.gates.over)
         watch = self.metrics.races.cascades if config.server.workers == 1 else None
         self.evidence = EvidenceDesk(self.ledger, clock, lambda: self.assembly.snapshot.cascades, watch)
+        self.experiments = ExperimentDesk(self.ledger, lambda: self.config)
         self._serving = self._new_serving(data, terminal=terminal)
         self.evidence.attach(self._serving)
         self._admin = Listener(admin, Server(admin_surface(self._admin_services()).handle, EDGES, clock.id))
@@ -130,6 +129,7 @@ class Gate:
         self.tasks.start("books", self.keeper.keep())
         self.tasks.start("gpus", self.gpus.keep())
         self.tasks.start("live feed", self.live.keep())
+        self.tasks.start("content", self.content.keep())
         if self.restored.expired:
             self.log.event("holds expired", "warning", {"count": self.restored.expired})
         self.tasks.start("keys", watch_keys(self._look_at_keys))
@@ -202,8 +202,7 @@ class Gate:
         self.books, self.restored = open_books(self.ledger, accounts, config.data_dir, self._clock)
         witness = self.books if config.server.workers == 1 else None  # several of them keep their own journals
         budgets = Budgets(accounts, self._clock, self.desk.news, _waiting(config), witness=witness)
-        since = self.restored.checkpoint
-        self.keeper = Keeper(self.books, budgets, self._clock, self.log.event, checkpoint=since)
+        self.keeper = Keeper(self.books, budgets, self._clock, self.log.event, checkpoint=self.restored.checkpoint)
         return budgets
 
     def _new_serving(self, data: socket.socket, *, terminal: bool) -> Serving:
@@ -222,6 +221,7 @@ class Gate:
             bank=bank,
             gates=self.gates,
             evidence=self.evidence,
+            experiments=self.experiments,
             terminal=terminal,
         )
         return Supervisor(data, house)
@@ -237,6 +237,7 @@ class Gate:
             ledger=self.books,
             gates=self.gates,
             evidence=self.evidence.evidence,
+            sampled=self.experiments.keep,
             accepting=lambda: self.ledger.accepting,
             ready=lambda: self.ready,
             denied=self.desk.news.denied,
@@ -250,21 +251,27 @@ class Gate:
 
     def _admin_services(self) -> AdminServices:
         about = AdminDesk(self.assembly, self._serving, f"{self.data_url}/v1", lambda: self.unpriced)
+        reports = LedgerReports(self.ledger, about.explain_price)
+        self.content = content_desk(self.assembly, reports, self.log)
         return AdminServices(
-            reports=LedgerReports(self.ledger, about.explain_price),
+            reports=reports,
             runs=self._run_services(),
             budgets=self.desk.outlook.answer,
             ledger=LedgerDesk(self.ledger, self.budgets, runs=self.runs, assembly=self.assembly).services,
+            batches=about.batches,
             caches=CacheDesk(self._serving, self.metrics.caches.savings),
             cascades=self.evidence,
+            experiments=self.experiments,
+            content=content_services(self.content, self.assembly, self.log),
             keys=self.assembly.keys,
-            metrics=partial(scraped, self.metrics),
+            metrics=self.metrics.scrapes.scraped,
+            loadtest=self.metrics.of_load(self._clock.now).told,
             config=lambda: {"version": self.config.version, "values": effective(self.config)},
             targets=about.targets,
             gates=self.gates.rows,
             reload=self.reload,
             wall=self._clock.wall,
-            audit=lambda audit: self.log.event("audit", "info", structs.asdict(audit)),
+            audit=partial(audited, self.log),
             about=about.about,
             feed=self.live.feed,
             token=self.config.admin.token,
@@ -282,10 +289,7 @@ class Gate:
             if self.assembly.keys.reload_if_changed():
                 learn_names(self.metrics, self.assembly, self.config, self.assembly.present)
         except KeyStoreError as error:
-            self.log.event("keys", "error", {"why": str(error)})
-
-    def _ledger_failed(self, why: str) -> None:
-        self.log.event("ledger", "error", {"why": why})
+            told(self.log, "keys", str(error))
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         self.log.event("task failed", "error", {"task": name, "error": type(error).__name__})

@@ -31,7 +31,7 @@ from proxy.providers.openai_compatible import Account, OpenAICompatible
 from proxy.providers.simulated import SimulatedTransport, Simulation
 from proxy.providers.transport import HttpTransport
 from proxy.snapshot import AgentRules, Keyring, Limits, Snapshot
-from proxy.targets import Targets, prices_of, routes_of
+from proxy.targets import Targets, experiments_of, prices_of, routes_of
 from proxy.types import Target
 
 MIB = 1024 * 1024
@@ -111,8 +111,11 @@ def assemble(config: Config, tools: Tools, keyring: Keys) -> Assembled:
         limits=_limits(config),
         cascades={name: model.cascade() for name, model in config.models.items() if model.mode == "cascade"},
         votes={name: model.votes() for name, model in config.models.items() if model.members},
+        experiments=experiments_of(config),
+        batches=config.batches.rules(),
         strict=config.ledger.strict,
         revision=config.revision,
+        keeps_content=any(rules.content != "off" for rules in (config.defaults, *config.agents.values())),
     )
     metered = metered_targets(config, snapshot.planner.routes)
     return Assembled(
@@ -178,6 +181,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
     return AgentRules(
         models=None if models is None else frozenset(models),
         deadline_s=rules.deadline_s,
+        window_s=rules.batch.window_s or rules.deadline_s,
         first_token_timeout_s=rules.first_token_timeout_s,
         idle_timeout_s=rules.idle_timeout_s,
         retry=Retry(attempts=rules.retry.attempts),
@@ -188,6 +192,7 @@ def _rules(rules: Defaults | Agent, models: Iterable[str] | None) -> AgentRules:
         survival=rules.survival(),
         cache=rules.cache.rules(),
         loops=rules.loops.rules(),
+        content=rules.content,
     )
 
 

@@ -29,6 +29,7 @@ class Assembly:
         self.keys = KeyStore(config.data_dir, self._pepper, clock.wall)
         gpus = Gpus(clock, _boards(config, worker))
         self.tools = Tools(clock=clock, dialect=OpenAI(), transports=Transports(), simulations={}, gpus=gpus)
+        self.worker = worker
         self.config = config
         self.present = self.made(config)
 

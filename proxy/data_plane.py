@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
 from msgspec import Struct
 
@@ -18,6 +17,7 @@ from policies.limits import Refusal
 from policies.retry import AttemptBudget
 from policies.warmth import Warmth
 from proxy.assembly import Assembly
+from proxy.batching import Batching
 from proxy.caching.cabinet import Cabinet
 from proxy.caching.desk import Caches
 from proxy.caching.semantic import Semantic
@@ -37,12 +37,14 @@ from proxy.execution.race import Race
 from proxy.execution.shadowing import Learning
 from proxy.execution.shared_homes import shared_homes
 from proxy.execution.steering import Steering
+from proxy.execution.trials import Tell, Trials, untold
 from proxy.finish import Appendable, Finish, Observer, Recorder
 from proxy.health import Health
 from proxy.listeners import Listener
 from proxy.pacing import Pacing
 from proxy.parts import Parts
 from proxy.pipeline import Pipeline
+from proxy.recording import Recording
 from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.side_calls import SideCalls
@@ -56,13 +58,10 @@ from proxy.tasks import Tasks
 from proxy.telemetry.affinity_metrics import AffinityMetrics
 from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.tracing import Tracing
 from proxy.voting import voting
 from proxy.watching import measure_lag
 
 MIB = 1024 * 1024
-
-CONNECT_S = 5.0  # to a collector of traces
 
 
 class Surroundings(Struct, frozen=True):
@@ -79,6 +78,7 @@ class Surroundings(Struct, frozen=True):
     evidence: Evidence
     accepting: Callable[[], bool]  # outcomes can be written
     ready: Callable[[], bool]
+    sampled: Tell = untold  # keeps what a call adds to an experiment
     denied: Callable[[Refusal], None] = unheard  # a call has waited for its budget in vain
 
 
@@ -108,12 +108,11 @@ class DataPlane:
         self._sides = SideCalls(tools.clock, tools.dialect, around.tasks, lambda *call: self.pipeline.serve(*call))
         self.semantic = self._new_semantic()
         self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
-        self.tracing = Tracing(
-            around.assembly.tools.clock, around.assembly.tools.transports.get(CONNECT_S), version("headgate")
-        )
-        around.metrics.watch("trace_spans_dropped_total", lambda: self.tracing.dropped)
-        self._use_collector(around.assembly.config)
+        self.recording = Recording(around.assembly, around.log, around.metrics)
         self.pipeline = self._new_pipeline()
+        self.batching = Batching(
+            around.assembly, around.tasks, self.pipeline.serve, log=around.log, metrics=around.metrics
+        )
         self._use_cascades()
         surface = Surface(
             Services(
@@ -122,6 +121,8 @@ class DataPlane:
                 pipeline=self.pipeline,
                 snapshot=lambda: around.assembly.snapshot,
                 ready=lambda: around.ready() and around.accepting(),
+                content=self.recording.content,
+                batches=self.batching.surface,
             )
         )
         self._server = Server(surface.handle, _edges(around.assembly.config), around.assembly.tools.clock.id)
@@ -140,15 +141,18 @@ class DataPlane:
         loads, assembly = self.steering.loads, self._around.assembly
         watch = EngineWatch(loads, assembly.tools.clock, lambda: assembly.snapshot.providers)
         self._around.tasks.start("engines", watch.keep())
-        self._around.tasks.start("traces", self.tracing.keep())
+        self._around.tasks.start("traces", self.recording.tracing.keep())
+        self.batching.keeper.start()
         self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
 
     async def stop(self) -> None:
         """No new connections; calls that run may end within `limits.drain_s`."""
         self._listener.close()
+        self.batching.keeper.stop()
         await self.pipeline.drain(self._around.assembly.snapshot.limits.drain_s)
         await self._listener.stop()
-        await self.tracing.flush()
+        await self.recording.stop()
+        await self.batching.keeper.close()
         await self.caches.close()
 
     async def prepare(self, config: Config) -> str | None:
@@ -163,7 +167,7 @@ class DataPlane:
         self.steering.hedges.replace(config.hedging.rules())
         self._attempt_budget.share = config.defaults.retry.budget
         self.caches.replace(config.caches.bounds())
-        self._use_collector(config)
+        self.recording.use(config)
         self.semantic.library.resize(config.caches.semantic_mb * MIB)
         self._use_cascades()
         self._watch_races()
@@ -190,7 +194,7 @@ class DataPlane:
         return gone.plus(Gone(in_memory=self.semantic.purge(purge.agent, purge.model, purge.key)))
 
     async def heed(self, word: Word) -> int:
-        return heed(word, self._around.evidence, self.semantic)
+        return max(heed(word, self._around.evidence, self.semantic), self.trials.heed(word))
 
     def _watch_races(self) -> None:
         around, now = self._around, self._around.assembly.tools.clock.now
@@ -235,15 +239,15 @@ class DataPlane:
             "ledger": Recorder(around.ledger),
             "metrics": around.metrics,
             "log": around.log,
-            "traces": self.tracing,
+            "traces": self.recording.tracing,
             "budgets": around.metrics.of_budgets(),
             "admission": self._pacing.admission,
             "gates": self.gating,
         }
         race = Race(bench, self._attempt_budget, self._pacing.permits, around.tasks)
         learning = Learning(around.evidence, around.tasks, around.metrics.races.cascades)
-        admission = self._pacing.admission
-        self.cascading = Cascading(tools, race, learning, admission=admission, side=self._sides)
+        self.cascading = Cascading(tools, race, learning, admission=self._pacing.admission, side=self._sides)
+        self.trials = Trials(tools.clock, tools.dialect, tasks=around.tasks, side=self._sides, tell=around.sampled)
         return Pipeline(
             Parts(
                 clock=tools.clock,
@@ -257,7 +261,8 @@ class DataPlane:
                 rates=self._pacing.rates,
                 admission=self._pacing.admission,
                 runs=around.runs,
-                finish=Finish(tools.clock, observers, self._observer_failed),
+                finish=Finish(tools.clock, observers, self._observer_failed, trials=self.trials),
+                trials=self.trials,
                 caches=self.caches,
                 semantic=self.semantic,
                 loops=self.loops,
@@ -270,10 +275,6 @@ class DataPlane:
                 recorded=around.ledger.flush,
             )
         )
-
-    def _use_collector(self, config: Config) -> None:
-        otlp = config.telemetry.otlp
-        self.tracing.collector = None if otlp is None else otlp.collector()
 
     def _observer_failed(self, name: str, error: Exception) -> None:
         self._around.metrics.observer_failed(name)
@@ -296,5 +297,4 @@ def _affinity(config: Config) -> Affinity:
 
 
 def _edges(config: Config) -> Edges:
-    limits = config.limits
-    return Edges(limits.head_timeout_s, limits.keepalive_s, limits.connections_max)
+    return Edges(config.limits.head_timeout_s, config.limits.keepalive_s, config.limits.connections_max)

@@ -74,8 +74,8 @@ class Delivery:
         if record.flight is not None:
             record.flight.land(answer, record.plan, known=record.reused is not None)
         await downstream.whole(200, headers.of_reply(record, exchange, reading, now), reading.first)
-        for pupil in record.pupils:
-            pupil(record, reading.first)
+        if record.pupils:
+            record.teach(reading.first)
 
     async def _stream(
         self, record: Record, downstream: Downstream, answer: Answer, *, rules: Rules, snapshot: Snapshot
@@ -97,8 +97,7 @@ class Delivery:
         if record.pupils and record.flight is not None and not reading.cut_short:
             text = record.flight.text
             if text is not None:
-                for pupil in record.pupils:
-                    pupil(record, text)
+                record.teach(text)
         if record.finished:
             return
         if reading.cut_short:

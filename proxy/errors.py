@@ -46,6 +46,7 @@ CODES: dict[str, Rule] = {
     "request_timeout": _rule("client", 408, "invalid_request_error", client=True),
     "client_closed": _rule("client", 499, "invalid_request_error"),
     "invalid_api_key": _rule("client", 401, "invalid_request_error"),
+    "not_found": _rule("client", 404, "invalid_request_error"),
     "model_not_found": _rule("client", 404, "invalid_request_error"),
     "too_many_hops": _rule("client", 400, "invalid_request_error"),  # not a 508: the gate before would try again
     "idempotency_conflict": _rule("client", 422, "invalid_request_error"),
@@ -85,6 +86,7 @@ CODES: dict[str, Rule] = {
     "internal": _rule("proxy", 500, "server_error", client=True),
     "shutting_down": _rule("proxy", 503, "server_error", client=True),
     "ledger_unavailable": _rule("store", 503, "server_error", client=True),
+    "storage_unavailable": _rule("store", 503, "server_error", client=True),
 }
 
 # The request was at fault, as the upstream sees it: that says nothing of the upstream.

@@ -42,14 +42,21 @@ class Recorder:
 
 
 class Finish:
-    """`on_failure` is told the name of an observer that raised."""
+    """`on_failure` is told the name of an observer that raised; `trials` hears only of calls that are part of an
+    experiment, or that another call has caused."""
 
     def __init__(
-        self, clock: Clock, observers: Mapping[str, Observer], on_failure: Callable[[str, Exception], None]
+        self,
+        clock: Clock,
+        observers: Mapping[str, Observer],
+        on_failure: Callable[[str, Exception], None],
+        *,
+        trials: Observer | None = None,
     ) -> None:
         self._clock = clock
         self._observers = tuple(observers.items())
         self._on_failure = on_failure
+        self._seldom = () if trials is None else (("experiments", trials),)
         self.ended = 0  # outcomes made; calls begun less this is what is in flight
 
     async def finish(self, record: Record, config_version: str) -> None:
@@ -59,7 +66,10 @@ class Finish:
         record.finished = True
         outcome = self._outcome(record, config_version)
         self.ended += 1
-        for name, observer in self._observers:
+        plan, observers = record.plan, self._observers
+        if record.call.cause or (plan is not None and plan.arm is not None):
+            observers += self._seldom
+        for name, observer in observers:
             try:
                 observer.observe(outcome)
             except Exception as error:
@@ -85,11 +95,12 @@ class Finish:
             record.bytes_out,
             record.client_gone,
             config_version,
-            charges=record.purse.charges,
+            record.purse.charges,
             decisions=tuple(record.decisions) if record.decisions else (),
             reused=record.reused,
             looked_up=record.looked_up,
             climbed=record.climbed,
             voted=record.voted,
             loop=record.loop,
+            spells=record.spells,
         )

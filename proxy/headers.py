@@ -49,6 +49,8 @@ def of_reply(
         headers.append(("x-headgate-quorum", _vote(record.voted)))
     if exchange.clamped_to is not None:
         headers.append(("x-headgate-output-clamped", str(exchange.clamped_to)))
+    if record.held:
+        headers.append(("x-headgate-held", record.held))
     if record.reused is not None:
         headers.append(("x-headgate-cache-age", str(int(record.reused.age_s))))
         if record.reused.key and record.reused.similarity is None:
@@ -172,6 +174,8 @@ def _of_call(record: Record, present: set[str]) -> Headers:
     pressure, plan = record.pressure, record.plan
     if plan is not None and plan.degraded:
         headers.append(("x-headgate-degraded", ", ".join(plan.degraded)))
+    if plan is not None and plan.arm is not None:
+        headers.append(("x-headgate-experiment", f"{_latin(plan.arm.experiment)} {plan.arm.name}"))
     if pressure is not None and pressure.felt >= NOTICED and pressure.period is not None and pressure.taken >= NOTICED:
         headers.append(("x-headgate-budget-used", _used(pressure, pressure.period)))
     if record.loop is not None:

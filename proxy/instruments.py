@@ -56,3 +56,8 @@ def gpu_books(assembly: Assembly, ledger: Ledger, *, metrics: Metrics, log: Requ
 def gate_desk(assembly: Assembly, clock: Clock, metrics: Metrics) -> GateDesk:
     """The gates of runs before pools of one's own engines."""
     return GateDesk(assembly.present.pools, clock, GateMetrics(metrics.table))
+
+
+def told(log: RequestLog, event: str, why: str) -> None:
+    """Something that the gate lives on has failed."""
+    log.event(event, "error", {"why": why})

@@ -20,6 +20,7 @@ LookUp = Literal["hit", "stale", "miss", "bypass"]  # `bypass`: the call is not 
 VoteResult = Literal["agreed", "plurality", "tie_broken", "split", "no_votes", "failed"]
 LoopKind = Literal["repeat", "cycle", "text", "spend"]
 LoopAction = Literal["annotate", "throttle", "refuse", "allow"]  # `allow`: the client wanted it so
+ArmName = Literal["control", "candidate"]  # of an experiment
 Culprit = Literal["model", "tools", "tool_order", "tool_choice", "setting", "system", "clock", "message"]
 
 
@@ -85,6 +86,20 @@ class LookedUp(Struct, frozen=True):
 
     cache: CacheName
     result: LookUp
+
+
+class Spell(Struct, frozen=True):
+    """A stretch of a call's time before it was sent. `on`: what it waited for. Instants of the loop's clock."""
+
+    kind: Literal["queue", "cache", "plan"]
+    on: str
+    began_at: float
+    ended_at: float
+    planned: bool  # its plan was made by then
+
+    @property
+    def lasted_s(self) -> float:
+        return self.ended_at - self.began_at
 
 
 class Gaps(Struct, frozen=True):
@@ -208,3 +223,12 @@ class Turns(Struct, frozen=True):
     mark: Mark  # where the next look may begin
     turns: tuple[Turn, ...] = ()
     known: bool = False  # they follow those that were read before
+
+
+class Arm(Struct, frozen=True):
+    """Where a call stands in an experiment. `unit`: a digest of the run, agent or call that was assigned."""
+
+    experiment: str
+    name: ArmName
+    unit: str
+    shadowed: bool = False  # the candidate is asked the same, and its answer goes to nobody

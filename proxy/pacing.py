@@ -13,6 +13,7 @@ from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
 from proxy.execution.admission import Admission
 from proxy.execution.line import Progress, nothing_yet
+from proxy.execution.off_peak import OffPeak
 from proxy.execution.permits import Permits
 from proxy.money.rate_limits import RateLimits
 from proxy.telemetry.metrics import Metrics
@@ -45,7 +46,11 @@ class Pacing:
             progress=progress,
         )
         self.admission = Admission(self.permits, clock)
+        self.off_peak = self.admission.off_peak = OffPeak(
+            clock, self.permits, rates=self.rates, p99_s=self.admission.p99_s, heard=metrics.held
+        )
         metrics.watch("bound_hits_total", lambda: self.admission.shed, "shed")
+        metrics.watch("bound_hits_total", lambda: self.off_peak.turned_away, "held")
         metrics.watch("bound_hits_total", lambda: self.rates.dropped, "rate_accounts")
         metrics.watch("bound_hits_total", lambda: self.rates.turned_away + self.permits.turned_away, "waiting")
         self._watch()

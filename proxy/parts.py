@@ -20,6 +20,7 @@ from proxy.execution.gating import ungated
 from proxy.execution.race import Answer, Race
 from proxy.execution.record import Record
 from proxy.execution.running import Running
+from proxy.execution.trials import Trials
 from proxy.finish import Finish
 from proxy.last_word import unwritten
 from proxy.money.rate_limits import RateLimits
@@ -60,6 +61,7 @@ class Parts(Struct, frozen=True):
     denied: Callable[[Refusal], None] = unheard  # told of a wait for a budget that was in vain
     executors: Mapping[Mode, Executor] = field(default_factory=dict)  # of models that several answer together
     semantic: Semantic | None = None  # None: no agent can have one
+    trials: Trials | None = None  # None: there are no experiments
     loops: LoopGuard | None = None  # None: nobody looks whether a run goes round in circles
     let_in: Callable[[Running, Plan], Awaitable[None]] = ungated  # by the gate of its pool; raises ProxyError
     recorded: Callable[[], Awaitable[None]] = unwritten  # returns when all outcomes are on the disk; raises ProxyError

@@ -11,7 +11,8 @@ import asyncio
 
 from policies import budget, gates
 from policies.cache_rules import CacheRules
-from policies.plan import CALM, Planner
+from policies.plan import CALM
+from policies.refusal import limits_in_words
 from policies.runs import Run
 from proxy.caching.recalled import Recalled
 from proxy.delivery import Delivery
@@ -21,6 +22,7 @@ from proxy.execution.bench import rules_of
 from proxy.execution.easing import Easing
 from proxy.execution.flights import Flights
 from proxy.execution.following import Following, join
+from proxy.execution.off_peak import HELD
 from proxy.execution.purse import Purse, SidePurse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
@@ -87,13 +89,18 @@ class Pipeline:
         return record
 
     async def drain(self, grace_s: float) -> None:
-        """Calls that run may end within `grace_s`; those that do not are ended, each with an error that says why."""
+        """Calls that run may end within `grace_s`; those that do not, or wait for a quiet time, are ended, each with an
+        error that says why."""
+        self._interrupt(tuple([running for running in self._serving if running.record.held == HELD]))
         if self._serving:
             await asyncio.wait([running.task for running in self._serving], timeout=grace_s)
-        for running in tuple(self._serving):
-            running.interrupt(ProxyError("shutting_down", "The gate is stopping."))
+        self._interrupt(tuple(self._serving))
         if self._serving:
             await asyncio.wait([running.task for running in self._serving], timeout=LAST_WORDS_S)
+
+    def _interrupt(self, those: tuple[Running, ...]) -> None:
+        for running in those:
+            running.interrupt(ProxyError("shutting_down", "The gate is stopping."))
 
     async def refuse(self, call: Call, downstream: Downstream, snapshot: Snapshot, error: ProxyError) -> None:
         """A call that could not be read far enough to be served still has one outcome."""
@@ -127,14 +134,15 @@ class Pipeline:
         refusal = gates.allowed(call, rules.models, snapshot.planner.routes) if call.route else None
         if refusal is not None:
             raise refusal
+        # What has hours waits for a quiet time here: it takes no place of any limit meanwhile, and nobody joins it.
+        if call.priority == "batch" and parts.admission.off_peak is not None:
+            call = await parts.admission.off_peak.hold(record, snapshot)
         # The rates before the plan: they protect all that follows, and a refusal takes nothing.
         if parts.rates.limited:
             await self._in_turn(record)
         # What is known, and the same call in flight, before the budget: they cost nothing, so nothing is held for them.
         if rules.cache.asks or call.reuse is not None or call.client_retry:
-            known = await self._known(record, downstream, rules.cache, snapshot)
-            if known is not None:
-                await self._give(running, downstream, known, snapshot)
+            if await self._recalled(running, downstream, rules.cache, snapshot):
                 return
         else:
             record.flight = self._flights.begin(call, downstream)
@@ -142,14 +150,13 @@ class Pipeline:
         if record.purse.limited:
             waiting_max = snapshot.limits.eased_max
             record.pressure = await self._easing.pressure(record, rules.on_budget, waiting_max=waiting_max)
-        record.plan = plan = self._planned(record, rules, snapshot.planner)
+        record.plan = plan = self._planned(record, rules, snapshot)
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         means = rules_of(rules, snapshot)
         # Whether a question that means the same was answered, last: to ask that costs an embedding and takes a while.
         if rules.cache.semantic is not None and parts.semantic is not None:
             similar = await parts.semantic.recall(record, rules.cache, snapshot)
-            if similar is not None:
-                await self._give(running, downstream, similar, snapshot)
+            if await self._give(running, downstream, similar, snapshot):
                 return
         if plan.members:
             answer = await parts.executors[plan.mode].run(record, plan, means, snapshot)
@@ -161,16 +168,18 @@ class Pipeline:
         if running.run is not None:
             self._soft.keep(running, answer[1])
 
-    def _planned(self, record: Record, rules: AgentRules, planner: Planner) -> Plan:
+    def _planned(self, record: Record, rules: AgentRules, snapshot: Snapshot) -> Plan:
         """Raises ProxyError."""
         call, race = record.call, self._parts.race
-        plan = planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=race.usual)
+        plan = snapshot.planner.plan(call, record.pressure or CALM, ladder=rules.on_budget, usual=race.usual)
         # Is it worth it? After the plan, which knows the targets, and before anything is held or waits.
         # A cascade asks it of each rung: where the first has no room, there is another.
-        if not isinstance(plan, ProxyError) and plan.mode != "cascade":
+        if not isinstance(plan, ProxyError) and plan.mode != "cascade" and call.hurry != "patient":
             plan = self._parts.admission.admit(call, plan)
         if isinstance(plan, ProxyError):
             raise plan
+        if plan.arm is not None and self._parts.trials is not None:
+            self._parts.trials.begin(record, plan.arm, snapshot)
         return plan
 
     async def _in_run(self, running: Running, run: Run, rules: AgentRules) -> Call:
@@ -192,36 +201,50 @@ class Pipeline:
         came = self._parts.clock.now()
         record.quota = self._parts.rates.quota(record.call)
         refusal = await record.quota.admit() if record.quota is not None else None
-        record.upstream_s += self._parts.clock.now() - came
+        now = self._parts.clock.now()
+        record.upstream_s += now - came
+        record.spent("queue", "rate limits", came, now)
         if refusal is not None:
             raise refusal
+
+    async def _recalled(self, running: Running, downstream: Shared, rules: CacheRules, snapshot: Snapshot) -> bool:
+        """Whether it has got an answer that was known."""
+        known = await self._known(running.record, downstream, rules, snapshot)
+        return await self._give(running, downstream, known, snapshot)
 
     async def _known(
         self, record: Record, downstream: Shared, rules: CacheRules, snapshot: Snapshot
     ) -> Recalled | Following | None:
         """An answer that costs nothing. None: there is none, and this call is the one that others may join."""
-        caches, call = self._parts.caches, record.call
+        caches, call, came = self._parts.caches, record.call, self._parts.clock.now()
         if rules.asks or call.reuse is not None:
-            caches.want(record, rules, snapshot.revision)
+            caches.want(record, rules, snapshot.revision_of(call) if snapshot.experiments else snapshot.revision)
         recalled = caches.recall(record, rules)
         if recalled is not None:
+            record.spent("cache", "", came, self._parts.clock.now())
             return recalled
         following = await join(self._flights, record, self._parts.clock)
         if following is not None:
             return following
         record.flight = self._flights.begin(call, downstream, record.wanted)  # before anything that waits
-        recalled = await caches.look(record, rules) if record.wanted is not None else None
+        if record.wanted is not None:
+            recalled = await caches.look(record, rules)
+            record.spent("cache", "", came, self._parts.clock.now())
         if recalled is None and call.reuse is not None and call.reuse.only:
             raise ProxyError("not_cached", "There is no known answer to this request, and it asked for nothing else.")
         return recalled
 
     async def _give(
-        self, running: Running, downstream: Shared, known: Recalled | Following, snapshot: Snapshot
-    ) -> None:
+        self, running: Running, downstream: Shared, known: Recalled | Following | None, snapshot: Snapshot
+    ) -> bool:
+        """False: there is none."""
+        if known is None:
+            return False
         if isinstance(known, Recalled) and known.renew is not None:
             self._parts.tasks.start("renewal", self._renew(running.record.call, known.renew, snapshot))
         await self._delivery.known(running.record, downstream, known, snapshot)
         self._soft.keep(running, known)
+        return True
 
     async def _renew(self, call: Call, entry: bytes, snapshot: Snapshot) -> None:
         try:
@@ -247,6 +270,8 @@ class Pipeline:
             running.record.close()  # nothing is held for as long as a slow client takes to listen
         running.settle()
         error = of_its_run(running, error, self._parts.clock.now())
+        for limit in limits_in_words(error):
+            running.record.decided(self._parts.clock.now(), limit)
         if not await self._soft.answered(running, downstream, error):
             await tell(running.record, downstream, error, self._parts.dialect)
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from policies.accept_rules import CascadeRules
 from policies.cache_rules import CacheRules
+from policies.experiment import Experiment
 from policies.ladder import Ladder
 from policies.loops import LoopRules
 from policies.plan import Planner
@@ -21,12 +22,16 @@ from policies.runs import NO_LIMITS, RunLimits
 from policies.survival import Survival
 from policies.vote import VoteRules
 from proxy.providers.base import Provider
-from proxy.types import KeyRecord, Priority
+from proxy.types import Call, ContentPolicy, KeyRecord, Priority
 
 
 class Keyring(Protocol):
     def identify(self, presented: str) -> KeyRecord | None:
         """The key's record, or None: unknown, expired and revoked look alike."""
+        ...
+
+    def of(self, id: str) -> KeyRecord | None:
+        """The same of a key that was identified before."""
         ...
 
 
@@ -35,6 +40,7 @@ class AgentRules(Struct, frozen=True):
 
     models: frozenset[str] | None = None  # None: all
     deadline_s: float = 600.0
+    window_s: float = 600.0  # the same of its calls of priority `batch`
     first_token_timeout_s: float = 120.0
     idle_timeout_s: float = 60.0
     retry: Retry = Retry()
@@ -45,6 +51,7 @@ class AgentRules(Struct, frozen=True):
     survival: Survival = Survival()  # of its streams
     cache: CacheRules = CacheRules()
     loops: LoopRules = LoopRules()  # of its runs that go round in circles
+    content: ContentPolicy = "off"  # what is kept of the words of its calls
 
 
 class Limits(Struct, frozen=True):
@@ -61,6 +68,16 @@ class Limits(Struct, frozen=True):
     eased_max: int = 1_000  # calls that may wait for a budget to ease
 
 
+class BatchRules(Struct, frozen=True):
+    """Bounds on batches and their files. Bytes and seconds."""
+
+    file: int = 64 * 1024 * 1024  # the largest that is taken
+    files: int = 4 * 1024 * 1024 * 1024  # of all that is kept
+    kept_s: float = 30 * 86_400.0
+    lines_max: int = 50_000
+    concurrency: int = 8  # lines that are asked at the same time, of all batches; 0: there are none
+
+
 class Snapshot(Struct, frozen=True):
     version: str
     planner: Planner
@@ -72,7 +89,16 @@ class Snapshot(Struct, frozen=True):
     revision: str = ""  # of what the configuration makes of models: what was known under another one is not used
     cascades: Mapping[str, CascadeRules] = {}  # of the models of that mode
     votes: Mapping[str, VoteRules] = {}  # of quorums and debates
+    experiments: Mapping[str, Experiment] = {}  # by the model that is one
+    batches: BatchRules = BatchRules()
     strict: bool = False  # a reply ends only once its call is on the disk
+    keeps_content: bool = False  # some agent's words are kept
 
     def rules(self, agent: str) -> AgentRules:
         return self.agents.get(agent, self.default_rules)
+
+    def revision_of(self, call: Call) -> str:
+        """The same for one call: what an arm of an experiment has answered is not known to the other."""
+        experiment = self.experiments.get(call.route)
+        arm = None if experiment is None else experiment.assign(call)
+        return self.revision if arm is None else f"{self.revision} {arm.name}"

@@ -6,9 +6,11 @@ from functools import partial
 
 from msgspec import Struct, structs
 
+from policies.experiment import Experiment
 from policies.plan import Route, Routes
 from policies.service_tier import TIERS
 from pricing.book import STANDARD, PriceBook, load
+from proxy.config.experiments import Experimenting
 from proxy.config.load import Config
 from proxy.config.models import Model, TargetChoice
 from proxy.config.providers import OpenAIProvider, SimulatedProvider
@@ -95,14 +97,30 @@ class Targets:
 
 
 def routes_of(config: Config, targets: Targets) -> Routes:
-    """Those that answer alone first: the others are made of them."""
-    alone = Routes(tuple(_route(name, model, targets) for name, model in config.models.items() if not model.together))
+    """Those that answer alone first: the others are made of them; and experiments of both."""
+    single = {name: model for name, model in config.models.items() if not model.together and model.experiment is None}
+    alone = Routes(tuple(_route(name, model, targets) for name, model in single.items()))
     together = (
         Route(name, mode=model.mode, members=tuple(_member(each, alone, targets) for each in model.together))
         for name, model in config.models.items()
         if model.together
     )
-    return Routes((*alone.all, *together))
+    known = Routes((*alone.all, *together))
+    between = [
+        Route(name, experiment=model.experiment.rules(name), arms=_arms(model.experiment, known))
+        for name, model in config.models.items()
+        if model.experiment is not None
+    ]
+    return Routes((*known.all, *between))
+
+
+def _arms(experiment: Experimenting, known: Routes) -> tuple[Route, ...]:
+    arms = (known.find(experiment.control), known.find(experiment.candidate))
+    return tuple([arm for arm in arms if arm is not None])
+
+
+def experiments_of(config: Config) -> dict[str, Experiment]:
+    return {name: model.experiment.rules(name) for name, model in config.models.items() if model.experiment is not None}
 
 
 def _member(name: str, alone: Routes, targets: Targets) -> Route:

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from proxy.cache_hints import CacheHints
-from proxy.observed import Begun, Climbed, Decision, Gaps, LookedUp, Looped, Reused, Voted
+from proxy.observed import Arm, Begun, Climbed, Decision, Gaps, LookedUp, Looped, Reused, Spell, Voted
 from proxy.reuse import Reuse
 
 DialectName = Literal["openai"]
@@ -32,6 +32,7 @@ ServedBy = Literal["primary", "retry", "hedge", "fallback", "cascade", "quorum",
 Rung = Literal["cheaper", "shorter", "cache_only", "queue", "stop"]  # of the ladder near the end of a budget
 Balance = Literal["score", "weighted", "ordered", "least_cost", "lowest_latency"]  # how targets are chosen from
 Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
+ContentPolicy = Literal["off", "digest", "redacted", "full"]  # what is kept of the words of a call
 Condition = Literal["context_window", "content_filter", "overload", "any"]  # the errors that a fallback is for
 
 
@@ -178,6 +179,7 @@ class Call(Struct, frozen=True):
     cause: str = ""  # the id of the call because of which the gate makes this one; "": a client's own
     hints: CacheHints | None = None  # what an upstream is asked beside, for its prompt cache
     loop_allowed: bool = False  # it goes on though its run goes round in circles
+    hurry: Literal["critical", "usual", "patient"] = "usual"  # others wait for it, says its client; it has hours
     votes_shown: bool = False  # the client wants to read in its reply how a vote went
 
     def __repr__(self) -> str:
@@ -201,6 +203,7 @@ class Plan(Struct, frozen=True):
     fallbacks: tuple[tuple[Condition, str], ...] = ()  # of the second step on: what each is for, and its model
     members: tuple[Plan, ...] = ()  # of a cascade its rungs, the cheapest first; of a quorum those that are asked
     model: str = ""  # the configured name that it was made for
+    arm: Arm | None = None  # of an experiment
 
 
 class Amounts(Struct, frozen=True):
@@ -270,7 +273,7 @@ class Outcome(Struct, frozen=True):
     served_by: ServedBy = "none"
     error_code: str | None = None
     error_source: str | None = None
-    upstream_s: float = 0.0  # union of the intervals spent waiting for upstreams
+    upstream_s: float = 0.0  # waiting: for upstreams and judges, at limits and gates, before retries; in all
     first_event_s: float | None = None
     last_event_s: float | None = None
     gaps: Gaps | None = None  # streams only
@@ -284,6 +287,7 @@ class Outcome(Struct, frozen=True):
     climbed: tuple[Climbed, ...] = ()  # the rungs of a cascade that were tried
     voted: Voted | None = None  # of a quorum or a debate
     loop: Looped | None = None  # where its run goes round in circles
+    spells: tuple[Spell, ...] = ()  # of time that it spent before it was sent
 
     @property
     def target(self) -> Target | None:

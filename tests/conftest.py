@@ -6,6 +6,7 @@ import gc
 import inspect
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
 
 PROCESSES_MAX = 4  # each collects all tests once more
 
+# A minute and more.
+LONG = ("tests/test_planted.py", "demo/test_stage.py", "workers/test_stuck.py", "grafana/test_live.py")
+
 TRACES = Path(os.environ.get("HEADGATE_TRACES", Path(__file__).parents[1] / ".." / "shared" / "data"))
 
 
@@ -29,7 +33,14 @@ TRACES = Path(os.environ.get("HEADGATE_TRACES", Path(__file__).parents[1] / ".."
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The whole suite on all processors; files that are named, in this process, where one can look at them."""
     processors = os.cpu_count() or 1
-    return 0 if config.option.file_or_dir or processors == 1 else min(PROCESSES_MAX, processors)
+    return 0 if config.getoption("file_or_dir", None) or processors == 1 else min(PROCESSES_MAX, processors)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, then those with the most tests: no processor has nothing to do at the end."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not item.path.as_posix().endswith(LONG), -sizes[item.path], str(item.path)))
 
 
 @pytest.fixture(autouse=True, scope="module")

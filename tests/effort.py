@@ -14,7 +14,7 @@ from hypothesis import settings
 T = TypeVar("T")
 
 FULL: Final = 100  # examples of a test that names no number
-FAST: Final = 20
+FAST: Final = 10
 
 
 def examples(count: int) -> settings:

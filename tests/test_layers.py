@@ -46,11 +46,11 @@ LAYERS = (
         "ports",
         ("proxy.providers", "proxy.state", "proxy.telemetry"),
         ("nouns", "pure", "foundations"),
-        ("msgspec", "httptools", "aiohappyeyeballs", "prometheus_client"),
+        ("msgspec", "httptools", "aiohappyeyeballs"),
     ),
     Layer(
         "execution",
-        ("proxy.execution", "proxy.caching", "proxy.snapshot", "proxy.money", "proxy.runs"),
+        ("proxy.execution", "proxy.caching", "proxy.content", "proxy.snapshot", "proxy.money", "proxy.runs"),
         ("nouns", "pure", "foundations", "ports"),
         ("msgspec", "cachetools"),
     ),
@@ -59,7 +59,7 @@ LAYERS = (
         (
             *("proxy.pipeline", "proxy.relay", "proxy.survival", "proxy.finish", "proxy.headers", "proxy.last_word"),
             *("proxy.joining", "proxy.draining", "proxy.telling", "proxy.parts", "proxy.delivery", "proxy.renewal"),
-            *("proxy.side_calls", "proxy.fail_soft"),
+            *("proxy.side_calls", "proxy.fail_soft", "proxy.batches"),
         ),
         ("nouns", "pure", "foundations", "ports", "execution"),
         ("msgspec",),
@@ -84,8 +84,11 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
-            *("proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk", "proxy.evidence_desk"),
+            *("proxy.recording", "proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk", "proxy.evidence_desk"),
+            "proxy.experiment_desk",
             *(
+                "proxy.batching",
+                "proxy.batch_desk",
                 "proxy.cascading",
                 "proxy.voting",
                 "proxy.data_plane",
@@ -151,6 +154,7 @@ LOADED_BY_NAME = {
     "proxy/cli/by_name.py": 1,
     "proxy/caching/library.py": 3,
     "proxy/cascading.py": 1,
+    "proxy/execution/patterns.py": 1,
     "pricing/generate_prices.py": 1,
 }
 

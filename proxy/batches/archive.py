@@ -52,7 +52,8 @@ class Archive:
         return await self._run(lambda: self._within(work))
 
     async def write(self, file: File, parts: Iterable[bytes | memoryview], room: int) -> None:
-        """A file of a client, on the disk when this returns. Raises ProxyError storage_unavailable, and Full."""
+        """A file of a client, on the disk when this returns. Whoever is cancelled here waits until the thread has let
+        go of `parts`. Raises ProxyError storage_unavailable, and Full."""
         await self._run(lambda: self._write(file, parts, room))
 
     async def piece(self, id: str, start: int, size: int) -> bytes:
@@ -76,8 +77,12 @@ class Archive:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
 
     async def _run(self, work: Callable[[], T]) -> T:
+        doing = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            await asyncio.wait((doing,))
+            raise
         except (sqlite3.Error, OSError) as error:
             what = f"The files of this gate cannot be read or written now ({type(error).__name__})."
             raise ProxyError("storage_unavailable", what, retry_after_s=AGAIN_S) from error

@@ -233,7 +233,7 @@ class Caches:
 
     @property
     def in_memory(self) -> tuple[int, int, int]:
-        """Entries, bytes, and how many had to make room. Here and below: for a scrape, on its thread."""
+        """Entries, bytes, and how many had to make room. Here and below: for a scrape."""
         return len(self._shelf), self._shelf.size, self._shelf.evicted
 
     @property

@@ -70,7 +70,9 @@ class Semantic:
             return self._none(record, "bypass", "false hits have switched it off")
         began = kit.clock.now()
         vector = await embedded(call, question.text, around, kit.watch)
-        record.upstream_s += kit.clock.now() - began  # the wait is the embedder's doing, not the gate's overhead
+        now = kit.clock.now()
+        record.upstream_s += now - began  # the wait is the embedder's doing, not the gate's overhead
+        record.spent("cache", "semantic", began, now)
         if isinstance(vector, str):
             return self._none(record, "miss", vector)
         standing.quality.looked_up(around.rules.error_max)
@@ -168,5 +170,5 @@ def _question(call: Call, around: Around) -> Question | str:
     why = why_not_looked_up(call)
     if why is not None:
         return why
-    question = question_of(call, owner(call.identity, around.cache.scope), around.snapshot.revision)
+    question = question_of(call, owner(call.identity, around.cache.scope), around.snapshot.revision_of(call))
     return question if isinstance(question, str) else why_not_asked(question, around.rules) or question

@@ -1,7 +1,8 @@
 """`headgate check`: is this file right, and what does it really say? It reads and starts nothing.
 
-On a terminal and in a pipe: one line a value, with its origin (a line of the file, the environment, a flag, the
-default). With `--json` an object, also for errors, so that a pipeline can read it.
+On a terminal and in a pipe: one line for each value that was set, with its origin (a line of the file, the environment,
+a flag), and how many were left at their defaults; `--all` has those too. With `--json` an object with all of them, also
+for errors, so that a pipeline can read it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from proxy.cli.options import Subparsers, add_config, config_file
 from proxy.cli.output import Output, standard
 from proxy.cli.table import dollars
 from proxy.clock import SystemClock, today
-from proxy.config.load import Config, ConfigError, effective, load, oddities
+from proxy.config.load import DEFAULT, Config, ConfigError, effective, load, oddities
 from proxy.config.unpayable import unpayable, unpriced
 from proxy.targets import Targets, prices_of
 
@@ -25,8 +26,8 @@ MISUSED = 2
 
 EXAMPLES = """\
 examples:
-  headgate check --config headgate.yaml                 every value and where it comes from
-  headgate check --config headgate.yaml | grep -v default
+  headgate check --config headgate.yaml                 what the file sets, line by line
+  headgate check --config headgate.yaml --all           every value, also those that are left at their defaults
   headgate check --config headgate.yaml --json          for a pipeline: {"version": ..., "settings": [...]}
 """
 
@@ -34,14 +35,15 @@ examples:
 def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "check",
-        help="validate a configuration and show every value with its origin",
-        description="Validates a configuration file and shows the effective configuration; secrets are masked.",
+        help="validate a configuration and show what it sets, with origins",
+        description="Validates a configuration file and shows what it sets; secrets are masked.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_config(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("--all", action="store_true", help="also every value that is left at its default")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines, with every value")
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -57,7 +59,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.line(_json(config))
     else:
-        _lines(config, output, file)
+        _lines(config, output, file, with_defaults=arguments.all)
     return 0
 
 
@@ -73,9 +75,12 @@ def _json(config: Config) -> str:
     ).decode()
 
 
-def _lines(config: Config, output: Output, file: Path) -> None:
-    rows = [(setting.path, _text(setting.value), setting.origin) for setting in effective(config)]
-    output.table(("setting", "value", "origin"), rows)
+def _lines(config: Config, output: Output, file: Path, *, with_defaults: bool) -> None:
+    settings = effective(config)
+    shown = [setting for setting in settings if with_defaults or setting.origin != DEFAULT]
+    output.table(("setting", "value", "origin"), [(each.path, _text(each.value), each.origin) for each in shown])
+    if len(shown) < len(settings):
+        output.note(f"{len(settings) - len(shown)} more settings are at their defaults: --all shows them")
     for warning in _warnings(config):
         output.note(f"warning: {warning}")
     for provider, rate in gpu_rates(config).items():

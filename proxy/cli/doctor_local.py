@@ -103,9 +103,9 @@ def ledger(folder: Path, *, ready: int | None) -> Finding:
     except FileNotFoundError:
         return Finding("ledger", "ok", f"{folder} will be made at the start")
     except (OSError, sqlite3.Error) as error:
-        return Finding(
-            "ledger", "failed", f"{folder} cannot be written: {error}", "its owner must be who runs headgate"
-        )
+        taken = "another process has it, perhaps a gate on other ports: stop it"
+        mend = taken if "locked" in str(error) else "its owner must be who runs headgate"
+        return Finding("ledger", "failed", f"{folder} cannot be written: {error}", mend)
     return Finding("ledger", "ok", f"{folder} can be written")
 
 

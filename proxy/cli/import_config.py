@@ -31,7 +31,7 @@ examples:
 
 No secret is copied: keys become references to the environment.
 """
-HEAD = "# Translated from a LiteLLM configuration. `headgate check` shows every value with its origin.\n"
+HEAD = "# Translated from a LiteLLM configuration. `headgate check --all` shows every value with its origin.\n"
 
 
 def register(subparsers: Subparsers) -> None:

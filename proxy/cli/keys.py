@@ -119,6 +119,9 @@ def _folder_and_names(arguments: argparse.Namespace) -> tuple[Path, Known | None
 
 def _create(arguments: argparse.Namespace, store: KeyStore, known: Known | None, output: Output) -> int:
     wanted: tuple[str, ...] | None = tuple(arguments.model) if arguments.model else None
+    if wanted and known is None:
+        output.failure(("--model names a configured model, and there is no configuration here: add --config FILE",))
+        return MISUSED
     unknown = [name for name in wanted or () if name not in known.models] if known else []
     if known and unknown:
         output.failure(f"there is no model {name!r}{nearest(name, known.models)}" for name in unknown)

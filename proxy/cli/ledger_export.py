@@ -1,4 +1,4 @@
-"""`headgate ledger export`: one line for each attempt, asked of the running gate page by page and written as it comes.
+"""`headgate ledger export`: a line for each attempt and each known answer, asked of the running gate page by page.
 
 Costs are exact decimal text in USD; what is absent is an empty cell or `null`. A file appears under its name once it is
 whole.
@@ -32,7 +32,7 @@ Cell = str | int | float | None
 
 
 def export(args: argparse.Namespace) -> int:
-    progress = Progress("attempts", sys.stderr, SystemClock())
+    progress = Progress("lines", sys.stderr, SystemClock())
     try:
         with _file(args.output) as out:
             write = _Table(out) if args.format == "csv" else _Lines(out)
@@ -49,7 +49,7 @@ def export(args: argparse.Namespace) -> int:
     finally:
         progress.end()
     if args.output:
-        sys.stderr.write(f"{progress.count:,} attempts in {args.output}\n")
+        sys.stderr.write(f"{progress.count:,} lines in {args.output}\n")
     return 0
 
 

@@ -96,6 +96,8 @@ def _lines(found: Quote) -> Iterator[str]:
         yield f"refused: {_refusal(found.refused)}"
         return
     yield f"planned: {found.plan}"
+    if found.together_usd_nanos is not None:
+        yield f"held for all members together: {dollars(found.together_usd_nanos)}"
     for target in found.targets:
         yield from _target(target)
 

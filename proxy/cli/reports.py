@@ -9,6 +9,7 @@ from urllib.parse import quote
 from msgspec import structs
 
 from proxy.cli.asking import add_connection, report, with_query
+from proxy.cli.content import words
 from proxy.cli.table import Page, dollars, exact_dollars
 from proxy.state.report import AttemptDetail, IdleGpu, RequestDetail, Spend
 
@@ -22,6 +23,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     spending.add_argument("--until", metavar="WHEN", help="as --since (default: now)")
     explaining = subparsers.add_parser("explain", help="one request: every attempt, decision and line of its price")
     explaining.add_argument("request_id", metavar="ID", help="the x-request-id or x-headgate-request-id of the reply")
+    explaining.add_argument("--content", action="store_true", help="its words too, where they are kept")
     for parser in (spending, explaining):
         add_connection(parser)
 
@@ -32,7 +34,10 @@ def spend(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    return report(args, f"/requests/{quote(args.request_id, safe='')}", RequestDetail, lines=_explain_lines)
+    path = f"/requests/{quote(args.request_id, safe='')}"
+    if args.content:
+        return report(args, with_query(path, {"content": "on"}), RequestDetail, lines=_all_lines)
+    return report(args, path, RequestDetail, lines=_explain_lines)
 
 
 def _spend_lines(answer: Spend, page: Page) -> Iterator[str]:
@@ -80,6 +85,11 @@ def _explain_lines(answer: RequestDetail, page: Page) -> Iterator[str]:
         yield from _price_lines(attempt)
     cost = facts["cost_usd_nanos"]
     yield f"cost {exact_dollars(cost * 1_000) if isinstance(cost, int) else 'unpriced'}"
+
+
+def _all_lines(answer: RequestDetail, page: Page) -> Iterator[str]:
+    yield from _explain_lines(answer, page)
+    yield from words(answer.content)
 
 
 def _price_lines(attempt: AttemptDetail) -> Iterator[str]:

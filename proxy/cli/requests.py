@@ -12,7 +12,7 @@ from typing import Final
 from proxy.cli.asking import add_connection, report, with_query
 from proxy.cli.options import Subparsers
 from proxy.cli.table import Page, dollars, seconds
-from proxy.state.report import RequestRow, Requests
+from proxy.state.report import RequestRow, Requests, asked
 
 FILTERS: Final = ("agent", "model", "run", "key", "team", "target", "status", "error", "served_by")
 WINDOW: Final = ("since", "limit", "before")
@@ -71,7 +71,7 @@ def cells(row: RequestRow) -> tuple[str, ...]:
         row.agent,
         row.run or "-",
         row.model,
-        row.target or "-",
+        asked(row),
         ending(row),
         row.served_by,
         str(row.attempts),

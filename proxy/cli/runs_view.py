@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.cli.table import Page, dollars, seconds
+from proxy.state.report import asked
 from proxy.state.run_report import Governed, LimitRow, RunRow, Runs, RunTree, ToppedUp
 
 CALLS_HEAD = ("*", "at", "model", "target", "end", "took", "input", "output", "cost", "request")
@@ -59,7 +60,7 @@ def _branch(answer: RunTree, page: Page, indent: str, critical: frozenset[str]) 
             "*" if call.request_id in critical else "",
             call.at,
             call.model,
-            call.target or "-",
+            asked(call),
             call.error_code or str(call.status),
             seconds(call.duration_s),
             str(call.input_tokens),

@@ -18,7 +18,7 @@ from proxy.cli.feed import Feed, Message
 from proxy.cli.options import Subparsers
 from proxy.cli.requests import ending
 from proxy.cli.table import Page, dollars, seconds
-from proxy.state.report import RequestRow
+from proxy.state.report import RequestRow, asked
 from proxy.telemetry.live_report import Delta, Snapshot
 
 WIDTHS: Final = (12, 14, 16, 22)  # of time, agent, model and target: what comes later is not known yet
@@ -91,7 +91,7 @@ def _fits(args: argparse.Namespace, row: RequestRow) -> bool:
 
 def line(row: RequestRow) -> str:
     """Columns of a fixed width, so that lines stand below each other as they come."""
-    texts = (row.at[11:23], row.agent, row.model, row.target or "-")
+    texts = (row.at[11:23], row.agent, row.model, asked(row))
     left = " ".join(text.ljust(width) for text, width in zip(texts, WIDTHS, strict=True))
     first = "-" if row.first_event_s is None else seconds(row.first_event_s)
     figures = f"{first:>7} {seconds(row.duration_s):>8} {row.input_tokens:>7} {row.output_tokens:>6}"

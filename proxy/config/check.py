@@ -80,6 +80,7 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
         yield from _fallbacks(name, below(model, ("fallbacks",)), models)
         yield from _members(values, name, model)
         yield from _second_looks(values, name, model)
+        yield from _arms(values, name, model)
     for pattern in (("agents", "*"), ("keys", "*")):
         for path, block in _blocks(values, pattern):
             for at, wanted in enumerate(_list(block.get("models"))):
@@ -126,10 +127,15 @@ def _members(values: Value, name: str, model: Value) -> Iterator[Problem]:
                 continue
             path = ("models", name, field, at)
             if named in models:
-                if named == name or below(values, ("models", named, "mode")) not in (None, "single"):
+                if named == name or not _alone(values, named):
                     yield Problem(path, "it must name a model that answers alone")
             elif not (named.startswith(wild) or named.partition("/")[0] in providers):
                 yield Problem(path, f"there is no model {named!r}{nearest(named, models - {name})}")
+
+
+def _alone(values: Value, named: str) -> bool:
+    mode, experiment = (below(values, ("models", named, field)) for field in ("mode", "experiment"))
+    return mode in (None, "single") and experiment is None
 
 
 def _second_looks(values: Value, name: str, model: Value) -> Iterator[Problem]:
@@ -139,8 +145,27 @@ def _second_looks(values: Value, name: str, model: Value) -> Iterator[Problem]:
         named = below(model, (block, "model"))
         if isinstance(named, str) and named not in models:
             yield Problem(("models", name, block, "model"), f"there is no model {named!r}{nearest(named, models)}")
-        elif isinstance(named, str) and below(values, ("models", named, "mode")) not in (None, "single"):
+        elif isinstance(named, str) and not _alone(values, named):
             yield Problem(("models", name, block, "model"), "it must name a model that answers alone")
+
+
+def _arms(values: Value, name: str, model: Value) -> Iterator[Problem]:
+    """An experiment compares two other models, of any mode, by a name that always means the same."""
+    models = _names(values, "models")
+    experiment = below(model, ("experiment",))
+    if experiment is not None and name.endswith("*"):
+        yield Problem(("models", name, "experiment"), "an experiment has a name without `*`")
+    for arm in ("control", "candidate"):
+        named, path = below(experiment, (arm,)), ("models", name, "experiment", arm)
+        if not isinstance(named, str):
+            continue
+        if named not in models or named == name or named.endswith("*"):
+            hint = nearest(named, models - {name})
+            yield Problem(path, f"it must name another model, without `*`{hint}")
+        elif below(values, ("models", named, "experiment")) is not None:
+            yield Problem(path, "it must name a model that is no experiment itself")
+    if isinstance(experiment, dict) and experiment.get("control") == experiment.get("candidate") is not None:
+        yield Problem(("models", name, "experiment", "candidate"), "the control is the same model")
 
 
 def _semantic(values: dict[str, Value], models: frozenset[str]) -> Iterator[Problem]:

@@ -213,9 +213,20 @@ def _shown_value(value: object) -> object:
 
 
 def _origin(config: Config, path: ValuePath) -> str:
-    place = config._places.get(path)
+    place = _place_of(config, path)
     if place is None and path[0] == "agents" and len(path) > 2:
-        place = config._places.get(("defaults", *path[2:]))
+        place = _place_of(config, ("defaults", *path[2:]))
     if place is None:
         return DEFAULT
     return place.origin or f"{config._file}:{place.line}"
+
+
+def _place_of(config: Config, path: ValuePath) -> Place | None:
+    """Of what a short form stands for (`ask: 5`), the place of the short form."""
+    if path in config._places:
+        return config._places[path]
+    lengths = range(len(path) - 1, 0, -1)
+    around = next((path[:length] for length in lengths if path[:length] in config._places), None)
+    if around is None or isinstance(below(config._values, around), dict | list):
+        return None  # it was left out of a block that is written in full
+    return config._places[around]

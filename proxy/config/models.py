@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from proxy.config.cascades import Cascading
+from proxy.config.experiments import Experimenting
 from proxy.config.fallbacks import Fallbacks
 from proxy.config.gating import Gating
 from proxy.config.providers import Known
@@ -37,9 +38,17 @@ class Model(Cascading, Voting):
     cheaper: ModelName | None = Field(default=None, description="The model that answers instead near a budget's end.")
     fallbacks: Fallbacks = Field(default=Fallbacks(), description="The models that answer where this one cannot.")
     gate: Gating | None = Field(default=None, description="New runs wait while its engines' memory is taken.")
+    experiment: Experimenting | None = Field(
+        default=None, description="It stands for two other models, which are compared; it has nothing of its own."
+    )
 
     @model_validator(mode="after")
     def _fits_its_mode(self) -> Self:
+        if self.experiment is not None:
+            more = sorted(self.model_fields_set - {"experiment"})
+            if more:
+                raise ValueError(f"an experiment has no {more[0]}: its two models have their own")
+            return self
         wanted = {"single": "targets", "cascade": "steps", "quorum": "members", "debate": "members"}[self.mode]
         given = [name for name in ("targets", "steps", "members") if getattr(self, name)]
         if given != [wanted]:

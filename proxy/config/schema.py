@@ -18,11 +18,14 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from policies.limits import Limit
 from proxy.config.affinity import PrefixAffinity
+from proxy.config.batching import Batches
 from proxy.config.books import Budgets, Ledger
 from proxy.config.caching import Cache, Caches
+from proxy.config.content import Content
 from proxy.config.file import Place
 from proxy.config.hedging import Hedging
 from proxy.config.models import Model
+from proxy.config.off_peak import Patient
 from proxy.config.providers import Block, Paced, Provider
 from proxy.config.run_rules import LoopGuarding, RunRules
 from proxy.config.survival import Surviving
@@ -47,7 +50,7 @@ from proxy.config.values import (
     usd_nanos,
 )
 from proxy.secret import Secret
-from proxy.types import KeyRecord, Per, Priority, Unit
+from proxy.types import ContentPolicy, KeyRecord, Per, Priority, Unit
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 VERSION_DIGITS = 12
@@ -129,7 +132,7 @@ class RetryRules(Block):
     budget: Share = Field(default=0.1, description="Retries allowed for each successful call, over all calls.")
 
 
-class Defaults(Surviving):
+class Defaults(Surviving, Patient):
     """What holds for every agent that does not say otherwise."""
 
     deadline_s: Seconds = Field(
@@ -147,6 +150,7 @@ class Defaults(Surviving):
     priority: Priority = Field(default="standard", description="Whose calls go first where calls wait.")
     loops: LoopGuarding = Field(default=LoopGuarding(), description="What happens to runs that go round in circles.")
     cache: Cache = Field(default=Cache(), description="Which known answers its calls may be given.")
+    content: ContentPolicy = Field(default="off", description="What is kept of the words of its calls; `off`: nothing.")
 
 
 class Agent(Defaults):
@@ -191,7 +195,7 @@ class Pricing(Block):
 
 
 class Telemetry(Block):
-    content: Literal["off"] = Field(default="off", description="Whether prompts and answers are kept: never, so far.")
+    content: Content = Field(default=Content(), description="Kept words: for how long, how many, what is masked.")
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, else JSON."
     )
@@ -232,6 +236,7 @@ class Config(Block):
     hedging: Hedging = Hedging()
     affinity: PrefixAffinity = PrefixAffinity()
     caches: Caches = Caches()
+    batches: Batches = Batches()
     agents: Mapping[Name, Agent] = Field(default={}, description="Rules of single agents.")
     pricing: Pricing = Pricing()
     telemetry: Telemetry = Telemetry()

@@ -26,7 +26,8 @@ class Otlp(Block):
         default=("genai",), description="Attributes: `genai`, and what `langfuse` and `openinference` read."
     )
 
-    def collector(self) -> Collector:
+    def collector(self, *, words: bool = False) -> Collector:
+        """`words`: see `telemetry.content.on_spans`."""
         scheme, _, rest = self.url.partition("://")
         host, slash, path = rest.rstrip("/").partition("/")
         url = f"{scheme}://{host}/{path}" if slash and path else f"{scheme}://{host}{PATH}"
@@ -35,4 +36,5 @@ class Otlp(Block):
             headers=tuple((name, value.reveal()) for name, value in self.headers.items()),
             share=self.share,
             profiles=self.profile,
+            words=words,
         )

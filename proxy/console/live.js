@@ -17,7 +17,7 @@ export const callColumns = [
   ["agent", (call) => call.agent],
   ["run", (call) => call.run ?? "–"],
   ["model", (call) => call.model],
-  ["target", (call) => call.target ?? "–"],
+  ["target", (call) => call.members ?? call.target ?? "–"],
   ["outcome", callState],
   ["first event", (call) => seconds(call.first_event_s), "n"],
   ["took", (call) => seconds(call.duration_s), "n"],

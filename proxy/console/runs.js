@@ -62,7 +62,7 @@ function callParts(call) {
 }
 
 function callWords(call, onPath) {
-  const words = [call.agent, call.model, seconds(call.duration_s), usd(call.cost_usd_nanos)];
+  const words = [call.agent, call.members ? `${call.model}: ${call.members}` : call.model, seconds(call.duration_s), usd(call.cost_usd_nanos)];
   if (call.served_by !== "primary") words.push(`by ${call.served_by}`);
   if (call.attempts > 1) words.push(`${call.attempts} attempts`);
   if (call.error_code) words.push(call.error_code);

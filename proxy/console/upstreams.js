@@ -62,8 +62,16 @@ const rungColumns = [
   ["in words", (row) => row.said],
 ];
 
+const experimentColumns = [
+  ["experiment", ({ design }) => design.name],
+  ["control", ({ design }) => design.control],
+  ["candidate", ({ design }) => `${design.candidate}, ${design.mode === "split" ? "answers" : "in the shadow of"} ${percent(design.share, 1)} of the ${design.unit}s`],
+  ["units", ({ rows }) => `${count(rows[0].control.units)} and ${count(rows[0].candidate.units)}`],
+  ["in words", (row) => row.conclusion],
+];
+
 export function show(main, _, page) {
-  const parts = Object.fromEntries(["targets", "events", "caches", "gates", "models", "rungs"].map((name) => [name, el("div", {})]));
+  const parts = Object.fromEntries(["targets", "events", "caches", "gates", "models", "rungs", "experiments"].map((name) => [name, el("div", {})]));
   fill(
     main,
     el("h1", {}, title),
@@ -73,6 +81,7 @@ export function show(main, _, page) {
     parts.gates,
     parts.models,
     parts.rungs,
+    parts.experiments,
   );
   page.every(EVERY_MS, async () => {
     const [targets, caches, gates, rungs] = await Promise.all(["/targets", "/caches", "/gates", "/cascades"].map((path) => get(path, page.signal)));
@@ -81,6 +90,10 @@ export function show(main, _, page) {
     fill(parts.caches, el("p", { class: "quiet" }, kept), table("Caches since the start", cacheColumns, Object.entries(caches.savings)));
     fill(parts.rungs, rungs.rows.length ? table("Rungs of cascades", rungColumns, rungs.rows) : null);
     fill(parts.gates, gates.length ? section("Run admission", table("Gates", gateColumns, gates)) : null);
+  });
+  page.ask(async () => {
+    const experiments = (await get("/experiments", page.signal)).rows; // once: it reads thousands of calls
+    fill(parts.experiments, experiments.length ? section("Experiments", table("Two models compared on live calls", experimentColumns, experiments)) : null);
   });
   page.ask(async () => {
     const several = (await page.about()).models.filter((model) => model.mode !== "single");

@@ -141,6 +141,10 @@ class Dialect(Protocol):
         """What each choice of a reply says, plain or in events, whole or as far as it has come. Raises ProxyError."""
         ...
 
+    def so_far(self, endpoint: Endpoint, stream: bytes) -> object:
+        """What a reply in events says, as far as it has come, in the form of a whole one. Raises ProxyError."""
+        ...
+
     def given(self, call: Call, text: str) -> bytes | None:
         """A whole reply, plain or in events, that the gate makes of a text, ended before it was done. None: the
         endpoint has none."""

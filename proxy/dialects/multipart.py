@@ -15,6 +15,7 @@ PARTS_MAX = 256
 HEAD_BYTES_MAX = 8 * 1024
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))\s*(?:;|$)', re.IGNORECASE)
+_FILE_NAME = re.compile(rb';[ \t]*filename="?([^"\r\n;]*)"?', re.IGNORECASE)
 _FIELD = re.compile(rb'^content-disposition:[ \t]*form-data[^\r\n]*?;[ \t]*name="?([^"\r\n;]*)"?', re.I | re.M)
 
 
@@ -40,6 +41,14 @@ def find_fields(raw: bytes, content_type: str, names: frozenset[str]) -> dict[st
             found[name] = slice(start, max(start, end))
         at = end + 2
     raise _broken(f"it has more than {PARTS_MAX} parts")
+
+
+def file_name(raw: bytes, value: slice) -> str:
+    """What the head before a value that was found says the file is called; "" where it says nothing."""
+    head = raw[max(0, value.start - HEAD_BYTES_MAX) : value.start]
+    disposition = head[head.lower().rfind(b"content-disposition:") :]
+    named = _FILE_NAME.search(disposition)
+    return "" if named is None else str(named[1], "utf-8", "replace")
 
 
 def _boundary(content_type: str) -> bytes:

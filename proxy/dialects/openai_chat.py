@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from proxy.dialects.base import Passage, Reply
 from proxy.dialects.openai_demanded import demanded, revised, tool_errors
 from proxy.dialects.openai_error import client_error, error_event, failure
-from proxy.dialects.openai_fold import reply_of
+from proxy.dialects.openai_fold import reply_of, so_far
 from proxy.dialects.openai_given import given
 from proxy.dialects.openai_passage import ChatPassage, PlainPassage
 from proxy.dialects.openai_reply import reply_from, stream_of
@@ -67,6 +67,9 @@ class OpenAI:
 
     def said(self, body: bytes) -> tuple[Said, ...]:
         return said(body)
+
+    def so_far(self, endpoint: Endpoint, stream: bytes) -> object:
+        return so_far(endpoint, stream)
 
     def given(self, call: Call, text: str) -> bytes | None:
         return given(call, text)

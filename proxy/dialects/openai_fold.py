@@ -15,7 +15,7 @@ from proxy.dialects.openai_error import fault_of, is_fault
 from proxy.dialects.openai_reply import broken, reply_from
 from proxy.dialects.openai_responses import ENDS, failed
 from proxy.dialects.sse import DONE, Splitter, fields_of
-from proxy.types import Call
+from proxy.types import Call, Endpoint
 
 _KINDS = {"chat": "chat.completion", "completions": "text_completion"}
 _TEXTS = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments", "text", "transcript", "data"})
@@ -61,6 +61,15 @@ def choices_so_far(stream: bytes) -> list[dict[str, Any]]:
     for event in _events(stream):
         _grow(choices, event.get("choices"))
     return [_finished(choice) for _, choice in sorted(choices.items())]
+
+
+def so_far(endpoint: Endpoint, stream: bytes) -> object:
+    """As `base.Dialect` has it. Of the responses endpoint the last event carries all of it, or else its texts."""
+    if endpoint != "responses":
+        return {"choices": choices_so_far(stream)}
+    events = list(_events(stream))
+    whole = next((event["response"] for event in events if event.get("type") in ENDS and "response" in event), None)
+    return whole or {"output_text": "".join([text for event in events if isinstance(text := event.get("delta"), str)])}
 
 
 def response_in(stream: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from policies.shedding import rank
 from policies.tiers import TIERS
 from proxy.clock import Clock
 from proxy.errors import ProxyError
+from proxy.execution.off_peak import OffPeak
 from proxy.execution.permits import Permits
 from proxy.types import Call, Outcome, Plan, Target
 
@@ -24,6 +25,7 @@ class Admission:
         self._permits = permits
         self._clock = clock
         self._times = ServiceTimes()
+        self.off_peak: OffPeak | None = None  # None: nothing is held for a quiet time
 
     def __repr__(self) -> str:
         return f"Admission({self.shed} shed, {self._times})"
@@ -43,6 +45,10 @@ class Admission:
                 self.shed += first.code == "overloaded"
                 return first
             at = following
+
+    def p99_s(self, call: Call, target: Target) -> float:
+        """Of such answers, however long ago; 0: nothing is known."""
+        return self._times.p99_s(_whose(call), target.id)
 
     def observe(self, outcome: Outcome) -> None:
         if outcome.error_code is not None:

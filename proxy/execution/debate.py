@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from policies.answers import answer_of
 from policies.debate import longest, room_bytes, shortened, too_expensive
 from policies.retry import Retry
 from policies.vote import Verdict, VoteRules, plurality
+from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.execution.bench import Rules
 from proxy.execution.members import Kit, Member, Members, strengths
@@ -24,12 +25,20 @@ from proxy.execution.patterns import last_match
 from proxy.execution.quorum import answers, commit, failure, limited
 from proxy.execution.race import Answer
 from proxy.execution.record import Record
-from proxy.execution.stake import Asked, Stake
+from proxy.execution.stake import Asked, Providers, Stake
 from proxy.observed import Voted
 from proxy.snapshot import Snapshot
 from proxy.types import Call, Plan
 
 TOOLS: Final = ("tools", "functions")
+
+
+class WorstCase(Struct, frozen=True):
+    """Every round, with prompts that have grown as far as they may."""
+
+    asked: tuple[Asked, ...]
+    room: int  # bytes of an answer that others are shown
+    calls: float  # as many of the dearest member alone cost as much
 
 
 class Talk:
@@ -39,7 +48,7 @@ class Talk:
 
     def __init__(self, record: Record, plan: Plan, rules: Rules, votes: VoteRules, members: Members) -> None:
         self.record = record
-        self.plans = tuple([structs.replace(each, steps=each.steps[:1], fallbacks=()) for each in plan.members])
+        self.plans = _member_plans(plan)
         self.rules = rules
         self.votes = votes
         self.members = members
@@ -81,7 +90,7 @@ class Debate:
         return f"Debate({self._stake!r})"
 
     async def run(self, record: Record, plan: Plan, rules: Rules, snapshot: Snapshot) -> Answer:
-        _check(record.call, plan)
+        check(record.call, plan)
         record.plan = limited(plan)
         rules = structs.replace(rules, retry=Retry(attempts=1))
         members = Members(self._kit, record, rules)
@@ -97,22 +106,14 @@ class Debate:
 
     async def _hold(self, talk: Talk, plan: Plan) -> None:
         """Raises ProxyError: debate_too_expensive, or what the budget refuses it with."""
-        call, rules, stake = talk.record.call, talk.rules, self._stake
-        first: list[Asked] = [(call, each) for each in talk.plans]
-        sized = [stake.size(each, rules) for each in first]
-        talk.room = room_bytes(max(each.output_limit for each in sized))
-        most = longest(talk.room)
-        later = self._kit.dialect.debated(call, most, [most] * (len(first) - 1))
-        again: list[Asked] = [(later, each) for each in talk.plans] * (talk.votes.rounds - 1)
-        one = max(each.amounts.usd_nanos for each in sized)
-        worst = sum([stake.size(each, rules).amounts.usd_nanos for each in (*first, *again)])
-        if too_expensive(worst, one, talk.votes.cost_ratio_max):
-            raise _too_expensive(plan, worst, one, talk.votes)
-        refused = await stake.hold(talk.record, [*first, *again], rules)
+        record, providers, dialect = talk.record, talk.rules.providers, self._kit.dialect
+        worst = worst_case((record.call, plan), talk.votes, stake=self._stake, dialect=dialect, providers=providers)
+        talk.room = worst.room
+        refused = await self._stake.hold(record, worst.asked, providers)
         if refused is not None:
             raise refused
         self._say(
-            talk, f"{len(first)} models in up to {talk.votes.rounds} rounds, {worst / (one or 1):.1f} calls at most"
+            talk, f"{len(talk.plans)} models in up to {talk.votes.rounds} rounds, {worst.calls:.1f} calls at most"
         )
 
     # --- the rounds --------------------------------------------------------------------------------------------------
@@ -170,7 +171,8 @@ class Debate:
         talk.record.decided(self._kit.clock.now(), said)
 
 
-def _check(call: Call, plan: Plan) -> None:
+def check(call: Call, plan: Plan) -> None:
+    """Raises ProxyError for what cannot be debated."""
     fields = call.head.fields
     if call.endpoint != "chat" or fields is None or not bytes(fields["messages"]).startswith(b"["):
         message = f"The model {plan.model!r} is a debate: it answers chats."
@@ -179,6 +181,28 @@ def _check(call: Call, plan: Plan) -> None:
         if name in fields and bytes(fields[name]) not in (b"null", b"[]"):
             message = f"The model {plan.model!r} is a debate: it compares words, and calls no tools."
             raise ProxyError("invalid_request", message, param=name)
+
+
+def worst_case(asked: Asked, votes: VoteRules, *, stake: Stake, dialect: Dialect, providers: Providers) -> WorstCase:
+    """Of a call whose plan is a debate. Raises ProxyError where the operator does not want to pay for it."""
+    call, plan = asked
+    members = _member_plans(plan)
+    first: list[Asked] = [(call, each) for each in members]
+    sized = [stake.size(each, providers) for each in first]
+    room = room_bytes(max(each.output_limit for each in sized))
+    most = longest(room)
+    later = dialect.debated(call, most, [most] * (len(first) - 1))
+    again: list[Asked] = [(later, each) for each in members] * (votes.rounds - 1)
+    one = max(each.amounts.usd_nanos for each in sized)
+    worst = sum([stake.size(each, providers).amounts.usd_nanos for each in (*first, *again)])
+    if too_expensive(worst, one, votes.cost_ratio_max):
+        raise _too_expensive(plan, worst, one, votes)
+    return WorstCase((*first, *again), room, worst / (one or 1))
+
+
+def _member_plans(plan: Plan) -> tuple[Plan, ...]:
+    """Each has one step: what it may cost is then known."""
+    return tuple([structs.replace(each, steps=each.steps[:1], fallbacks=()) for each in plan.members])
 
 
 def _too_expensive(plan: Plan, worst: int, one: int, votes: VoteRules) -> ProxyError:

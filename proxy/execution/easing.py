@@ -60,10 +60,9 @@ class Easing:
             return pressure
         if self.waiting >= waiting_max:
             raise self._refusal(pressure, ladder)
-        until = record.call.deadline - ANSWER_S
-        pressure = await self._in_line(
-            record.purse, lambda now: waits(ladder, now.felt), until, line=_account(pressure)
-        )
+        began, until, account = self._clock.now(), record.call.deadline - ANSWER_S, _account(pressure)
+        pressure = await self._in_line(record.purse, lambda now: waits(ladder, now.felt), until, line=account)
+        record.spent("queue", f"budget of {account}", began, self._clock.now())
         if waits(ladder, pressure.felt):
             raise self._refusal(pressure, ladder)
         return pressure
@@ -76,6 +75,7 @@ class Easing:
             record.purse, lambda now: _hurries(record, ladder, now), until, line=f"batch {account}"
         )
         now = self._clock.now()
+        record.spent("queue", f"pace of {account}", began, now)
         record.decided(now, f"held back for {now - began:.3f} s, as the budget of {account} is spent ahead of its time")
         return pressure
 

@@ -66,7 +66,9 @@ class Gating:
                 record.decided(self._clock.now(), f"not let in: {error.message}")
             raise
         finally:
-            record.upstream_s += self._clock.now() - came  # the wait is the engines' doing, not the gate's overhead
+            now = self._clock.now()
+            record.upstream_s += now - came  # the wait is the engines' doing, not the gate's overhead
+            record.spent("queue", f"run gate of {pool}", came, now)
         self._passes[call.id] = given.number
         if given.said:
             record.decided(self._clock.now(), given.said)

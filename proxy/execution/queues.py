@@ -84,7 +84,7 @@ class Queues(Generic[T]):
             return []
         first = next(iter(queues))
         queues[first] = queues.pop(first)  # none of them is always the first
-        return sorted(queues.values(), key=lambda queue: queue.line.first().tier)
+        return sorted(queues.values(), key=lambda queue: queue.line.tier)
 
     def gives_way(self, ticket: Ticket) -> T | None:
         """To one more. None: nobody, so that one may not wait."""

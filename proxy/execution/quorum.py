@@ -42,7 +42,7 @@ class Poll:
         self.rules = rules
         self.votes = votes
         self.members = members
-        self.vote = Vote(votes.rule, votes.sizes, strengths(record.call, self.member_plans(max(votes.sizes))))
+        self.vote = Vote(votes.rule, votes.sizes, strengths(record.call, member_plans(plan, max(votes.sizes))))
         self.asked = 0  # members that were due by now
         self.tried = 0  # those of them for which there was money
         self.ended: dict[int, Member] = {}
@@ -50,17 +50,12 @@ class Poll:
     def __repr__(self) -> str:
         return f"Poll({self.plan.model!r}, {self.vote!r})"
 
-    def member_plans(self, count: int) -> tuple[Plan, ...]:
-        """Whom the first so many are: the models in turn, again and again."""
-        models = self.plan.members
-        return tuple([models[number % len(models)] for number in range(count)])
-
     def costs(self, first: int, last: int) -> list[Asked]:
-        return [(self.record.call, plan) for plan in self.member_plans(last)[first:]]
+        return [(self.record.call, plan) for plan in member_plans(self.plan, last)[first:]]
 
     def ask(self) -> None:
         """Everyone who is due."""
-        due, plans = self.vote.due, self.member_plans(self.vote.size)
+        due, plans = self.vote.due, member_plans(self.plan, self.vote.size)
         while self.asked < due:
             if self.asked not in self.vote.missing:
                 self.members.ask(self.asked, plans[self.asked])
@@ -74,6 +69,12 @@ class Poll:
             return
         said = member.said
         self.vote.cast(member.number, None if said is None else answer_of(said, self.votes.extraction, last_match))
+
+
+def member_plans(plan: Plan, count: int) -> tuple[Plan, ...]:
+    """Whom the first so many are: the models in turn, again and again."""
+    models = plan.members
+    return tuple([models[number % len(models)] for number in range(count)])
 
 
 class Quorum:
@@ -103,8 +104,8 @@ class Quorum:
     async def _hold_first(self, poll: Poll) -> None:
         """As many as can be paid for; the first of them, if it is the only one, is a call like any other."""
         size = poll.vote.size
-        paid = self._stake.payable(poll.record, poll.costs(0, size), poll.rules)
-        while paid and await self._stake.hold(poll.record, poll.costs(0, paid), poll.rules) is not None:
+        paid = self._stake.payable(poll.record, poll.costs(0, size), poll.rules.providers)
+        while paid and await self._stake.hold(poll.record, poll.costs(0, paid), poll.rules.providers) is not None:
             paid -= 1
         for number in range(max(1, paid), size):
             poll.vote.miss(number)
@@ -126,7 +127,8 @@ class Quorum:
         vote, larger = poll.vote, poll.vote.next_size
         if larger is None:
             return False
-        if await self._stake.hold(poll.record, poll.costs(vote.size, larger), poll.rules) is not None:
+        more, providers = poll.costs(vote.size, larger), poll.rules.providers
+        if await self._stake.hold(poll.record, more, providers) is not None:
             self._say(poll, f"a tie, and no money for more than {vote.size} members")
             return False
         self._say(poll, f"a tie of {vote.size}: up to {larger} are asked")

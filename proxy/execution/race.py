@@ -143,10 +143,13 @@ class Race:
         """The same, of a target that has no room yet. Raises ProxyError when it will not have any in time."""
         began = self._clock.now()
         permit = await self._permits.acquire(course.chosen, course.claim)
-        waited_s = self._clock.now() - began
-        course.record.upstream_s += waited_s  # the wait is the target's doing, not the gate's overhead
+        now = self._clock.now()
+        course.record.upstream_s += now - began  # the wait is the target's doing, not the gate's overhead
+        course.record.spent("queue", course.chosen.id, began, now)
         if isinstance(permit, ProxyError):
             raise course.failed or permit
+        if permit.said:
+            self._say(course, permit.said)
         if self._steering.comes_too_late(course.ask, course.chosen):
             permit.release(None)
             raise course.failed or ProxyError("deadline_exceeded", TOO_LATE)

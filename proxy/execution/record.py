@@ -6,7 +6,7 @@ named task that took over an abandoned exchange: all in one loop.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from policies.cache_rules import Wanted
 from policies.semantic.lookup import Lookup
@@ -17,7 +17,19 @@ from proxy.execution.flight import Answered, Flight
 from proxy.execution.purse import Purse
 from proxy.execution.reading import Reading
 from proxy.money.rate_limits import Quota
-from proxy.observed import Climbed, Culprit, Decision, LookedUp, Looped, NoHedgeKind, Reused, Spared, Voted, Weighed
+from proxy.observed import (
+    Climbed,
+    Culprit,
+    Decision,
+    LookedUp,
+    Looped,
+    NoHedgeKind,
+    Reused,
+    Spared,
+    Spell,
+    Voted,
+    Weighed,
+)
 from proxy.pressure import Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
@@ -57,6 +69,7 @@ class Record:
         "first_event_at",
         "flight",
         "gaps",
+        "held",
         "in_events",
         "last_event_at",
         "loop",
@@ -73,6 +86,7 @@ class Record:
         "looked_up",
         "lookup",
         "reused",
+        "spells",
         "upstream_s",
         "voted",
         "wanted",
@@ -93,10 +107,11 @@ class Record:
         self.voted: Voted | None = None  # of a quorum or a debate
         self.answered: Unended | None = None  # the attempt whose reply the client gets
         self.decisions: list[Decision] | None = None  # where something had to be decided
-        self.upstream_s = 0.0  # the union of the times in which attempts were open
+        self.upstream_s = 0.0  # the union of the times in which attempts were open, and all other waiting
         self._upstream_from = 0.0  # since when one is
         self.first_event_at: float | None = None
         self.last_event_at: float | None = None
+        self.spells: tuple[Spell, ...] = ()  # of time that it spent before it was sent
         self.gaps: GapCounter | None = None  # of a stream that was committed
         self.pupils: tuple[Pupil, ...] = ()  # who are told all of what the client got
         self.transcript: Transcript | None = None  # of one that another upstream may go on with
@@ -111,6 +126,7 @@ class Record:
         self.lookup: Lookup | None = None  # its question, where its own answer is to be compared
         self.looked_up: tuple[LookedUp, ...] = ()  # where one was looked for
         self.loop: Looped | None = None  # where its run goes round in circles
+        self.held = ""  # for a quiet time: so long, and how that ended
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
 
@@ -124,12 +140,22 @@ class Record:
         if not self.open:
             self.upstream_s += now - self._upstream_from
 
+    def teach(self, body: bytes) -> None:
+        """All of what the client got."""
+        for pupil in self.pupils:
+            pupil(self, body)
+
     def withdraw(self, attempt: Unended) -> None:
         """It has been none."""
         self.open.remove(attempt)
 
+    def waited(self, began_at: float, now: float) -> None:
+        """For an upstream of another call, such as a judge's; where an attempt of its own is open, that counts."""
+        if not self.open:
+            self.upstream_s += now - began_at
+
     def waited_s(self, now: float) -> float:
-        """For upstreams, up to now."""
+        """For all that it had to wait for, up to now."""
         return self.upstream_s + (now - self._upstream_from if self.open else 0.0)
 
     @property
@@ -166,6 +192,10 @@ class Record:
         if self.decisions is None:
             self.decisions = []
         self.decisions.append(Decision(at, said, weighed, spared, broke))
+
+    def spent(self, kind: Literal["queue", "cache"], on: str, began_at: float, ended_at: float) -> None:
+        """On what it did or waited for before it was sent."""
+        self.spells = (*self.spells, Spell(kind, on, began_at, ended_at, self.plan is not None))
 
     def late(self, at: float, said: str, kind: NoHedgeKind | None) -> None:
         """A call that is late is looked at again and again: the last word on its hedge counts. `kind` None: it got

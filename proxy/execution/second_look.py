@@ -16,8 +16,8 @@ from policies import grading
 from policies.accept import Verdict
 from policies.accept_rules import Agree, CascadeRules, Judge, Verify
 from policies.answers import normalised
+from policies.daily_budget import DailyBudget
 from policies.recent import Recent
-from policies.semantic.judging import JudgeBudget
 from proxy.alarm import Alarm
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
@@ -75,7 +75,7 @@ class SecondLook:
         self._race = race
         self._transport = transport
         self._side = side
-        self._budgets: Recent[str, JudgeBudget] = Recent(CASCADES_MAX, JudgeBudget)
+        self._budgets: Recent[str, DailyBudget] = Recent(CASCADES_MAX, DailyBudget)
 
     def __repr__(self) -> str:
         return f"SecondLook({self._budgets!r})"
@@ -135,7 +135,9 @@ class SecondLook:
             return Verdict(False, "judge", "the judge's budget of the day is used up")
         conversation = bytes((call.head.fields or {}).get("messages", call.raw)).decode("utf-8", "replace")
         body = grading.asked(judge.model, judge.rubric, conversation, looked.said[0])
+        began_at = clock.now()
         reply = await self._side.ask(call, "chat", body, snapshot=looked.snapshot, seconds=judge.timeout_s)
+        looked.record.waited(began_at, clock.now())
         if isinstance(reply, ProxyError):
             return Verdict(False, "judge", f"the judge could not be asked ({reply.code})")
         budget.spend(reply.cost_usd_nanos or 0)
@@ -153,6 +155,8 @@ class SecondLook:
                 found = await self._ask(request)
         except (TimeoutError, ProxyError):
             return Verdict(False, "verify", "the verifier did not answer")
+        finally:
+            looked.record.waited(now, self._clock.now())
         if found is None:
             return Verdict(False, "verify", "the verifier's answer cannot be read")
         return None if found.accepted else Verdict(False, "verify", found.reason[:REASON_CHARS] or "it was refuted")

@@ -15,10 +15,10 @@ from msgspec import Struct, structs
 
 from policies.answers import normalised
 from policies.conformal import Source
+from policies.daily_budget import DailyBudget
 from policies.plan import Planner, Route, Routes
 from policies.recent import Recent
 from policies.semantic.answer import same
-from policies.semantic.judging import JudgeBudget
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
@@ -58,7 +58,7 @@ class Shadowing:
         self._watch = learning.spent
         self._rng = clock.rng("shadows")
         self._side = side
-        self._budgets: Recent[str, JudgeBudget] = Recent(CASCADES_MAX, JudgeBudget)
+        self._budgets: Recent[str, DailyBudget] = Recent(CASCADES_MAX, DailyBudget)
 
     def __repr__(self) -> str:
         return f"Shadowing({self._evidence!r})"

@@ -6,7 +6,7 @@ asked are what lasts for moments only: rates, places at targets, calls in front 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated, Final, Literal
 
@@ -19,18 +19,22 @@ from policies.estimate import Expected as Likely
 from policies.estimate import Experience, Sample
 from policies.run_refusal import run_stopped
 from policies.runs import Stop
+from policies.vote import VoteRules
 from pricing.book import cost_usd_nanos
 from pricing.tokens import input_estimate
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
+from proxy.execution.debate import check, worst_case
 from proxy.execution.occupancy import Occupancy
+from proxy.execution.quorum import check_endpoint, member_plans
+from proxy.execution.stake import Asked, Stake
 from proxy.money.budgets import Budgets
 from proxy.runs.registry import Runs
 from proxy.snapshot import Snapshot
 from proxy.state.export import Seen
 from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote
-from proxy.types import Call, Identity, KeyRecord, Mode, Plan, Target, Usage
+from proxy.types import Amounts, Call, Identity, KeyRecord, Plan, Target, Usage
 
 ANCESTORS_MAX: Final = 8
 UNATTRIBUTED: Final = "unattributed"
@@ -63,12 +67,6 @@ class Present(Struct, frozen=True):
     answers: Answers
 
 
-TOGETHER: Mapping[Mode, str] = {
-    "quorum": "; all that are asked at once are held at once, so their holds add up",
-    "debate": "; all members and all rounds are held at once, which is several times what stands here",
-}
-
-
 class Quoter:
     def __init__(self, present: Present) -> None:
         self._present = present
@@ -82,6 +80,9 @@ class Quoter:
         usual = _experience(call, await present.answers(call.identity.agent, call.model))
         path = budget.path(call, self._runs(call.identity.run))
         plan = self._plan(call, path, usual)
+        together = self._together(call, plan, path, usual) if isinstance(plan, Plan) else None
+        if isinstance(together, ProxyError):
+            plan, together = together, None
         made = plan if isinstance(plan, Plan) else None
         plans = () if made is None else made.members or (made,)
         asked_of = [(target, plan) for plan in plans for target in plan.steps[0]]
@@ -95,7 +96,8 @@ class Quoter:
             choices=call.head.choices,
             admitted=any(target.refused is None for target in targets),
             refused=_refused(plan) if isinstance(plan, ProxyError) else None,
-            plan=f"{made.reason}{TOGETHER.get(made.mode, '')}" if made else None,
+            plan=made.reason if made else None,
+            together_usd_nanos=None if together is None else together.usd_nanos,
             degraded=made.degraded if made else (),
             targets=targets,
         )
@@ -146,6 +148,34 @@ class Quoter:
             refusal = gates.allowed(call, rules.models, snapshot.planner.routes)
         pressure = self._present.budgets.pressure(path)
         return refusal or snapshot.planner.plan(call, pressure, ladder=rules.on_budget, usual=partial(_usual, usual))
+
+    def _together(
+        self, call: Call, plan: Plan, path: tuple[str, ...], usual: Experience
+    ) -> Amounts | ProxyError | None:
+        """What is held before the first of several members is asked; None: one model answers."""
+        budgets, stake = self._present.budgets, Stake(self._present.clock, usual)
+        try:
+            asked = self._members(call, plan, stake)
+        except ProxyError as error:
+            return error
+        if not asked:
+            return None
+        held = stake.together(asked, self._present.snapshot().providers, budgets.left(path))
+        # A quorum without room for all of its members goes on with fewer of them.
+        return (budgets.refusal(path, held) if plan.mode == "debate" else None) or held
+
+    def _members(self, call: Call, plan: Plan, stake: Stake) -> Sequence[Asked]:
+        """Raises ProxyError, as the call would."""
+        snapshot = self._present.snapshot()
+        votes = snapshot.votes.get(plan.model, VoteRules())
+        if plan.mode == "quorum":
+            check_endpoint(call, plan)
+            return [(call, each) for each in member_plans(plan, votes.sizes[0])]
+        if plan.mode == "debate":
+            check(call, plan)
+            dialect, providers = self._present.dialect, snapshot.providers
+            return worst_case((call, plan), votes, stake=stake, dialect=dialect, providers=providers).asked
+        return ()
 
     def _stopped(self, run: str) -> ProxyError | None:
         state = self._present.runs.state(run)

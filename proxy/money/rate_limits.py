@@ -52,6 +52,12 @@ class Quota:
             return self._refusal()
         return None if await limits.in_line(self) else self._refusal()
 
+    @property
+    def fits(self) -> bool:
+        """Whether it would be admitted now."""
+        blocked = self._limits.line_ahead(self.accounts) or any(account.full for account in self.accounts)
+        return not blocked and self._wait_s() <= 0.0
+
     def take(self) -> bool:
         now = self._limits.clock.now()
         if rate_limit.take(self.accounts, self.tokens, now):
@@ -182,7 +188,7 @@ class RateLimits:
     async def in_line(self, quota: Quota) -> bool:
         """Whether its turn came; it has been taken then."""
         now = self.clock.now()
-        left = min(self._queueing.wait_s, quota.call.deadline - now)
+        left = self._queueing.patience_s(quota.call, now)
         if left <= 0.0 or not self._has_place(quota.call):
             return False
         ticket = Ticket(quota)

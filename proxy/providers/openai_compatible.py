@@ -23,7 +23,7 @@ from proxy.errors import ProxyError
 from proxy.providers.base import Transport, UpstreamRequest, header_lines
 from proxy.providers.engines import ENGINES, PATHS
 from proxy.providers.hints import retry_after_s
-from proxy.telemetry.spans import span_id
+from proxy.telemetry.span import span_id
 from proxy.types import Call, Endpoint, Target
 
 HINTING = frozenset({408, 409})  # statuses below 429 that may be asked again

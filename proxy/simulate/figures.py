@@ -14,9 +14,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from policies import interval
+from policies.interval import Z
 from proxy.simulate.world import Ended, Lived
 
-Z: Final = 1.96  # 95 % of a normal law lie within
 NANOS: Final = 1e9
 TOP: Final = 5  # error codes that are named
 
@@ -116,10 +117,9 @@ def compared(today: Lived, candidate: Lived) -> Comparison:
 
 def difference(each: Sequence[float]) -> Difference:
     """Of at least one pair."""
-    count = len(each)
-    mean = sum(each) / count
-    variance = sum([(value - mean) ** 2 for value in each]) / (count - 1) if count > 1 else inf
-    reach = Z * sqrt(variance / count)
+    found = interval.mean([(value, 1.0) for value in each])
+    assert found is not None
+    mean, reach = found.value, inf if found.variance is None else Z * sqrt(found.variance)
     verdict: Verdict = "less" if mean + reach < 0 else "more" if mean - reach > 0 else "no difference shown"
     return Difference(mean, mean - reach, mean + reach, verdict)
 

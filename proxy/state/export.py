@@ -1,7 +1,8 @@
 """Attempts out of the ledger in its own order, page by page; and what is known of attempts that a bill corrects.
 
 A page is all attempts of the next calls, by key (`after` is a call's `seq`), so it costs the same however far into the
-ledger it lies. A correction is an `adjust` event whose subject is the call; the attempt's row stays as it was.
+ledger it lies. A call that was answered without any stands as attempt 0, at no cost. A correction is an `adjust` event
+whose subject is the call; the attempt's row stays as it was.
 """
 
 # ruff: noqa: S608  # every name that is put into a statement stands in this file; values are always bound
@@ -23,24 +24,34 @@ from proxy.types import Per, Period, Unit, Usage, UsageSource
 
 CALLS_PER_PAGE: Final = 500
 UNRESOLVED_MAX: Final = 500
+KNOWN: Final = ("cache", "join", "best")  # who may have served a call that asked nobody
 ANSWERS_MAX: Final = 1_000
 CALLS_LOOKED_AT: Final = 20_000
 
 AT: Final = "strftime('%Y-%m-%dT%H:%M:%fZ', o.at_ms / 1000.0, 'unixepoch')"
 ADJUSTED: Final = """(SELECT coalesce(sum(json_extract(e.body, '$.usd_nanos')), 0) FROM event e
     WHERE e.kind = 'adjust' AND e.subject = o.request_id AND json_extract(e.body, '$.attempt') = a.number)"""
-OF_CALL: Final = ("key_id", "team", "agent", "run", "parent_run", "step", "tags", "endpoint", "model")
+OF_CALL: Final = ("key_id", "team", "agent", "run", "parent_run", "step", "tags", "endpoint", "model", "served_by")
 OF_ATTEMPT: Final = (
     *("number", "role", "target", "provider", "upstream_model", "started_s", "duration_s", "lesson", "status"),
     *("error_code", "upstream_request_id", *TOKEN_CLASSES),
     *("usage_source", "usage_flags", "price_id", "held_usd_nanos", "cost_usd_nanos", "exposure_usd_nanos"),
     "idle_usd_nanos",
 )
+# What stands in the place of an attempt where a call was answered without one.
+UNASKED: Final = {
+    **dict.fromkeys(("number", "started_s", "held_usd_nanos", "cost_usd_nanos"), "0"),
+    **dict.fromkeys(("exposure_usd_nanos", "idle_usd_nanos"), "0"),
+    **dict.fromkeys(("target", "provider", "upstream_model", "lesson"), "''"),
+    "role": "o.served_by",
+    "duration_s": "o.duration_s",
+    "status": "o.status",
+}
 COLUMNS: Final = ", ".join(
     (
         *("o.seq", "o.request_id", AT, "o.at_ms"),
         *(f"o.{name}" for name in OF_CALL),
-        *(f"a.{name}" for name in OF_ATTEMPT),
+        *(f"iif(a.call IS NULL, {UNASKED.get(name, 'NULL')}, a.{name})" for name in OF_ATTEMPT),
         ADJUSTED,
     )
 )
@@ -69,9 +80,9 @@ def attempts(
     (count, last) = connection.execute(f"SELECT count(*), max(seq) FROM ({calls})", [after, *window, limit]).fetchone()
     rows: list[AttemptRow] = []
     if count:
-        whose = "" if provider is None else " AND a.provider = ?"
-        query = f"""SELECT {COLUMNS} FROM outcome o CROSS JOIN attempt a ON a.call = o.seq
-            WHERE o.seq > ? AND o.seq <= ? AND {IN_TIME}{whose} ORDER BY o.seq, a.position"""
+        whose = f"(a.call IS NOT NULL OR o.served_by IN {KNOWN})" if provider is None else "a.provider = ?"
+        query = f"""SELECT {COLUMNS} FROM outcome o LEFT JOIN attempt a ON a.call = o.seq
+            WHERE o.seq > ? AND o.seq <= ? AND {IN_TIME} AND {whose} ORDER BY o.seq, a.position"""
         values = [after, last, *window, *([] if provider is None else [provider])]
         rows = [AttemptRow(*row) for row in connection.execute(query, values)]
     return AttemptPage(rows, last if count == limit else None, since_ms, until_ms)

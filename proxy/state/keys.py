@@ -180,6 +180,12 @@ class KeyStore:
         expires = record.expires_wall
         return record if expires is None or self._wall() < expires else None
 
+    def of(self, id: str) -> KeyRecord | None:
+        """None: there is none, or it opens nothing any more."""
+        _, record = self._live.get(id, (_NO_DIGEST, None))
+        expires = None if record is None else record.expires_wall
+        return record if expires is None or self._wall() < expires else None
+
     def reload_if_changed(self) -> bool:
         """For a running gate to ask now and then. Raises KeyStoreError and keeps what it knew if the file is broken."""
         with refusing(self._folder):
@@ -249,6 +255,12 @@ class Keyring:
         digest = self._pepper.digest(presented.encode("utf-8", "surrogatepass"))
         record = self._configured.get(digest) or self._store.find(presented, digest)
         return OPEN if record is None and self.open else record
+
+    def of(self, id: str) -> KeyRecord | None:
+        """Of a key that was identified before: what it may do now. None: nothing."""
+        if id == OPEN.id:
+            return OPEN if self.open else None
+        return next((record for record in self._configured.values() if record.id == id), None) or self._store.of(id)
 
 
 def _new_id(taken: frozenset[str]) -> str:

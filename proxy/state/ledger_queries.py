@@ -74,10 +74,13 @@ IDLE_GPUS = f"""SELECT o.subject,
 SUMMARY = f"""count(DISTINCT o.seq), count(DISTINCT CASE WHEN o.error_code IS NOT NULL THEN o.seq END),
     {_iso("min(o.at_ms)")}, {_iso(f"max({END_MS})")}, coalesce((max({END_MS}) - min(o.at_ms)) / 1000.0, 0.0),
     coalesce(sum({INPUT}), 0), coalesce(sum({OUTPUT}), 0), {COST}, {UNPRICED}"""
+MEMBERS = f"""(SELECT group_concat(target, CASE o.plan_mode WHEN 'cascade' THEN '>' ELSE '+' END) FROM
+    (SELECT a.target FROM attempt a WHERE o.plan_mode IN {report.MANY} AND a.call = o.seq
+    GROUP BY a.target ORDER BY min(a.position)))"""
 REQUEST = f"""o.request_id, {_iso("o.at_ms")}, o.at_ms, o.agent, o.run, o.step, o.model, o.target, o.status,
     o.error_code, o.served_by, o.attempts, (SELECT coalesce(sum({INPUT}), 0) FROM attempt a WHERE a.call = o.seq),
     (SELECT coalesce(sum({OUTPUT}), 0) FROM attempt a WHERE a.call = o.seq), o.cost_usd_nanos, o.first_event_s,
-    o.duration_s"""
+    o.duration_s, {MEMBERS}"""
 
 
 def _between(since_ms: int | None, until_ms: int | None) -> Where:

@@ -33,7 +33,7 @@ class Verified(Struct, frozen=True):
 
 
 class AttemptRow(Struct, frozen=True):
-    """One attempt with what is known of its call."""
+    """One attempt with what is known of its call. `number` 0: the call was answered without any, and cost nothing."""
 
     seq: int  # of the call
     request_id: str
@@ -48,8 +48,9 @@ class AttemptRow(Struct, frozen=True):
     tags: str | None
     endpoint: str
     model: str
+    served_by: str
     number: int
-    role: str
+    role: str  # of number 0: as `served_by`, and of whom it was not asked nothing is said
     target: str
     provider: str
     upstream_model: str

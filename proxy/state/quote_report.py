@@ -50,5 +50,6 @@ class Quote(Struct, frozen=True):
     admitted: bool  # by at least one target
     refused: Refused | None  # whatever target it would go to
     plan: str | None  # in words
+    together_usd_nanos: int | None  # held before the first of several members is asked; None: one model answers
     degraded: tuple[Rung, ...]
     targets: list[TargetQuote]

@@ -7,18 +7,21 @@ Here too is what follows from the rows alone: the decision on a request in words
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 from msgspec import Struct
 
 from pricing.book import Bill
 from pricing.gpu import rate_of
+from proxy.state.content_report import ContentEntry
 
 Value = str | int | float | None
 Fields = dict[str, Value]  # a row by the names of its columns
 NOT_KNOWN = "no known answer was looked for: its agent has no cache, and the call had no Idempotency-Key"
 ABOUT_KNOWN = ("exact cache", "semantic cache", "journal", "joined the call")  # decisions that say of them
+
+MANY = ("cascade", "quorum", "debate")  # modes of a model that stands for several
 
 Decided = tuple[float, str, list[tuple[str, float | None, str]]]  # as in the column `decisions`
 
@@ -130,6 +133,7 @@ class RequestRow(Struct, frozen=True):
     cost_usd_nanos: int | None
     first_event_s: float | None
     duration_s: float
+    members: str | None = None  # every target that was asked, where the model stands for several; see `members`
 
 
 class Requests(Struct, frozen=True):
@@ -161,6 +165,19 @@ class RequestDetail(Struct, frozen=True):
     charges: list[Charged]
     attempts: list[AttemptDetail]
     decision: list[str]  # what happened, in words
+    content: ContentEntry | None = None  # what was said, where that was asked for and is kept
+
+
+def members(mode: Value, targets: Iterable[str]) -> str | None:
+    """`a/x+b/y` of a quorum or a debate, `a/x>b/y` of a cascade; None of any other call."""
+    if mode not in MANY:
+        return None
+    return (">" if mode == "cascade" else "+").join(dict.fromkeys(targets)) or None
+
+
+def asked(row: RequestRow) -> str:
+    """Where a call went, in a cell."""
+    return row.members or row.target or "-"
 
 
 def decision(call: Fields, attempts: Sequence[Fields], decisions: Sequence[Decided] = ()) -> list[str]:

@@ -7,9 +7,7 @@ What an answer holds is decided by whoever gives it: each service is handed in, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct
@@ -17,14 +15,20 @@ from msgspec import Meta, Struct
 from proxy.errors import ProxyError
 from proxy.money.outlook import Query
 from proxy.secret import Secret
+from proxy.surfaces.admin_batches import BatchRoutes
+from proxy.surfaces.admin_batches import Desk as BatchDesk
 from proxy.surfaces.admin_budgets import BUDGETS_MAX, BudgetRequest, BudgetRoutes
 from proxy.surfaces.admin_caches import CacheRoutes
 from proxy.surfaces.admin_caches import Desk as CacheDesk
 from proxy.surfaces.admin_cascades import CascadeRoutes
 from proxy.surfaces.admin_cascades import Desk as CascadeDesk
+from proxy.surfaces.admin_content import ContentRoutes, ContentServices
 from proxy.surfaces.admin_events import EventRoutes
+from proxy.surfaces.admin_experiments import Desk as ExperimentDesk
+from proxy.surfaces.admin_experiments import ExperimentRoutes
 from proxy.surfaces.admin_guard import Audit, Guard, Rules
 from proxy.surfaces.admin_ledger import LedgerRoutes, LedgerServices
+from proxy.surfaces.admin_load import LoadRoutes
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.admin_runs import RunRoutes, RunServices
 from proxy.surfaces.console import ConsoleRoutes
@@ -33,6 +37,7 @@ from proxy.surfaces.query import instant_ms, limit, number, parameters
 from proxy.types import KeyRecord
 
 WINDOW = ("since", "limit", "before")
+YES = frozenset({"on", "yes", "true", "1"})
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -79,11 +84,15 @@ class AdminServices(Struct, frozen=True):
     runs: RunServices
     budgets: Callable[[Query], Struct]
     ledger: LedgerServices
+    batches: BatchDesk
     caches: CacheDesk
     cascades: CascadeDesk
+    content: ContentServices
+    experiments: ExperimentDesk
     keys: KeyStore
-    # For an Accept header and a view: exposition and its content type. Asked in a thread of its own.
-    metrics: Callable[[str, Literal["headgate", "otel"]], tuple[bytes, str]]
+    # For an Accept header and a view: exposition and its content type.
+    metrics: Callable[[str, Literal["headgate", "otel"]], Awaitable[tuple[bytes, str]]]
+    loadtest: Callable[[str, str, int], None]  # what one says of itself: its name, its scenario, its users
     config: Callable[[], object]  # the effective configuration, secrets masked
     targets: Callable[[], Awaitable[object]]
     reload: Callable[[], Awaitable[str | None]]  # None: swapped; else why the old configuration was kept
@@ -106,6 +115,13 @@ class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
     lasts_s: Annotated[float, Meta(gt=0, le=3.2e9)] | None = None
     budget: Annotated[tuple[BudgetRequest, ...], Meta(max_length=BUDGETS_MAX)] = ()
 
+    def __post_init__(self) -> None:
+        self.limits()
+
+    def limits(self) -> tuple[str, ...]:
+        """As a key keeps them."""
+        return tuple([each.text() for each in self.budget])
+
 
 def admin_surface(services: AdminServices) -> Guard:
     rules = Rules(services.audit, services.token, services.hosts, services.key_errors)
@@ -126,8 +142,12 @@ def admin_routes(services: AdminServices) -> list[Route]:
         *RunRoutes(services.runs).routes(),
         *BudgetRoutes(services.budgets).routes(),
         *LedgerRoutes(services.ledger).routes(),
+        *BatchRoutes(services.batches).routes(),
         *CacheRoutes(services.caches).routes(),
+        *LoadRoutes(services.loadtest).routes(),
         *CascadeRoutes(services.cascades).routes(),
+        *ContentRoutes(services.content).routes(),
+        *ExperimentRoutes(services.experiments).routes(),
         Route("GET", "/requests", admin.requests),
         Route("GET", "/requests/{id}", admin.request),
         Route("GET", "/keys", admin.keys),
@@ -155,8 +175,7 @@ class _Admin:
         accept, given = asked.headers.get("accept", ""), parameters(asked.query, None).get("view", "headgate")
         if given not in ("headgate", "otel"):
             raise ProxyError("invalid_request", "view is headgate or otel", param="view")
-        write = partial(self._services.metrics, accept, "otel" if given == "otel" else "headgate")
-        body, content_type = await asyncio.get_running_loop().run_in_executor(None, write)
+        body, content_type = await self._services.metrics(accept, "otel" if given == "otel" else "headgate")
         return Reply(body, content_type=content_type)
 
     async def spend(self, asked: AdminRequest) -> Reply:
@@ -180,8 +199,9 @@ class _Admin:
         return json_reply(await self._services.reports.requests(filters, rows, since_ms=since, before=before))
 
     async def request(self, asked: AdminRequest) -> Reply:
-        parameters(asked.query)
-        return _found(await self._services.reports.request(asked.params["id"]), "request")
+        services, id, given = self._services, asked.params["id"], parameters(asked.query, ("content",))
+        words = given.get("content", "").lower() in YES
+        return _found(await (services.content.request(asked, id) if words else services.reports.request(id)), "request")
 
     async def keys(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
@@ -190,12 +210,9 @@ class _Admin:
     async def create_key(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
         order = asked.order(KeyRequest, "a key")
-        try:
-            budget = tuple(each.text() for each in order.budget)
-        except ValueError as error:
-            raise ProxyError("invalid_request", f"this does not describe a key: {error}") from error
-        create = self._services.keys.create
-        record, text = create(order.agent, team=order.team, models=order.models, lasts_s=order.lasts_s, budget=budget)
+        record, text = self._services.keys.create(
+            order.agent, team=order.team, models=order.models, lasts_s=order.lasts_s, budget=order.limits()
+        )
         asked.key_id = record.id
         return json_reply({"key": text, "record": record}, status=201)
 

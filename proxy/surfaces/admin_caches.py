@@ -11,7 +11,6 @@ from typing import Annotated, Protocol
 from msgspec import Meta, Struct
 
 from proxy.caching.stock import Purge
-from proxy.errors import ProxyError
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import parameters
 
@@ -32,11 +31,12 @@ class PurgeRequest(Struct, frozen=True, forbid_unknown_fields=True):
     key: Key | None = None
     all: bool = False  # instead of the others
 
-    def purge(self) -> Purge:
-        """Raises ValueError."""
+    def __post_init__(self) -> None:
         named = any(each is not None for each in (self.agent, self.model, self.key))
         if named == self.all:
             raise ValueError("name an agent, a model or a key, or else say `all`")
+
+    def purge(self) -> Purge:
         return Purge(self.agent, self.model, self.key)
 
 
@@ -53,8 +53,5 @@ class CacheRoutes:
 
     async def purge(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
-        try:
-            purge = asked.order(PurgeRequest, "a purge").purge()
-        except ValueError as error:
-            raise ProxyError("invalid_request", f"this does not describe a purge: {error}") from error
-        return json_reply(await self._desk.purge(purge))
+        order = asked.order(PurgeRequest, "a purge")
+        return json_reply(await self._desk.purge(order.purge()))

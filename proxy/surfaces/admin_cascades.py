@@ -10,7 +10,6 @@ from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
 
-from proxy.errors import ProxyError
 from proxy.execution.given import Feedback, Reset
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import parameters
@@ -32,10 +31,11 @@ class FeedbackRequest(Struct, frozen=True, forbid_unknown_fields=True):
     request: Name | None = None
     run: Name | None = None
 
-    def feedback(self) -> Feedback:
-        """Raises ValueError."""
+    def __post_init__(self) -> None:
         if (self.request is None) == (self.run is None):
             raise ValueError("name a request or a run, one of the two")
+
+    def feedback(self) -> Feedback:
         return Feedback(self.score, self.request, self.run)
 
 
@@ -46,10 +46,11 @@ class ResetRequest(Struct, frozen=True, forbid_unknown_fields=True):
     model: Name | None = None
     all: bool = False  # instead of the others
 
-    def reset(self) -> Reset:
-        """Raises ValueError."""
+    def __post_init__(self) -> None:
         if (self.agent is not None or self.model is not None) == self.all:
             raise ValueError("name an agent or a model, or else say `all`")
+
+    def reset(self) -> Reset:
         return Reset(self.agent, self.model)
 
 
@@ -70,16 +71,10 @@ class CascadeRoutes:
 
     async def reset(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
-        try:
-            reset = asked.order(ResetRequest, "a reset").reset()
-        except ValueError as error:
-            raise ProxyError("invalid_request", f"this does not describe a reset: {error}") from error
-        return json_reply(await self._desk.reset(reset))
+        order = asked.order(ResetRequest, "a reset")
+        return json_reply(await self._desk.reset(order.reset()))
 
     async def feedback(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
-        try:
-            feedback = asked.order(FeedbackRequest, "feedback").feedback()
-        except ValueError as error:
-            raise ProxyError("invalid_request", f"this does not describe feedback: {error}") from error
-        return json_reply(await self._desk.feedback(feedback))
+        order = asked.order(FeedbackRequest, "feedback")
+        return json_reply(await self._desk.feedback(order.feedback()))

@@ -32,13 +32,13 @@ class AdminRequest(Struct):
     key_id: str | None = None  # a handler notes here which key it was about
 
     def order(self, shape: type[T], what: str) -> T:
-        """The body as `shape`. `what` is for the message of the ProxyError: "a key"."""
+        """The body as `shape`, by whose own word too (`__post_init__`). `what` is for the ProxyError: "a key"."""
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # all else a page may send across origins without asking
             raise ProxyError("unsupported_media_type", f"send {what} as application/json")
         try:
             return msgspec.json.decode(self.body, type=shape)
-        except ValueError as error:  # msgspec's own are among them
+        except ValueError as error:  # msgspec's own are among them, and what a shape says
             raise ProxyError("invalid_request", f"this does not describe {what}: {error}") from error
 
 

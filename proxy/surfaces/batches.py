@@ -24,13 +24,15 @@ from proxy.dialects.base import Dialect
 from proxy.dialects.json_body import top_level
 from proxy.errors import ProxyError
 from proxy.execution.flights import conflict
-from proxy.snapshot import Snapshot
-from proxy.surfaces.body import read_body
+from proxy.snapshot import Limits, Snapshot
+from proxy.surfaces.body import length_of, read_body
 from proxy.surfaces.client import Client
 from proxy.surfaces.connection import Connection
+from proxy.surfaces.controls import reuse_of
 from proxy.surfaces.files import Expiry, Files, listed, page
 from proxy.surfaces.identify import Place, authenticate, identity
 from proxy.surfaces.request import Request
+from proxy.surfaces.upload_room import UploadRoom
 from proxy.surfaces.wire import Headers
 from proxy.types import Identity, KeyRecord
 
@@ -77,9 +79,11 @@ class Visit(Struct, frozen=True):
     def query(self) -> dict[str, str]:
         return dict(parse_qsl(self.request.target.partition("?")[2], keep_blank_values=True))
 
-    async def body(self, bytes_max: int) -> bytes:
+    def limits(self, bytes_max: int) -> Limits:
+        return msgspec.structs.replace(self.snapshot.limits, body_bytes_max=bytes_max)
+
+    async def body(self, limits: Limits) -> bytes:
         """Raises ProxyError."""
-        limits = msgspec.structs.replace(self.snapshot.limits, body_bytes_max=bytes_max)
         longest_s = self.snapshot.default_rules.deadline_s
         return await read_body(self.request, self.connection, limits=limits, seconds_allowed=longest_s)
 
@@ -95,6 +99,7 @@ class BatchSurface:
         self._dialect = dialect
         self._wake = wake
         self._files = Files(archive, clock)
+        self._uploads = UploadRoom()
         self.rows: Mapping[str, Mapping[str, Handler]] = {
             "/files": {"GET": self._list_files, "POST": self._upload},
             "/files/{id}": {"GET": self._show_file, "DELETE": self._delete_file},
@@ -143,9 +148,11 @@ class BatchSurface:
     # --- files -------------------------------------------------------------------------------------------------------
 
     async def _upload(self, visit: Visit) -> dict[str, object]:
-        rules = visit.snapshot.batches
-        raw = await visit.body(rules.file + FORM_BYTES)
-        return await self._files.upload(visit.owner, raw, visit.request.headers.get("content-type", ""), rules)
+        rules, headers = visit.snapshot.batches, visit.request.headers
+        limits = visit.limits(rules.file + FORM_BYTES)
+        with self._uploads.held(visit.owner, length_of(headers, limits), limits.body_bytes_max):
+            raw = await visit.body(limits)
+            return await self._files.upload(visit.owner, raw, headers.get("content-type", ""), rules)
 
     async def _list_files(self, visit: Visit) -> dict[str, object]:
         return await self._files.list(visit.owner, visit.query)
@@ -178,14 +185,16 @@ class BatchSurface:
     # --- batches -----------------------------------------------------------------------------------------------------
 
     async def _create(self, visit: Visit) -> dict[str, object]:
-        raw = await visit.body(ORDER_BYTES_MAX)
+        raw = await visit.body(visit.limits(ORDER_BYTES_MAX))
         fields = top_level(raw)
         order = _read(raw)
         file = await self._files.find(visit.owner, order.input_file_id, "input_file_id")
         if file.purpose != "batch":
             raise ProxyError("invalid_request", "The input file's purpose must be 'batch'.", param="input_file_id")
         headers = visit.request.headers
-        batch = self._batch(order, identity(visit.key, visit.where, headers, fields), headers.get("idempotency-key"))
+        says = reuse_of(headers, None)
+        named = None if says is None else says.key
+        batch = self._batch(order, identity(visit.key, visit.where, headers, fields), named)
         again = headers.get(RETRY_COUNT, "0") != "0"
         try:
             batch = await self._archive.ask(partial(tables.add_batch, batch=batch, again=again))

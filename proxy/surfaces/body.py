@@ -29,7 +29,7 @@ async def read_body(request: Request, connection: Connection, *, limits: Limits,
         what = f"The expectation {expected[:32]!r} cannot be met; only 100-continue can."
         raise ProxyError("expectation_failed", what)
     if not body.complete:  # else it came with the head: no wait, no timer
-        length = _length(headers, limits)
+        length = length_of(headers, limits)
         if expected is not None:
             connection.write(CONTINUE)
         connection.read_on()
@@ -52,8 +52,8 @@ async def _arrive(body: Body, length: int, *, limits: Limits, seconds_allowed: f
         raise ProxyError("request_timeout", "The request's body did not arrive in time.") from None
 
 
-def _length(headers: dict[str, str], limits: Limits) -> int:
-    """What is announced, or the most that a body without a length may have."""
+def length_of(headers: dict[str, str], limits: Limits) -> int:
+    """Bytes that are announced, or the most that a body without a length may have. Raises ProxyError."""
     if "content-length" not in headers:
         return limits.body_bytes_max
     digits = headers["content-length"].lstrip("0")  # the parser has seen that they are, but not how many zeros precede

@@ -12,6 +12,7 @@ from proxy.surfaces.request import Request
 from proxy.surfaces.wire import Headers
 
 GLANCE_S = 0.1  # how often a reply that is taken slowly is looked at
+PART = 128 * 1024  # bytes of a whole reply that are written in one go: a megabyte would take the loop a millisecond
 HEARTBEAT = b": keep-alive\n\n"
 BODILESS = frozenset({204, 304})
 
@@ -33,7 +34,12 @@ class Client:
         if not self._request.body.complete:
             self.keep_alive = False  # what is left of the request's body is not worth reading
         head = self._head(status, headers, "" if status in BODILESS else f"Content-Length: {len(body)}")
-        self._connection.write(head if self._request.method == "HEAD" else head + body)
+        if self._request.method == "HEAD":
+            body = b""
+        self._connection.write(head + body[:PART])
+        for first in range(PART, len(body), PART):
+            await asyncio.sleep(0)
+            self._connection.write(body[first : first + PART])
         if self._connection.writing_paused:
             await self._taken()
 

@@ -19,6 +19,7 @@ from proxy.errors import ProxyError
 
 VIEWERS_MAX: Final = 50
 RING: Final = 1_000
+UNSEEN_MAX: Final = 120  # messages while nobody looks, for one who was just cut off; later ones are not made
 WAITING_MAX: Final = 100  # messages before a viewer that does not read
 HEARTBEAT_S: Final = 10.0
 HEARTBEAT: Final = b": heartbeat\n\n"
@@ -84,6 +85,7 @@ class Feed:
         self._number = 0
         self._ring: deque[bytes] = deque(maxlen=RING)
         self._viewers: set[Viewer] = set()
+        self._unseen = 0  # messages since somebody looked
         self._closed = False
 
     def __repr__(self) -> str:
@@ -91,6 +93,10 @@ class Feed:
 
     def publish(self, kind: str, message: Struct) -> None:
         self._number += 1
+        self._unseen = 0 if self._viewers else self._unseen + 1
+        if self._unseen > UNSEEN_MAX:
+            self._ring.clear()
+            return
         made = frame(kind, message, id=f"{self._epoch}-{self._number}")
         self._ring.append(made)
         for viewer in self._viewers:

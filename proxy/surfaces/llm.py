@@ -21,12 +21,14 @@ from proxy.errors import ProxyError
 from proxy.pipeline import Pipeline
 from proxy.reuse import Reuse
 from proxy.snapshot import Snapshot
+from proxy.surfaces.batches import BatchSurface
 from proxy.surfaces.body import read_body
 from proxy.surfaces.catalogue import Catalogue
 from proxy.surfaces.client import Client
 from proxy.surfaces.connection import Connection
 from proxy.surfaces.controls import reuse_of
 from proxy.surfaces.identify import UNATTRIBUTED, Place, authenticate, identity, place
+from proxy.surfaces.overheard import Keeps, Overheard, keeping, kept_headers, presented
 from proxy.surfaces.request import Request
 from proxy.surfaces.trace_context import continued
 from proxy.types import Call, Endpoint, Head, Identity, KeyRecord
@@ -65,6 +67,8 @@ class Services(Struct, frozen=True):
     pipeline: Pipeline
     snapshot: Callable[[], Snapshot]  # the present one
     ready: Readiness
+    content: Keeps | None = None  # None: no agent's words are kept
+    batches: BatchSurface | None = None  # None: nobody runs them
 
 
 class Asked(Struct, frozen=True):
@@ -94,6 +98,10 @@ class Surface:
         asked = Asked(request, where, endpoint or "other", snapshot, services.clock.now())
         if endpoint is not None and request.method == "POST":
             await self._call(asked, client, connection)
+        elif services.batches is not None and await services.batches.answered(
+            request, connection, client, where=where, snapshot=snapshot
+        ):
+            return client.keep_alive
         elif (answer := self._catalogue.answer(request, where, snapshot, calls=endpoint is not None)) is not None:
             await client.whole(answer.status, answer.headers, answer.body)
         else:
@@ -121,7 +129,23 @@ class Surface:
             raise
         call = self._read(asked, key, raw, head=head, stated_s=stated_s, reuse=reuse)
         client.deadline = call.deadline
-        await services.pipeline.serve(call, client, snapshot)
+        if snapshot.keeps_content:
+            await self._overheard(call, client, asked)
+        else:
+            await services.pipeline.serve(call, client, snapshot)
+
+    async def _overheard(self, call: Call, client: Client, asked: Asked) -> None:
+        """Served as any other; what its agent's policy allows of its words is kept."""
+        services, snapshot, headers = self._services, asked.snapshot, asked.request.headers
+        allowed = keeping(snapshot.rules(call.identity.agent).content, headers, call.head.fields)
+        if allowed is None or services.content is None:
+            await services.pipeline.serve(call, client, snapshot)
+            return
+        heard = services.content.begin(call, allowed, headers=kept_headers(headers), presented=presented(headers))
+        try:
+            await services.pipeline.serve(call, Overheard(client, heard), snapshot)
+        finally:
+            services.content.end(heard)
 
     def _read(
         self, asked: Asked, key: KeyRecord, raw: bytes, *, head: Head, stated_s: float, reuse: Reuse | None
@@ -130,6 +154,7 @@ class Surface:
         who = identity(key, asked.where, headers, head.fields)
         route = snapshot.planner.routes.find(head.model)
         id, rules = clock.id(), snapshot.rules(who.agent)
+        priority = lowered(rules.priority, headers.get("x-headgate-priority"))
         trace_id, parent_span = continued(headers.get("traceparent"))
         return Call(  # the first by position: see `Outcome` in `finish`
             id,
@@ -141,16 +166,17 @@ class Surface:
             who,
             asked.arrived_at,
             clock.wall(),
-            asked.arrived_at + min(stated_s, rules.deadline_s),
-            input_tokens_estimate=input_estimate(raw),
-            trace_id=trace_id or id,
+            asked.arrived_at + min(stated_s, rules.window_s if priority == "batch" else rules.deadline_s),
+            input_estimate(raw),
+            trace_id or id,
             parent_span=parent_span,
             client_retry=_small_number(headers.get("x-stainless-retry-count")),
             hops=_small_number(headers.get("x-headgate-hops")),
-            priority=lowered(rules.priority, headers.get("x-headgate-priority")),
+            priority=priority,
             reuse=reuse,
             hedged=rules.hedge and headers.get("x-headgate-hedge", "").lower() not in NO,
             loop_allowed=headers.get("x-headgate-loop", "").strip().lower() == "allow",
+            hurry="critical" if headers.get("x-headgate-critical-path", "").lower() in YES else "usual",
             votes_shown=headers.get("x-headgate-votes", "").lower() in YES,
         )
 
@@ -179,7 +205,7 @@ class Surface:
         message = (
             f"There is nothing at {asked.request.method} {asked.where.path[:128]}. Served are POST "
             "/v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses, audio, images, moderations, rerank, "
-            "and GET /v1/models."
+            "/v1/files, /v1/batches, and GET /v1/models."
         )
         error = ProxyError("unknown_path", message)
         await self._services.pipeline.refuse(self._stub(asked, None, b""), client, asked.snapshot, error)

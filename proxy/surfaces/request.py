@@ -35,7 +35,9 @@ class Body:
 
     def data(self) -> bytes:
         parts = self._parts
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(parts) != 1:
+            parts = self._parts = [b"".join(parts)]  # not both for as long as the request lasts
+        return parts[0]
 
     async def arrive(self, limit: int) -> None:
         """Returns once the body is complete, broken or larger than `limit`; of a larger one nothing more is kept."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from policies.conformal import Label
+from policies.experiment import Sample
 from policies.leases import Returned, Terms, Used, Wanted
 from policies.runs import Mark
 from proxy.caching.stock import Gone, Purge, Stock
@@ -127,6 +128,13 @@ class Labelled(Struct, frozen=True, array_like=True, tag="label"):
     label: Label
 
 
+class Sampled(Struct, frozen=True, array_like=True, tag="sample"):
+    """What a call adds to an experiment; the supervisor keeps it."""
+
+    experiment: str
+    sample: Sample
+
+
 # --- from the supervisor
 
 
@@ -222,6 +230,7 @@ Upward = (
     | Stocked
     | Linked
     | Labelled
+    | Sampled
     | Heeded
     | Told
 )

@@ -19,6 +19,7 @@ from typing import TypeVar
 from msgspec import Raw, Struct, msgpack
 
 from proxy.execution.gate_desk import GateDesk
+from proxy.execution.trials import Tell
 from proxy.money.holds import HoldRecord, expired, holds
 from proxy.money.lease_messages import Asking, Feeling, Withdrawn
 from proxy.state import fold
@@ -48,6 +49,7 @@ from proxy.workers.messages import (
     Prepared,
     Ready,
     Renewing,
+    Sampled,
     Settled,
     Stocked,
     Surveyed,
@@ -73,6 +75,7 @@ class Shared(Struct, frozen=True):
     failed: Callable[[int, str], None]  # a worker that cannot serve, and why
     linked: Callable[[int, Linked], None]
     labelled: Callable[[int, Labelled], None]
+    sampled: Tell
     told: Callable[[Note], None]  # an event that a worker has written to the log
     gates: GateDesk
     tasks: Tasks
@@ -203,6 +206,8 @@ class Slot:
                 self._shared.linked(self.number, message)
             case Labelled():
                 self._shared.labelled(self.number, message)
+            case Sampled():
+                self._shared.sampled(message.experiment, message.sample)
             case Told():
                 fields = {"worker": self.number, **message.fields}
                 self._shared.told(Note(message.name, message.level, fields, message.wall))

@@ -24,6 +24,7 @@ from proxy.config.load import Config
 from proxy.evidence_desk import EvidenceDesk
 from proxy.execution.gate_desk import GateDesk
 from proxy.execution.given import Word
+from proxy.experiment_desk import ExperimentDesk
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
 from proxy.state.target_report import Standing
@@ -79,6 +80,7 @@ class Household(Struct, frozen=True):
     bank: Bank
     gates: GateDesk
     evidence: EvidenceDesk
+    experiments: ExperimentDesk
     terminal: bool  # the form of the log
 
 
@@ -100,6 +102,7 @@ class Supervisor:
             failed=self._failed,
             linked=self._linked,
             labelled=self._labelled,
+            sampled=house.experiments.keep,
             told=house.log.tell,
             gates=house.gates,
             tasks=house.tasks,

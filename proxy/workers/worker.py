@@ -59,6 +59,7 @@ from proxy.workers.messages import (
     Recalled,
     Renewed,
     Renewing,
+    Sampled,
     Stop,
     Survey,
     Swap,
@@ -286,6 +287,7 @@ class Worker:
             ledger=self.settlements,
             gates=self.gates,
             evidence=self.evidence,
+            sampled=lambda experiment, sample: self.channel.send(Sampled(experiment, sample)),
             accepting=lambda: self._accepting and self.settlements.accepting,
             ready=lambda: self._ready and self.channel.open,
         )

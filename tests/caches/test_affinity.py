@@ -9,7 +9,7 @@ from policies.homes import Homes
 from tests.caches.affinity import EQUAL, OURS, ROUTERS, agents_figures, figures, processes, talked, worked
 from tests.conftest import TRACES
 
-RUNS = agents(None, 1, 96)
+RUNS = agents(None, 1, 48)
 
 
 def test_made_up_agents_wait_less_than_with_any_other_router() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from loadtests.replay.traces import found
-from tests.economics import ceilings, fleet, loops, maths, votes, workflow
+from tests.economics import ceilings, fleet, loops, maths, scheduling, votes, workflow
 from tests.economics.row import Row, lines, missed
 
 Section = Callable[[Path | None], Iterable[Row]]  # the folder of recorded traffic; None: there is none
@@ -20,6 +20,7 @@ SECTIONS: Mapping[str, Section] = {
     "quorums": votes.rows,
     "loops": loops.rows,
     "ceilings of runs": ceilings.rows,
+    "runs that wait for each other": scheduling.rows,
 }
 
 

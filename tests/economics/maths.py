@@ -1,6 +1,6 @@
 """What evidence is worth on graded answers to grade-school maths: agreement, the bound on loss, and a learnt choice.
 
-Two tables of graded answers are read where they lie (see `loadtests.replay.traces`), and one is made up: forty subjects
+Two tables of graded answers are read where they lie (see `loadtests.replay.traces`), and others are made up: subjects
 in which a strong model is worth more or less. The gate's own policies decide: `answers` says what agrees, `conformal`
 what may be accepted, `bandit` who is asked. Seeds are fixed; what a share of calls costs is counted in strong calls.
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
@@ -26,6 +28,7 @@ WEAK: Final = ("6b_finetuning", "6b_verification", "175b_finetuning")
 STRONG: Final = "175b_verification"
 RESAMPLINGS: Final = 200
 SUBJECTS: Final = 40
+MORE_SUBJECTS: Final = 57
 QUESTIONS: Final = 12_000
 COSTS: Final = (0.05, 1.0)
 SEEDS: Final = 5
@@ -55,6 +58,8 @@ def rows(folder: Path | None) -> Iterator[Row]:
         yield from _bounds(four_systems(folder))
         yield from _learnt_by_length(two_models(folder))
     yield from _learnt_by_subject()
+    for spread in (0.05, 0.08, 0.12):
+        yield from _learnt_of_alike(spread)
 
 
 # --- the tables ------------------------------------------------------------------------------------------------------
@@ -96,6 +101,32 @@ def subjects(seed: int) -> list[Graded]:
         table += [Graded(f"subject {number}", rng.random() < weak, rng.random() < strong) for _ in range(count)]
     rng.shuffle(table)
     return table
+
+
+def alike(seed: int, spread: float) -> list[Graded]:
+    """Made up: the strong model is better by an eighth, and by more or less of that in 57 subjects of all sizes."""
+    rng, table = Random(seed), []
+    weights = [rng.lognormvariate(0, 0.9) for _ in range(MORE_SUBJECTS)]
+    for number, weight in enumerate(weights):
+        weak = min(0.95, max(0.2, rng.gauss(0.68, 0.13)))
+        strong = min(0.98, max(0.1, weak + rng.gauss(0.125, spread)))
+        count = max(20, int(QUESTIONS * weight / sum(weights)))
+        table += [Graded(f"subject {number}", rng.random() < weak, rng.random() < strong) for _ in range(count)]
+    rng.shuffle(table)
+    return table
+
+
+def in_hindsight(table: Sequence[Graded], share: float) -> float:
+    """Of what the strong model is better: how much is reached by who knows every answer and has to choose by kind."""
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for row in table:
+        kinds[row.kind].append(row.strong - row.weak)
+    left, gained = share * len(table), 0.0
+    for gains in sorted(kinds.values(), key=lambda gains: sum(gains) / len(gains), reverse=True):
+        asked = min(left, len(gains)) if sum(gains) > 0 else 0
+        gained += sum(gains) * asked / len(gains)
+        left -= asked
+    return gained / sum([row.strong - row.weak for row in table])
 
 
 # --- agreement -------------------------------------------------------------------------------------------------------
@@ -203,6 +234,21 @@ def _learnt_by_subject() -> Iterator[Row]:
     yield at_least(f"{SUBJECTS} made-up subjects, learnt online: share of the gap reached", _mean(gained), 0.70)
     yield at_least(f"{SUBJECTS} made-up subjects: the same, of the worst of {SEEDS} seeds", min(gained), 0.60)
     yield at_most(f"{SUBJECTS} made-up subjects: strong calls", _mean(dear), 0.505)
+
+
+def _learnt_of_alike(spread: float) -> Iterator[Row]:
+    """No goal: the last figure says how much there is to be learnt."""
+    names = f"{MORE_SUBJECTS} subjects, lead 12.5 +- {100 * spread:g} points"
+    tables = [alike(seed, spread) for seed in range(SEEDS)]
+    for order, sort in (("shuffled", False), ("one after another", True)):
+        found = []
+        for seed, table in enumerate(tables):
+            rows = sorted(table, key=attrgetter("kind")) if sort else table
+            found.append(_gap_share(table, worked(rows, seed, 0.5)))
+        gained, dear = (_mean([each[at] for each in found]) for at in (0, 1))
+        yield shown(f"{names}, {order}: gap, strong calls", f"{gained:.3f}, {dear:.3f}")
+    best = _mean([in_hindsight(table, 0.5) for table in tables])
+    yield shown(f"{names}: gap by subject in hindsight", f"{best:.3f}")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ def test_without_traces_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(maths, "QUESTIONS", 800)
     first, *rest = maths.rows(None)
     assert first.figure.startswith("traces not found: set HEADGATE_TRACES to the folder that holds gsm8k_")
-    assert len(rest) == 4
+    assert len(rest) == 13
 
 
 def test_a_learnt_choice_is_told_of_its_own_answers_alone() -> None:

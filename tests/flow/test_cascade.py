@@ -424,6 +424,19 @@ async def test_a_judge_marks_the_answer_in_a_call_of_its_own(mark: str, verdict:
     assert judged.call.cause == next(outcome.call.id for outcome in world.outcomes if not outcome.call.cause)
 
 
+async def test_the_time_of_a_judge_is_no_overhead_of_the_gate() -> None:
+    async def slow(peer: Peer) -> None:
+        await asyncio.sleep(3)
+        await saying("9")(peer)
+
+    rules = CascadeRules(judge=Judge("m2", "Is it right?", 10**9))
+    async with Rungs(plain, plain, slow, cascade=rules, rungs=2) as world:
+        await world.request(body())
+    outcome = next(outcome for outcome in world.outcomes if not outcome.call.cause)
+    assert outcome.duration_s >= 3
+    assert outcome.duration_s - outcome.upstream_s < 0.1
+
+
 async def test_a_judge_has_a_budget_of_its_own() -> None:
     rules = CascadeRules(judge=Judge("m2", "x", usd_nanos_a_day=1))
     async with Rungs(plain, plain, saying("9"), cascade=rules, rungs=2) as world:

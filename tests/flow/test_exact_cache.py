@@ -195,6 +195,26 @@ async def test_a_stale_answer_is_served_while_one_call_fetches_a_new_one() -> No
         assert said(await ask(world)) == "miss", "too old for that, too"
 
 
+async def test_a_refresh_is_of_no_run_and_takes_none_of_its_steps() -> None:
+    rules = AgentRules(cache=CacheRules(exact="on", ttl_s=100, stale_s=1_000))
+    limits = LimitsByName({}, {"agent": (Limit("steps", 2, per="run"),)})
+    async with World(slow, rules=rules, limits_of=limits) as world:
+        world.clock = world.caches._clock = Moved(world)
+        in_run = "X-Headgate-Run: trip\r\n"
+        await ask(world, headers=in_run)
+        world.clock.by = 500
+        assert said(await ask(world, headers=in_run)) == "hit"
+        await asyncio.sleep(10)
+        assert asked(world) == 2, "a new answer was fetched"
+        stale, renewal = world.outcomes[1:]
+        assert (renewal.call.identity.run, renewal.call.cause) == (None, stale.call.id)
+        assert renewal.call.identity.key_id == stale.call.identity.key_id, "the tenant pays"
+        assert renewal.call.priority == "batch"
+        other = BODY.replace(b'"hi"', b'"and then?"')
+        assert (await ask(world, other, headers=in_run)).status == 200, "its last step is still there"
+        assert (await ask(world, other.replace(b"then", b"now"), headers=in_run)).status == 402
+
+
 async def slow(peer: Peer) -> None:
     await asyncio.sleep(5)
     await peer.reply(REPLY)

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from policies.limits import Limit, LimitsByName
 from policies.plan import Planner, Route, Routes
+from policies.vote import VoteRules
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.state.report import NOT_KNOWN, RequestDetail
 from proxy.telemetry.metrics import Metrics
-from proxy.types import Balance
+from proxy.types import Balance, Outcome
+from tests.flow.panel import CHAT, Panel, says
 from tests.flow.test_hedge import STREAM, Slow, warmed
 from tests.flow.world import Peer, World, streaming
 from tests.proxy.cli.test_reports import Gate
@@ -86,7 +89,7 @@ async def test_a_hedge_is_told_between_the_attempts_that_it_divided(tmp_path: Pa
         words = await told(world, tmp_path)
     assert words[2:-1] == [
         "attempt 1 (first) went to up0/real after _ s: given up after _ s",
-        "after _ s: hedged after _ s (q100 of 40 calls); up1/real expected in _ s",
+        "after _ s: hedged after _ s (q100 of 74 calls); up1/real expected in _ s",
         "attempt 2 (hedge) went to up1/real after _ s: success in _ s, status 200, first event after _ s",
         "after _ s: up1/real was first, up0/real was closed",
     ]
@@ -168,3 +171,29 @@ async def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixtu
         "after 0.100 s: up1/real was the only one left [up0/real: tried before]\nattempt 2 (retry) went to up1/real"
     )
     assert choice in shown
+
+
+async def reports(folder: Path, outcome: Outcome) -> LedgerReports:
+    ledger = Ledger.open(folder / f"{outcome.call.id}.db")
+    ledger.append(outcome)
+    return LedgerReports(ledger)
+
+
+async def test_a_refusal_of_a_budget_names_the_account_its_figures_and_the_end_of_its_window(tmp_path: Path) -> None:
+    limits = LimitsByName({"key:key-1": (Limit("usd", 100, "day"),)})
+    async with World(streaming, limits_of=limits) as world:
+        assert (await world.request(STREAM)).status == 429
+        outcome = world.outcomes[-1]
+    detail = await (await reports(tmp_path, outcome)).request(outcome.call.id)
+    assert detail is not None
+    refused = next(words for words in detail.decision if "refused" in words)
+    assert "by the budget of key:key-1 in usd per day: limit 0.0000001, spent 0.00, held 0.00, needed " in refused
+    assert re.search(r"its window ends at 20\d\d-\d\d-\d\dT00:00:00Z \(floor\)$", refused)
+
+
+async def test_all_members_of_a_panel_stand_in_the_row_of_their_call(tmp_path: Path) -> None:
+    async with Panel(says("42"), says("41"), says("42"), votes=VoteRules(sizes=(3,))) as world:
+        await world.request(CHAT)
+        outcome = world.last
+    (row,) = (await (await reports(tmp_path, outcome)).requests({}, 1)).rows
+    assert row.members == "up0/real+up1/real+up2/real"

@@ -32,6 +32,7 @@ from proxy.execution.gating import Gating
 from proxy.execution.line import Queueing
 from proxy.execution.race import Race
 from proxy.execution.steering import Steering
+from proxy.execution.trials import Trials
 from proxy.finish import Finish
 from proxy.last_word import unwritten
 from proxy.parts import Executor, Parts
@@ -44,6 +45,7 @@ from proxy.side_calls import SideCalls
 from proxy.snapshot import AgentRules, Limits, Snapshot
 from proxy.surfaces.connection import Edges
 from proxy.surfaces.llm import Services, Surface
+from proxy.surfaces.overheard import Keeps
 from proxy.surfaces.server import Server
 from proxy.tasks import Tasks
 from proxy.types import AbortRule, KeyRecord, Mode, Outcome, Price, Target, Traits
@@ -64,6 +66,9 @@ class OneKey:
 
     def identify(self, presented: str) -> KeyRecord | None:
         return self.records.get(presented)
+
+    def of(self, id: str) -> KeyRecord | None:
+        return next((record for record in self.records.values() if record.id == id), None)
 
 
 class Peer:
@@ -255,7 +260,9 @@ class World:
         self.counted = Counted()
         self.executors: dict[Mode, Executor] = {}  # a test adds those that it needs
         self.sides = SideCalls(self.clock, OpenAI(), self.tasks, lambda *call: self.pipeline.serve(*call))
+        self.trials: Trials | None = None  # the same
         self.semantic = Semantic(Kit(self.clock, OpenAI(), self.tasks, self.counted, self.sides), MIB)
+        self.content: Keeps | None = None  # a test that keeps words brings one
         self._server: Server | None = None
         self._listening: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -284,7 +291,9 @@ class World:
                     self.clock,
                     {"list": self, "admission": admission, "gates": self.gating},
                     lambda name, error: self.defects.append(error),
+                    trials=self.trials,
                 ),
+                trials=self.trials,
                 tasks=self.tasks,
                 ledger_accepting=lambda: self.accepting,
                 started=lambda route: None,
@@ -295,7 +304,10 @@ class World:
             )
         )
         self.snapshot = self._new_snapshot(dialect)
-        surface = Surface(Services(self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready))
+        services = Services(
+            self.clock, dialect, self.pipeline, lambda: self.snapshot, lambda: self.ready, content=self.content
+        )
+        surface = Surface(services)
         self._server = Server(surface.handle, self._edges, self.clock.id)
         self._listening = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", 0)
         self.port = self._listening.sockets[0].getsockname()[1]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw, structs
 
-from policies.plan import Planner, Route, Routes, Usual, never_seen
+from policies.experiment import Experiment
+from policies.plan import Planner, Route, Routes, Usual, never_seen, usual_usd_nanos
+from proxy.cache_hints import CacheHints
 from proxy.errors import ProxyError
 from proxy.pressure import Pressure
 from proxy.types import Call, Condition, Head, Period, Plan, Rung, Target
@@ -244,3 +246,63 @@ def test_near_the_end_of_a_budget_a_cascade_goes_without_its_last_rung() -> None
     assert near_the_end.degraded == ("cheaper",)
     assert near_the_end.reason.endswith("; without the last, as the budget of agent:a in usd per day is used to 70 %")
     assert len(planned(700, "cheaper", model="vote").members) == 2
+
+
+# --- experiments -----------------------------------------------------------------------------------------------------
+
+
+def test_an_arm_of_an_experiment_plans_as_if_it_had_been_asked_for() -> None:
+    old, new = Route("old", (target("p/old"),)), Route("new", (target("p/new"),), balance="weighted")
+    panel = Route("panel", mode="quorum", members=(old, new))
+    for candidate, mode in ((new, "single"), (panel, "quorum")):
+        experiment = Experiment("x", 1.0)
+        planner = Planner(Routes((old, new, panel, Route("x", experiment=experiment, arms=(old, candidate)))))
+        plan = planner.plan(call("x"))
+        wanted = planner.plan(call(candidate.name))
+        assert isinstance(plan, Plan)
+        assert isinstance(wanted, Plan)
+        assert plan.arm == experiment.assign(call("x"))
+        assert plan.reason == f"arm candidate of experiment 'x': {wanted.reason}"
+        assert structs.replace(plan, arm=None, reason=wanted.reason) == wanted
+        assert (plan.mode, plan.model) == (mode, candidate.name)
+
+
+def test_who_is_not_looked_at_is_answered_by_the_control() -> None:
+    old, new = Route("old", (target("p/old"),)), Route("new", (target("p/new"),))
+    shadow = Experiment("x", 0.0, mode="shadow")
+    planner = Planner(Routes((old, new, Route("x", experiment=shadow, arms=(old, new)))))
+    assert planner.plan(call("x")) == planner.plan(call("old"))
+
+
+def test_an_error_of_an_arm_is_the_error() -> None:
+    unpriced = Route("new", (target("p/new", price=None),))
+    planner = Planner(Routes((Route("x", experiment=Experiment("x", 1.0), arms=(unpriced, unpriced)),)))
+    refused = planner.plan(call("x"))
+    assert isinstance(refused, ProxyError)
+    assert refused.code == "unpriced_model"
+
+
+def test_near_a_budgets_end_nothing_is_made_of_a_model_that_has_no_targets_of_its_own() -> None:
+    dear = structs.replace(PRICE, output=10 * PRICE.output)
+    both = (target("p/a"), target("p/b", price=dear))
+    panel = Route("panel", mode="quorum", members=(Route("m", both),))
+    planner = Planner(Routes((Route("m", both, cheaper="panel"), panel)))
+    plan = planner.plan(call("m"), Pressure(felt=900), ladder=("cheaper",))
+    assert isinstance(plan, Plan)
+    assert [each.id for each in plan.steps[0]] == ["p/a"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "hints", "each"),
+    [
+        (b"{}", None, PRICE.input_uncached),
+        (b"{}", CacheHints(key="k"), PRICE.input_uncached),
+        (b'{"cache_control":{"type":"ephemeral"}}', None, PRICE.input_cache_write_5m),
+        (b"{}", CacheHints(whole=True), PRICE.input_cache_write_5m),
+    ],
+)
+def test_what_a_call_will_probably_cost_has_the_price_of_a_write_only_where_one_is_asked_for(
+    raw: bytes, hints: CacheHints | None, each: int
+) -> None:
+    asked = structs.replace(call("m"), raw=raw, hints=hints, input_tokens_estimate=100)
+    assert usual_usd_nanos(asked, target("p/m"), 10) * 1_000 == 100 * each + 10 * PRICE.output

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from policies.limits import Limit, Refusal
-from policies.refusal import amount, budget_exceeded
+from policies.refusal import amount, budget_exceeded, limits_in_words
 from proxy.dialects.openai_chat import OpenAI
+from proxy.errors import ProxyError
 from proxy.types import Amounts
 from tests.policies.rulebook import DAY, START, accounts, at, reserve, usd
 
@@ -43,6 +44,21 @@ def test_a_total_that_never_resets_is_a_402() -> None:
     assert (error.status, error.retry_after_s) == (402, None)
     assert not error.client_may_retry
     assert "key 'k' in USD refuses this call: what is left of it does not pay this call" in error.message
+
+
+def test_in_words_it_names_account_figures_and_end_of_the_window() -> None:
+    error = budget_exceeded(refused(Limit("usd", 10_000_000_000, "day"), 9_000_000_000, 2_500_000_000))
+    assert limits_in_words(error) == [
+        "refused by the budget of key:k in usd per day: limit 10.00, spent 9.00, held 0.00, needed 2.50; "
+        "its window ends at 2024-10-05T00:00:00Z (spent)"
+    ]
+    (total,) = limits_in_words(budget_exceeded(refused(Limit("usd", 100), 90, 50)))
+    assert total.startswith("refused by the budget of key:k in usd: limit 0.0000001, ")
+    assert total.endswith("its window never ends by itself (spent)")
+
+
+def test_of_another_error_nothing_is_said() -> None:
+    assert limits_in_words(ProxyError("rate_limit_exceeded", "", details={"limits": [{"limit": 3}]})) == []
 
 
 def test_the_details_stand_in_the_body_of_the_clients_dialect() -> None:

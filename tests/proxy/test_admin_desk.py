@@ -13,7 +13,7 @@ from proxy.types import Usage
 
 VALUES = """
 providers: {sim: {kind: simulated}}
-models: {m: sim/x, "sim/*": "sim/*"}
+models: {m: sim/x, "sim/*": "sim/*", n: sim/x, between: {experiment: {control: m, candidate: n}}}
 pricing: {overrides: {"sim/x": {input_usd_per_mtok: 2, output_usd_per_mtok: 8}}}
 """
 STANDING = Standing("sim/x", "open", "out", 1.0, "upstream_error", 5, 1.0, 2, 0, None, None, None, None)
@@ -46,6 +46,8 @@ async def test_a_stranger_learns_where_to_connect_and_what_to_ask_for(tmp_path: 
     assert [(model.name, model.mode, model.targets) for model in about.models] == [
         ("m", "single", ("sim/x",)),
         ("sim/*", "single", ("sim/*",)),
+        ("n", "single", ("sim/x",)),
+        ("between", "experiment", ("m", "n")),
     ]
     assert about.prices_date.startswith("20")
 

@@ -124,3 +124,10 @@ async def test_calls_in_line_show_in_the_metrics_with_the_time_that_they_waited(
     assert house.shown("queue_seconds_sum")['route="small"'] == pytest.approx(0.4)
     second.end([])
     other.release(None)
+
+
+async def test_what_has_hours_is_held_and_the_bound_on_it_is_watched(tmp_path: Path) -> None:
+    house = House(configured(tmp_path))
+    assert house.pacing.admission.off_peak is house.pacing.off_peak
+    house.pacing.off_peak.turned_away = 3
+    assert house.shown("bound_hits_total")['bound="held"'] == 3

@@ -24,6 +24,7 @@ from proxy.app import Gate
 from proxy.clock import SystemClock, loop_time
 from proxy.config.load import load
 from proxy.secret import Secret
+from tests.real.processes import free_port
 
 UNITS = ("usd", "tokens", "requests", "steps", "concurrency")
 BUDGET = [
@@ -46,6 +47,7 @@ RULES = {
     "hedge": True,
     "run": {"seconds": 100, "width": 5, "depth": 3, "at_limit": "error"},
     "loops": {"mode": "on", "polling": ["wait"]},
+    "content": "redacted",
     "cache": {
         "exact": "deterministic",
         "ttl_s": 100,
@@ -64,6 +66,7 @@ RULES = {
     },
     "on_budget": ["cheaper"],
     "priority": "standard",
+    "batch": {"window_s": 1_000},
 }
 PRICE = dict.fromkeys(
     (
@@ -164,6 +167,9 @@ BASE: dict[str, Any] = {
             "rounds": 2,
             "max_cost_ratio": 10.0,
         },
+        "between": {
+            "experiment": {"control": "n", "candidate": "o", "share": 0.5, "unit": "run", "shadow_budget": "1"},
+        },
     },
     "defaults": {**RULES, "budget": BUDGET},
     "teams": {"core": {"budget": BUDGET}},
@@ -174,11 +180,12 @@ BASE: dict[str, Any] = {
         **dict.fromkeys(("memory_mb", "entry_max_kb", "disk_mb", "replay_mb", "replay_ttl_s", "semantic_mb"), 9),
         "persist": True,
     },
+    "batches": dict.fromkeys(("file_mb", "files_mb", "days", "lines_max", "concurrency"), 9),
     "affinity": {"enabled": True, "several_gates": False},
     "agents": {"a": {**RULES, "retry": {"attempts": 2}, "budget": BUDGET, "models": ["m"]}},
     "pricing": {"unknown": "refuse", "overrides": {"openai/real": PRICE, "simulated/sim": PRICE}},
     "telemetry": {
-        "content": "off",
+        "content": {"days": 7, "max_mb": 99, "mask": ["mail"], "on_spans": False},
         "log_format": "auto",
         "otlp": {"url": "http://127.0.0.1:9", "headers": {"X-Org": "one"}, "share": 0.5, "profile": ["genai"]},
     },
@@ -194,6 +201,7 @@ MODELS = {  # that have these fields
     **dict.fromkeys(("steps", "accept", "pattern", "on_no_money", "revise", "agree", "judge", "verify"), "smart"),
     **dict.fromkeys(("max_loss", "shadow", "shadow_budget", "dear_share", "sticky"), "smart"),
     "hold": "held",
+    "experiment": "between",
     **dict.fromkeys(("json_path", "rounds", "max_cost_ratio"), "council"),
 }
 WHERE = {"keys": 0, "models": "m", "teams": "core", "agents": "a", "overrides": "openai/real", "targets": 0}
@@ -242,14 +250,15 @@ TEXTS: dict[str, Any] = {
     "on_no_money": "error",
     "revise": "next",
     "models.*.agree.model": "o",
+    "models.*.experiment.control": "smart",
+    "models.*.experiment.candidate": "smart",
+    "unit": "agent",
     "models.*.judge.model": "o",
     "rubric": "y",
     "url": "http://127.0.0.1:8/x",
     "take": "last_line",
     "regex": "b",
     "json_path": "b",
-    "server.port": 45871,
-    "admin.port": 45872,
     "depth": 2,
     "at_limit": "best",
     "polling": ["status"],
@@ -263,6 +272,9 @@ TEXTS: dict[str, Any] = {
     "defaults.cache.semantic.model": "o",
     "agents.*.cache.semantic.model": "o",
     "profile": ["langfuse"],
+    "mask": ["phone"],
+    "defaults.content": "digest",
+    "agents.*.content": "digest",
     "shadow_budget": "2",
 }
 ONE_VALUE = {"kind", "mode", "content"}  # that this version knows
@@ -308,7 +320,7 @@ def changed(path: str, kind: str | None) -> dict[str, Any]:
         block = block[_place(parts, at, kind)] if part == "*" else block[part]
     name = parts[-1]
     assert name in block, f"{path} has no value in BASE"
-    text = TEXTS.get(path, TEXTS.get(name))
+    text = free_port() if name == "port" else TEXTS.get(path, TEXTS.get(name))
     block[name] = text if text is not None else _other(block[name], name)
     return whole
 

@@ -36,7 +36,11 @@ def configuration(folder: Path, port: int, admin_port: int) -> dict[str, Any]:
         "admin": {"port": admin_port, "token": TOKEN},
         "data_dir": str(folder / "data"),
         "providers": {"north": quick, "south": quick | {"seed": 2, "error_share": {"500": 0.9}}},
-        "models": {"small": "north/sim-small", "large": {"targets": targets, "balance": "weighted"}},
+        "models": {
+            "small": "north/sim-small",
+            "large": {"targets": targets, "balance": "weighted"},
+            "between": {"experiment": {"control": "large", "candidate": "small"}},
+        },
         "agents": {
             "planner": {"budget": [{"usd": 5, "per": "day"}], "cache": {"exact": "on"}},
             "coder": {"budget": [{"usd": "0.002", "per": "hour"}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -234,6 +235,18 @@ def test_the_upstream_never_sees_the_gates_key(sdk: Stage) -> None:
     """Nor could it answer: it knows one key, its own."""
     sdk.through("chat")
     assert [call["status"] for call in sdk.upstream.log()] == [200]
+
+
+def test_an_unchanged_program_goes_through_by_its_environment_alone(gate: Gate, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from openai import OpenAI\n"
+        "reply = OpenAI().chat.completions.create(model='chat', messages=[{'role': 'user', 'content': 'Say hello.'}])\n"
+        "print(reply.choices[0].message.content)\n"
+    )
+    variables = {"OPENAI_BASE_URL": gate.base_url("planner", "unchanged"), "OPENAI_API_KEY": API_KEY}
+    assert run_script("clients", program, variables) == "Turn 1: Say hello.\n"
+    assert gate.run("unchanged", calls=1)["calls"] == 1
 
 
 @pytest.mark.parametrize("environment", ["clients", "litellm"], ids=["openai-3", "openai-2"])

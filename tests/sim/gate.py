@@ -90,6 +90,7 @@ class SmallGate:
         """`twin`: the vendor has a second target that is as good, and both are known to be prompt."""
         self.clock = SeededClock(1)
         self.rates, self.permits = rate_limits(self.clock), permits(self.clock)
+        self.admission = Admission(self.permits, self.clock)
         self.store = store or WatchedBudgets(self.clock)
         self.runs = Runs(self.clock)
         self.outcomes: list[Outcome] = []
@@ -108,7 +109,7 @@ class SmallGate:
                 race=Race(bench, AttemptBudget(), self.permits, self.tasks),
                 store=self.store,
                 rates=self.rates,
-                admission=Admission(self.permits, self.clock),
+                admission=self.admission,
                 runs=self.runs,
                 caches=caches(self.clock),
                 loops=self.loops,

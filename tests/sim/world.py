@@ -52,6 +52,9 @@ class Nobody:
     def identify(self, presented: str) -> KeyRecord | None:
         return None
 
+    def of(self, id: str) -> KeyRecord | None:
+        return None
+
 
 class Run(Struct):
     """What is left of a world for the checks."""

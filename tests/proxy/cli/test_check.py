@@ -18,13 +18,29 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def test_each_value_is_a_line_with_its_origin(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_value_that_was_set_is_a_line_with_its_origin(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", str(file)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert f"providers.sim.kind\tsimulated\t{file}:1" in lines
-    assert "server.port\t8080\tdefault" in lines
-    assert f"admin.token\tnull\t{file}:3" in lines
-    assert all(line.count("\t") == 2 for line in lines)
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"admin.token\tnull\t{file}:3",
+        f"providers.sim.kind\tsimulated\t{file}:1",
+        f"models.small.targets.0.provider\tsim\t{file}:2",
+        f"models.small.targets.0.model\tsmall\t{file}:2",
+    ]
+    assert "more settings are at their defaults: --all shows them" in said.err
+
+
+def test_all_adds_the_defaults(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", str(file)]) == 0
+    short = capsys.readouterr()
+    assert main(["check", "--config", str(file), "--all"]) == 0
+    whole = capsys.readouterr()
+    defaults = [line for line in whole.out.splitlines() if line.endswith("\tdefault")]
+    assert "server.port\t8080\tdefault" in defaults
+    assert all(line.count("\t") == 2 for line in whole.out.splitlines())
+    assert set(short.out.splitlines()) == set(whole.out.splitlines()) - set(defaults)
+    assert f"{len(defaults)} more settings" in short.err
+    assert "more settings" not in whole.err
 
 
 def test_json_has_version_and_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +73,7 @@ def test_secrets_are_masked(
 def test_odd_prices_are_a_warning(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(GOOD + "pricing: {overrides: {sim/small: {input_usd_per_mtok: 0.0000001, output_usd_per_mtok: 1}}}")
     assert main(["check", "--config", str(file)]) == 0
-    assert capsys.readouterr().err.startswith("warning: ")
+    assert "\nwarning: price override sim/small" in capsys.readouterr().err
 
 
 def test_what_an_engine_of_ones_own_costs_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

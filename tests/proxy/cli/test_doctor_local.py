@@ -43,6 +43,7 @@ def test_a_ledger_that_somebody_else_has_locked_is_told(tmp_path: Path) -> None:
     found = local.ledger(tmp_path, ready=None)
     holder.close()
     assert (found.state, "locked" in found.words) == ("failed", True)
+    assert found.remedy.startswith("another process has it")
 
 
 def test_of_a_running_gate_its_own_word_counts(tmp_path: Path) -> None:

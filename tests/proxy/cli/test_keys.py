@@ -98,6 +98,16 @@ def test_a_model_that_is_not_configured_is_wrong_usage(folder: Path, capsys: pyt
     assert key_store(folder / "headgate-data").empty
 
 
+@pytest.mark.parametrize("where", [[], ["--data-dir", "d"]])
+def test_a_model_cannot_be_named_where_no_configuration_has_any(
+    folder: Path, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "create", "--agent", "a", "--model", "nope", *where]) == 2
+    assert "there is no configuration here: add --config FILE" in capsys.readouterr().err
+    assert key_store(folder / "headgate-data").empty
+    assert key_store(folder / "d").empty
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,4 +1,4 @@
-"""`headgate ledger export`: every attempt in one line, exact to the nano-dollar."""
+"""`headgate ledger export`: every attempt and every known answer in one line, exact to the nano-dollar."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.cli.ledger_export import NAMES
 from tests.proxy.cli.terminal import Gate, run
@@ -41,6 +42,19 @@ async def test_a_table_has_the_same_cells(tmp_path: Path, capsys: pytest.Capture
     ]
 
 
+async def test_a_known_answer_has_a_line_at_no_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = (replace(outcome(call(by)), served_by=by, attempts=()) for by in ("cache", "join", "best"))
+    assert await Gate(tmp_path, *DONE, *given).run("export", "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["request_id"], row["served_by"], row["number"], row["cost_usd"]) for row in rows] == [
+        ("one", "primary", "1", "1.234567891"),
+        ("two", "primary", "1", ""),
+        ("two", "primary", "2", "0.000001"),
+        *((by, by, "0", "0.00") for by in ("cache", "join", "best")),
+    ]
+    assert (rows[3]["role"], rows[3]["target"], rows[3]["output"], rows[3]["status"]) == ("cache", "", "", "200")
+
+
 async def test_a_file_is_there_once_it_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "out.jsonl"
     target.write_text("old")
@@ -49,7 +63,7 @@ async def test_a_file_is_there_once_it_is_whole(tmp_path: Path, capsys: pytest.C
     assert await Gate(tmp_path, *DONE).run("export", "--output", str(target), "--provider", "p") == 0
     assert [json.loads(line)["target"] for line in target.read_text().splitlines()] == ["p/m"]
     assert not (tmp_path / "out.jsonl.part").exists()
-    assert f"1 attempts in {target}" in capsys.readouterr().err
+    assert f"1 lines in {target}" in capsys.readouterr().err
 
 
 async def test_many_pages_are_one_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

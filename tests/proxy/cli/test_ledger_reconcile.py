@@ -87,6 +87,12 @@ async def test_a_bill_that_agrees_is_explained(tmp_path: Path, capsys: pytest.Ca
     assert lines[3] == "unexplained: $0.00, 0.0000% (target: at most 0.01%)"
 
 
+async def test_a_known_answer_is_on_nobodys_bill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = replace(outcome(call("known")), served_by="cache", attempts=())
+    assert await Books(tmp_path, *CALLS, known).reconcile(BILL, "--json") == 1
+    assert sums(capsys.readouterr().out)["ledger_only"] == (1, "-0.004")
+
+
 async def test_what_both_sides_know_is_booked_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     books = Books(tmp_path, *CALLS)
     books.budgets.accounts.seed(AGENT, Totals(spent=15_000_000), at=Instant(0.0, 0.0))

@@ -38,6 +38,7 @@ QUOTE = Quote(
     admitted=True,
     refused=None,
     plan="model 'm': one target",
+    together_usd_nanos=None,
     degraded=(),
     targets=[TARGET],
 )
@@ -104,6 +105,12 @@ async def test_a_person_reads_hold_cost_price_and_whether_it_would_go(
         "  price abc, for a million tokens: input_uncached $1.0000, input_cached $0.100000, output $2.0000",
         "  admitted",
     ]
+
+
+async def test_of_several_members_the_whole_hold_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate = Gate(tmp_path, replace(QUOTE, together_usd_nanos=3_600_000))
+    assert await gate.run("--model", "m") == 0
+    assert "held for all members together: $0.003600" in capsys.readouterr().out.splitlines()
 
 
 async def test_a_refusal_is_told_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

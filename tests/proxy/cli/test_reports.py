@@ -15,16 +15,18 @@ from proxy.cli import reports
 from proxy.money.gpus import GpuBooked
 from proxy.secret import Secret
 from proxy.state.budget_report import BudgetList
+from proxy.state.content_report import ContentEntry, Side
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_queries import LedgerReports
 from proxy.surfaces.admin import AdminServices, admin_surface
 from proxy.surfaces.feed import Feed
 from proxy.types import Outcome, Usage
 from tests import build
-from tests.known import CacheDesk, CascadeDesk
+from tests.known import BatchDesk, CacheDesk, CascadeDesk, ExperimentDesk
 from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome, refused
+from tests.words import WordsDesk, no_words
 
 
 class NoKeys:
@@ -46,6 +48,10 @@ async def no_targets() -> object:
     return []
 
 
+async def no_metrics(accept: str, view: str) -> tuple[bytes, str]:
+    return b"", "text/plain"
+
+
 def bill(price_id: str, provider: str, model: str, usage: Usage) -> Bill | None:
     return explain(usage, build.PRICE)
 
@@ -55,6 +61,7 @@ class Gate:
 
     def __init__(self, folder: Path, *done: Outcome, token: str | None = None) -> None:
         ledger = self.ledger = Ledger.open(folder / "ledger.db")
+        self.words = WordsDesk()
         for one in done:
             ledger.append(one)
         services = AdminServices(
@@ -64,8 +71,12 @@ class Gate:
             ledger=Desk(ledger).ledger_services,
             caches=CacheDesk(),
             cascades=CascadeDesk(),
+            experiments=ExperimentDesk(),
+            content=no_words(self.words),
+            batches=BatchDesk(),
             keys=NoKeys(),  # type: ignore[arg-type]  # never called
-            metrics=lambda accept: (b"", "text/plain"),
+            metrics=no_metrics,
+            loadtest=lambda *said: None,
             config=dict,
             targets=no_targets,
             reload=kept,
@@ -172,3 +183,18 @@ def test_the_command_starts_without_the_server_it_asks() -> None:
     script = f"import sys, proxy.cli.reports; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_explain_shows_words_only_where_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = Gate(tmp_path, outcome(call(), attempt()))
+    id = call().id
+    detail = await LedgerReports(gate.ledger, bill).request(id)
+    assert detail is not None
+    entry = ContentEntry(id, "", "a", "m", "chat", "full", request=Side(5, text='"asked"'))
+    gate.words.calls[id] = structs.replace(detail, content=entry)
+    assert await gate.run("explain", id) == 0
+    assert "asked" not in capsys.readouterr().out
+    assert await gate.run("explain", id, "--content") == 0
+    assert '  "asked"' in capsys.readouterr().out.splitlines()

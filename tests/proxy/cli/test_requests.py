@@ -69,6 +69,11 @@ def test_what_went_wrong_stands_beside_the_status() -> None:
     assert (cells[2], cells[4], cells[8]) == ("-", "-", "-")
 
 
+def test_a_model_that_stands_for_several_shows_all_that_were_asked() -> None:
+    panel = replace(ROW, model="panel", target="up/c", served_by="quorum", members="up/a+up/b+up/c")
+    assert requests.cells(panel)[3:5] == ("panel", "up/a+up/b+up/c")
+
+
 def test_nothing_and_a_further_page_are_said() -> None:
     assert lines(Requests([], None)) == ["no call fits"]
     assert lines(Requests([ROW], 17))[-1] == "earlier ones: --before 17"

@@ -74,7 +74,10 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
             "agents: {a b: {}}",
             "headgate.yaml:10 agents.'a b': a name has up to 64 letters, digits, dots, dashes and underscores",
         ),
-        ("telemetry: {content: on}", "headgate.yaml:10 telemetry.content: Input should be 'off'"),
+        (
+            "defaults: {content: some}",
+            "headgate.yaml:10 defaults.content: Input should be 'off', 'digest', 'redacted' or 'full'",
+        ),
         ("admin: {token: ${GONE}}", "headgate.yaml:10 admin.token: the environment has no GONE; set it, or write "
          "${GONE:-default}"),
         ("admin: {host: 0.0.0.0}", "headgate.yaml:10 admin.host: an address beyond loopback needs `admin.token`"),
@@ -186,6 +189,13 @@ def test_every_effective_value_has_its_origin(tmp_path: Path) -> None:
     assert told["agents.a.idle_timeout_s"] == (5, "headgate.yaml:12")
     assert told["agents.a.first_token_timeout_s"] == (120, "default")
     assert CANARY not in repr(told)
+
+
+def test_a_short_form_is_the_origin_of_what_it_stands_for(tmp_path: Path) -> None:
+    text = GOOD + "  panel: {mode: quorum, members: [small, qwen], ask: 5}\n"
+    told = {setting.path: setting.origin for setting in effective(load(file_of(tmp_path, text), {"KEY": CANARY}))}
+    assert told["models.panel.ask.0"] == f"{tmp_path}/headgate.yaml:10"
+    assert told["models.panel.rule"] == "default"
 
 
 def test_a_refused_file_leaves_the_configuration_in_force_alone(tmp_path: Path) -> None:

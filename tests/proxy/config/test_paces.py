@@ -29,6 +29,9 @@ class Ring:
     def identify(self, presented: str) -> KeyRecord | None:
         return KeyRecord(f"id-of-{presented}")
 
+    def of(self, id: str) -> KeyRecord | None:
+        return KeyRecord(id)
+
 
 def made(tmp_path: Path, text: str = "") -> Paces:
     file = tmp_path / "headgate.yaml"

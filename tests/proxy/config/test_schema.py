@@ -25,7 +25,7 @@ def test_the_defaults_are_those_of_the_manual() -> None:
         60,
     )
     assert (made.defaults.retry.attempts, made.defaults.retry.budget) == (3, 0.1)
-    assert (made.pricing.unknown, made.telemetry.content, made.telemetry.log_format) == ("refuse", "off", "auto")
+    assert (made.pricing.unknown, made.defaults.content, made.telemetry.log_format) == ("refuse", "off", "auto")
 
 
 def test_a_configuration_cannot_be_changed() -> None:

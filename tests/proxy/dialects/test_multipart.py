@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.dialects.multipart import HEAD_BYTES_MAX, PARTS_MAX, find_fields
+from proxy.dialects.multipart import HEAD_BYTES_MAX, PARTS_MAX, file_name, find_fields
 from proxy.errors import ProxyError
 from tests.effort import examples
 
@@ -82,3 +82,18 @@ def test_a_field_named_twice_is_refused_by_its_name() -> None:
     with pytest.raises(ProxyError) as caught:
         values(form(('name="model"', b"a"), ('name="model"', b"b")))
     assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ('name="model"; filename="in.jsonl"', "in.jsonl"),
+        ("name=model; FileName=in.jsonl", "in.jsonl"),
+        ('filename="ü.jsonl"; name="model"', "ü.jsonl"),
+        ('name="model"', ""),
+    ],
+)
+def test_a_file_is_called_what_its_own_head_says(head: str, name: str) -> None:
+    before = b'x\r\nContent-Disposition: form-data; name="y"; filename="other"'
+    raw = form(('name="first"; filename="first"', before), (head, b"content"))
+    assert file_name(raw, find_fields(raw, TYPE, NAMES)["model"]) == name

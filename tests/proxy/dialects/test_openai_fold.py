@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.base import Reply
-from proxy.dialects.openai_fold import reply_of
+from proxy.dialects.openai_fold import reply_of, so_far
 from proxy.dialects.openai_reply import stream_of
 from proxy.errors import ProxyError
 from proxy.types import Endpoint
@@ -146,3 +146,22 @@ def test_a_reply_unfolded_and_folded_is_itself(messages: list[dict[str, Any]], w
     one = chat(n=len(messages), stream_options={"include_usage": True})
     stream = stream_of(one, Reply(body=json.dumps(whole).encode(), usage=None))
     assert json.loads(reply_of(one, stream).body) == whole
+
+
+def test_what_has_come_so_far_needs_no_end() -> None:
+    stream = delta("half ") + delta("an answer")
+    told = so_far("chat", stream)
+    assert isinstance(told, dict)
+    assert told["choices"][0]["message"]["content"] == "half an answer"
+
+
+def test_of_a_response_the_last_event_is_all_and_without_it_the_texts_are() -> None:
+    texts = b"".join(event({"type": "response.output_text.delta", "delta": text}) for text in ("a", "b"))
+    assert so_far("responses", texts) == {"output_text": "ab"}
+    whole = event({"type": "response.incomplete", "response": {"output": []}})
+    assert so_far("responses", texts + whole) == {"output": []}
+
+
+def test_what_is_no_stream_has_not_come_so_far() -> None:
+    with pytest.raises(ProxyError):
+        so_far("chat", b"data: {\n\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
+from typing import Literal
+
 import pytest
 from msgspec import structs
 
 from policies.fair_queue import QUANTUM
 from proxy.execution.line import UNKNOWN_S, Claim, Line, Lines, Queueing, Ticket
-from proxy.types import Identity, Priority, Usage
+from proxy.types import Call, Identity, Priority, Usage
 from tests.build import call, target
 
 
@@ -25,7 +28,7 @@ def test_it_is_served_in_turn_and_can_be_left() -> None:
     line.add(urgent)
     served = []
     while len(line):
-        served.append(line.first())
+        served.append(line.first(0.0))
         line.take(0.0)
     assert served == [urgent, tickets[0], tickets[3], tickets[2]]
     assert not line.idle, "they run now"
@@ -42,7 +45,7 @@ def test_output_counts_by_its_price() -> None:
             line.add(ticket(agent))
         served = ""
         while len(line):
-            served += line.first().agent
+            served += line.first(0.0).agent
             line.take(0.0)
         assert served == order
 
@@ -103,13 +106,13 @@ def test_an_overload_turns_interactive_calls_round_and_its_end_turns_them_back()
     tickets = [ticket("a", priority="interactive") for _ in range(5)]
     for each in tickets:
         line.add(each)
-    assert line.first() is tickets[0]
+    assert line.first(0.0) is tickets[0]
     for now in (0.0, 1.0):
         line.look(1, 10.0, now)
-    assert line.first() is tickets[-1]
+    assert line.first(0.0) is tickets[-1]
     assert line.wait_s(tickets[0].claim.call, 1) == 0.0, "whoever comes now goes next"
     line.look(100, 10.0, 100.0)
-    assert line.first() is tickets[0]
+    assert line.first(0.0) is tickets[0]
 
 
 @pytest.mark.parametrize(("wait_s", "goal_s"), [(10.0, 5.0), (60.0, 10.0), (0.0, 10.0)])
@@ -125,3 +128,68 @@ def test_lines_in_use_are_kept_and_others_make_room() -> None:
         lines.of(target(f"p/{number}"))
     assert len(lines) <= 5
     assert lines.of(target("p/used")) is used
+
+
+def of_run(run: str | None, *, parent: str | None = None, at: float = 0.0) -> Call:
+    return structs.replace(call(identity=Identity("k", "a", run=run, parent_run=parent)), arrived_at=at)
+
+
+def placed(lines: Lines[Ticket], of: Call, rise_s: float = inf) -> Ticket:
+    made = Ticket(Claim(of))
+    made.place = lines.place(of, of.arrived_at, rise_s)
+    return made
+
+
+def test_of_an_agents_calls_that_of_the_run_which_has_had_least_goes_first() -> None:
+    lines: Lines[Ticket] = Lines()
+    line = lines.of(target())
+    for run, units in (("much", 1e6), ("little", 1e3)):
+        lines.served(of_run(run), units)
+    lines.served(of_run(None), 1e9)
+    much, little, none = [placed(lines, of_run(run, at=1.0)) for run in ("much", "little", None)]
+    for each in (much, none, little):
+        line.add(each)
+    order = []
+    while len(line):
+        order.append(line.first(1.0))
+        line.take(1.0)
+    assert order == [none, little, much], "calls without a run have had nothing, each for itself"
+
+
+def test_another_tenants_run_of_the_same_name_is_another() -> None:
+    lines: Lines[Ticket] = Lines()
+    lines.served(of_run("r"), 1e6)
+    theirs = structs.replace(of_run("r"), identity=Identity("other", "a", run="r"))
+    assert lines.place(theirs, 0.0, inf).class_ == 0
+    assert lines.place(of_run("r"), 0.0, inf).class_ == 2
+
+
+def test_a_call_says_where_it_stood_and_why() -> None:
+    lines: Lines[Ticket] = Lines()
+    lines.served(of_run("r"), 400_000.0)
+    line = lines.of(target())
+    for each in ("x", "y"):
+        line.add(placed(lines, of_run(each)))
+    mine = placed(lines, of_run("r"), rise_s=2.0)
+    line.add(mine)
+    line.first(5.0)
+    assert mine.stood(target(), 5.0) == (
+        "waited 5.000 s for a place at up/model, as standard, behind 2 of its agent's calls: its run has had 400,000 "
+        "cost units, which is class 2, from which it rose to 0"
+    )
+    assert ticket("a").stood(target(), 1.0) == "waited 1.000 s for a place at up/model, as standard"
+
+
+def test_a_hint_lifts_a_class() -> None:
+    lines: Lines[Ticket] = Lines()
+    lines.served(of_run("r"), 1e6)
+    usual = lines.place(of_run("r"), 0.0, inf)
+    hinted = lines.place(structs.replace(of_run("r"), hurry="critical"), 0.0, inf)
+    assert hinted.class_ == usual.class_ - 1
+
+
+@pytest.mark.parametrize(("hurry", "patience_s"), [("usual", 10.0), ("critical", 10.0), ("patient", 600.0)])
+def test_only_what_has_hours_stands_in_line_for_them(hurry: Literal["usual", "patient"], patience_s: float) -> None:
+    asked = structs.replace(call(deadline=700.0), hurry=hurry)
+    assert Queueing(10.0).patience_s(asked, 100.0) == patience_s
+    assert Queueing(10.0).patience_s(asked, 695.0) == 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from msgspec import Raw, json
@@ -32,6 +33,9 @@ models:
   small: sim/small
   both: {targets: [sim/large, sim/small]}
   free: sim/free
+  panel: {mode: quorum, members: [small, large], ask: 3}
+  council: {mode: debate, members: [small, large], rounds: 2, max_cost_ratio: 15}
+  frugal: {mode: debate, members: [small, large], rounds: 2, max_cost_ratio: 1.5}
 pricing:
   overrides:
     sim/large: {input_usd_per_mtok: 10, output_usd_per_mtok: 20}
@@ -40,6 +44,7 @@ agents:
   planner: {budget: [{usd: 0.01, per: day}], on_budget: [cheaper]}
   narrow: {models: [small]}
   blocked: {budget: [{usd: 0, per: day}]}
+  tight: {budget: [{usd: 0.004, per: day}]}
 """
 BODY = {"model": "large", "max_tokens": 100, "messages": [{"role": "user", "content": "x" * 400}]}
 
@@ -194,3 +199,46 @@ async def test_a_quote_opens_no_accounts(tmp_path: Path) -> None:
     gate.budgets.post(reserved, Amounts(5))
     await gate.quote(agent="planner")
     assert [standing.totals.spent for standing in gate.budgets.standing("agent:planner")] == [5]
+
+
+async def test_of_a_quorum_every_member_is_listed_and_the_first_vote_is_held_together(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    (alone,) = (await gate.quote()).targets
+    found = await gate.quote(BODY | {"model": "panel"})
+    assert [target.target for target in found.targets] == ["sim/small", "sim/large"]
+    small, large = (target.hold_usd_nanos for target in found.targets)
+    assert found.together_usd_nanos == small + large + small  # three are asked, in turn
+    assert alone.hold_usd_nanos <= large  # of another model's name
+    assert (await gate.quote()).together_usd_nanos is None
+
+
+async def test_of_a_debate_every_round_is_held_beforehand_or_it_is_refused(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    found = await gate.quote(BODY | {"model": "council"})
+    assert [target.target for target in found.targets] == ["sim/small", "sim/large"]
+    one_round = sum(target.hold_usd_nanos for target in found.targets)
+    assert found.together_usd_nanos is not None
+    assert found.together_usd_nanos > 2 * one_round, "the second round's prompts have grown"
+    tight = await gate.quote(BODY | {"model": "council"}, agent="tight")
+    assert tight.refused is not None
+    assert (tight.refused.code, tight.admitted, tight.targets) == ("budget_exceeded", False, [])
+    assert (await gate.quote(BODY | {"model": "panel"}, agent="tight")).admitted, "a quorum asks fewer of them"
+
+
+@pytest.mark.parametrize(
+    ("body", "endpoint", "says"),
+    [
+        ({"model": "council", "tools": [{"type": "function", "function": {"name": "f"}}]}, "chat", "calls no tools"),
+        ({"model": "panel", "input": "x"}, "embeddings", "it answers chats"),
+        ({"model": "frugal"}, "chat", "could cost"),
+    ],
+)
+async def test_what_several_models_do_not_answer_is_refused_as_the_call_would_be(
+    body: dict[str, object], endpoint: Literal["chat", "embeddings"], says: str, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)
+    asked = QuoteRequest(Raw(json.encode(BODY | body)), endpoint=endpoint)
+    found = await gate.desk.services.quote(asked)
+    assert isinstance(found, Quote)
+    assert found.refused is not None and says in found.refused.message
+    assert (found.admitted, found.together_usd_nanos) == (False, None)

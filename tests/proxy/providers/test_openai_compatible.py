@@ -13,7 +13,7 @@ from proxy.dialects.openai_chat import OpenAI
 from proxy.errors import ProxyError
 from proxy.providers.openai_compatible import USER_AGENT, Account, OpenAICompatible
 from proxy.providers.transport import HttpTransport
-from proxy.telemetry.spans import span_id
+from proxy.telemetry.span import span_id
 from proxy.types import Endpoint, Traits
 from tests.proxy.providers.calls import StillClock, call, target
 

@@ -306,3 +306,21 @@ def test_a_key_without_a_budget_is_kept_as_it_always_was(tmp_path: Path) -> None
     store.create("planner")
     (kept,) = json.loads((tmp_path / "keys.json").read_text())["keys"]
     assert "budget" not in kept
+
+
+def test_a_key_that_was_identified_is_known_by_its_id_for_as_long_as_it_opens_the_gate(tmp_path: Path) -> None:
+    wall = Wall()
+    store = store_in(tmp_path, wall)
+    assert ring_of(store).of(OPEN.id) == OPEN
+    assert ring_of(store).of("none") is None
+    lasting, _ = store.create("a", lasts_s=10)
+    revoked, _ = store.create("b")
+    ring = ring_of(store, ("a-key-of-some-length", KeyRecord("", "c")))
+    configured = ring.identify("a-key-of-some-length")
+    assert configured is not None
+    assert ring.of(configured.id) == configured
+    assert (ring.of(lasting.id), ring.of(revoked.id)) == (lasting, revoked)
+    store.revoke(revoked.id)
+    wall.now += 10
+    assert (ring.of(lasting.id), ring.of(revoked.id)) == (None, None)
+    assert ring.of(OPEN.id) is None

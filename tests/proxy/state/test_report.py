@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.state.report import NOT_KNOWN, Decided, Fields, decision
+from proxy.state.report import NOT_KNOWN, Decided, Fields, decision, members
 
 CALL: Fields = {
     "plan_mode": "single",
@@ -105,3 +105,14 @@ def test_a_call_that_could_have_had_a_known_answer_says_why_it_had_none(said: st
     assert decision(CALL, [SERVED])[-1] == NOT_KNOWN
     assert NOT_KNOWN not in decision(CALL, [SERVED], [(0.0, said, [])])
     assert NOT_KNOWN not in decision(CALL, []), "it did not come that far"
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [("quorum", "up/b+up/a+up/c"), ("debate", "up/b+up/a+up/c"), ("cascade", "up/b>up/a>up/c"), ("single", None)],
+)
+def test_who_was_asked_is_named_once_each_in_order_where_a_model_stands_for_several(
+    mode: str, shown: str | None
+) -> None:
+    assert members(mode, ["up/b", "up/a", "up/b", "up/c"]) == shown
+    assert members(mode, []) is None

@@ -16,10 +16,11 @@ from proxy.surfaces.admin import AdminServices, admin_routes, admin_surface
 from proxy.surfaces.admin_guard import BODY_BYTES_MAX, Audit
 from proxy.surfaces.feed import Feed
 from proxy.types import KeyRecord
-from tests.known import CacheDesk, CascadeDesk
+from tests.known import BatchDesk, CacheDesk, CascadeDesk, ExperimentDesk
 from tests.proxy.admin import asking
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome
+from tests.words import no_words
 
 WALL = 1_700_000_000.0  # when the sample calls arrive
 SCRIPT = "<script>alert(1)</script>"
@@ -67,10 +68,11 @@ class Gate:
         self.audit: list[Audit] = []
         self.accepts: list[str] = []
         self.views: list[str] = []
+        self.load_tests: list[tuple[str, str, int]] = []
         self.why_not_reloaded: str | None = None
         self.token: Secret | None = None
 
-    def metrics(self, accept: str, view: str) -> tuple[bytes, str]:
+    async def metrics(self, accept: str, view: str) -> tuple[bytes, str]:
         self.accepts.append(accept)
         self.views.append(view)
         return b"headgate_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
@@ -87,10 +89,14 @@ class Gate:
             runs=self.desk.services,
             budgets=lambda query: BudgetList((), truncated=False),
             ledger=self.desk.ledger_services,
+            batches=BatchDesk(),
             caches=CacheDesk(),
             cascades=CascadeDesk(),
+            experiments=ExperimentDesk(),
+            content=no_words(),
             keys=self.keys,
             metrics=self.metrics,
+            loadtest=lambda *said: self.load_tests.append(said),
             config=lambda: {"server": {"port": 8080}},
             targets=self.targets,
             reload=self.reload,
@@ -257,11 +263,20 @@ ROUTES = [
     ("GET", "/spend"),
     ("GET", "/agents"),
     ("GET", "/budgets"),
+    ("GET", "/batches"),
+    ("GET", "/batches/x"),
+    ("POST", "/batches/x/cancel"),
     ("GET", "/caches"),
     ("GET", "/cascades"),
     ("POST", "/cascades/reset"),
     ("POST", "/feedback"),
+    ("GET", "/experiments"),
+    ("GET", "/experiments/{name}"),
+    ("POST", "/experiments/{name}/reset"),
     ("POST", "/caches/purge"),
+    ("GET", "/content"),
+    ("POST", "/content/purge"),
+    ("POST", "/loadtest"),
     ("GET", "/ledger/verify"),
     ("GET", "/ledger/attempts"),
     ("GET", "/ledger/unresolved"),

@@ -145,6 +145,7 @@ async def test_an_order_that_comes_twice_is_one_batch(tmp_path: Path) -> None:
         await batches.over(str(by_name))
         assert (await ordered(batches, file, named)).json["id"] == by_name
         assert refusal(await ordered(batches, file, named, metadata={"a": "b"}))[:2] == (422, "idempotency_conflict")
+        assert refusal(await ordered(batches, file, "Idempotency-Key: " + "x" * 300))[:2] == (400, "invalid_request")
         for id in (first, other, again):
             await batches.over(str(id))
         assert len(world.outcomes) == 4

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.snapshot import Limits
-from proxy.surfaces.client import Client
+from proxy.surfaces.client import PART, Client
 from proxy.surfaces.request import Body, Request
 from tests.flow.world import DONE, FINISH, KEY, REPLY, ROLE, Peer, World, head, plain, read_response, streaming, token
 
@@ -124,6 +124,29 @@ class Slow:
         steps = int((asyncio.get_running_loop().time() - self._began) / self._step_s)
         self.writing_paused = steps < 10
         return 1000 - 100 * steps
+
+
+async def test_a_large_reply_is_written_in_parts_between_which_others_are_served() -> None:
+    body, written, served = Body(), list[bytes](), 0
+    body.end()
+    connection = Slow(1.0)
+    connection.writing_paused = False
+    connection.write = written.append  # type: ignore[method-assign]
+
+    async def serve() -> None:
+        nonlocal served
+        while True:
+            served += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.get_running_loop().create_task(serve())
+    client = Client(Request("POST", PATH, {}, True, True, body), connection, 2.0)  # type: ignore[arg-type]  # as above
+    reply = bytes(range(256)) * 4_096
+    await client.whole(200, [], reply)
+    other.cancel()
+    assert b"".join(written).partition(b"\r\n\r\n")[2] == reply
+    assert max(map(len, written)) < 2 * PART
+    assert served >= len(reply) // PART - 1
 
 
 @pytest.mark.parametrize(("step_s", "taken"), [(1.5, True), (2.5, False)])

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from proxy.errors import ProxyError
-from proxy.surfaces.feed import HEARTBEAT, HEARTBEAT_S, RING, VIEWERS_MAX, WAITING_MAX, Feed
+from proxy.surfaces.feed import HEARTBEAT, HEARTBEAT_S, RING, UNSEEN_MAX, VIEWERS_MAX, WAITING_MAX, Feed
 
 
 class Word(Struct):
@@ -61,6 +61,7 @@ async def test_who_cannot_go_on_begins_anew(last_id: str | None) -> None:
 
 async def test_the_ring_reaches_back_so_far_and_no_further() -> None:
     made = feed()
+    made.view()  # somebody looks on
     for number in range(RING + 1):
         made.publish("delta", Word(str(number)))
     assert len(said(await made.view("e-1").take())) == RING
@@ -107,3 +108,20 @@ async def test_the_end_of_the_feed_ends_its_viewers_after_what_waits() -> None:
     assert await viewer.take() == b""
     late = made.view()
     assert said(await late.take()) == ["all of it"] and await late.take() == b""
+
+
+async def test_nothing_is_made_and_kept_where_nobody_looks_for_long() -> None:
+    made = feed()
+    viewer = made.view()
+    made.publish("delta", Word("seen"))
+    viewer.close()
+    for number in range(UNSEEN_MAX):
+        made.publish("delta", Word(str(number)))
+    assert (await made.view("e-1").take()).count(b"event: delta") == UNSEEN_MAX, "one who was just cut off goes on"
+    quiet = feed()
+    for number in range(UNSEEN_MAX + 1):
+        quiet.publish("delta", Word(str(number)))
+    back = quiet.view(f"e-{UNSEEN_MAX}")
+    assert b"event: snapshot" in await back.take()
+    quiet.publish("delta", Word("again"))
+    assert b"again" in await back.take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from proxy.snapshot import BatchRules
 from proxy.types import KeyRecord
-from tests.flow.world import World, plain
+from tests.flow.world import KEY, World, plain
 from tests.proxy.batches.stage import FORM_TYPE, Batches, WallClock, form, line, refusal
 
 
@@ -161,3 +162,23 @@ async def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
         failed = await batches.get("/v1/batches")
         assert refusal(failed)[:2] == (503, "storage_unavailable")
         assert (failed.headers["retry-after"], failed.headers["x-should-retry"]) == ("5", "true")
+
+
+async def test_uploads_are_not_taken_beyond_what_memory_has_for_them(tmp_path: Path) -> None:
+    """One that has begun keeps its place however slow it is; its owner's next one is told to wait, and then taken."""
+    async with World(plain) as world, Batches(world, tmp_path, BatchRules(file=100_000)) as batches:
+        world.keys.records["other"] = KeyRecord("key-2")
+        body = form(b"x" * 90_000, purpose="batch")
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        head = f"POST /v1/files HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {KEY}\r\n{FORM_TYPE}"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:1_000])
+        await asyncio.sleep(0.1)
+        refused = await batches.upload("x" * 90_000)
+        assert refusal(refused)[:2] == (429, "rate_limit_exceeded")
+        assert (refused.headers["retry-after"], refused.headers["x-should-retry"]) == ("2", "true")
+        assert (await batches.upload("x" * 90_000, key="other")).status == 200
+        assert (await batches.upload("x" * 1_000)).status == 200
+        writer.write(body[1_000:])
+        assert b"200 OK" in await reader.readline()
+        assert (await batches.upload("x" * 90_000)).status == 200
+        writer.close()
