@@ -18,10 +18,6 @@ from policies.retry import AttemptBudget
 from policies.warmth import Warmth
 from proxy.assembly import Assembly
 from proxy.batching import Batching
-from proxy.caching.cabinet import Cabinet
-from proxy.caching.desk import Caches
-from proxy.caching.semantic import Semantic
-from proxy.caching.semantic_parts import Kit
 from proxy.caching.stock import Gone, Purge, Stock
 from proxy.cascading import Cascading
 from proxy.config.load import Config
@@ -45,6 +41,7 @@ from proxy.pacing import Pacing
 from proxy.parts import Parts
 from proxy.pipeline import Pipeline
 from proxy.recording import Recording
+from proxy.remembering import Remembering
 from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.side_calls import SideCalls
@@ -60,8 +57,6 @@ from proxy.telemetry.log import RequestLog
 from proxy.telemetry.metrics import Metrics
 from proxy.voting import voting
 from proxy.watching import measure_lag
-
-MIB = 1024 * 1024
 
 
 class Surroundings(Struct, frozen=True):
@@ -101,12 +96,12 @@ class DataPlane:
         self._attempt_budget = AttemptBudget(around.assembly.config.defaults.retry.budget)
         self._watch_races()
         self._use_affinity()
-        self.caches = self._new_caches()
-        around.metrics.caches.watch(self.caches)
         tools = around.assembly.tools
         # They go through the pipeline that some of its own parts ask by them.
         self._sides = SideCalls(tools.clock, tools.dialect, around.tasks, lambda *call: self.pipeline.serve(*call))
-        self.semantic = self._new_semantic()
+        self.remembering = Remembering(
+            around.assembly, around.tasks, self._sides, log=around.log, metrics=around.metrics
+        )
         self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
         self.recording = Recording(around.assembly, around.log, around.metrics)
         self.pipeline = self._new_pipeline()
@@ -153,7 +148,7 @@ class DataPlane:
         await self._listener.stop()
         await self.recording.stop()
         await self.batching.keeper.close()
-        await self.caches.close()
+        await self.remembering.close()
 
     async def prepare(self, config: Config) -> str | None:
         """Nothing beyond what its process has made of it already."""
@@ -166,9 +161,8 @@ class DataPlane:
         self.health.renew()
         self.steering.hedges.replace(config.hedging.rules())
         self._attempt_budget.share = config.defaults.retry.budget
-        self.caches.replace(config.caches.bounds())
+        self.remembering.use(config)
         self.recording.use(config)
-        self.semantic.library.resize(config.caches.semantic_mb * MIB)
         self._use_cascades()
         self._watch_races()
         self._use_affinity()
@@ -187,14 +181,13 @@ class DataPlane:
         return standings(self.health.rows(), self._pacing.permits.rooms, self.steering.loads)
 
     async def stock(self) -> Stock:
-        return await self.caches.stock()
+        return await self.remembering.stock()
 
     async def purge(self, purge: Purge) -> Gone:
-        gone = await self.caches.purge(purge)
-        return gone.plus(Gone(in_memory=self.semantic.purge(purge.agent, purge.model, purge.key)))
+        return await self.remembering.purge(purge)
 
     async def heed(self, word: Word) -> int:
-        return max(heed(word, self._around.evidence, self.semantic), self.trials.heed(word))
+        return max(heed(word, self._around.evidence, self.remembering.semantic), self.trials.heed(word))
 
     def _watch_races(self) -> None:
         around, now = self._around, self._around.assembly.tools.clock.now
@@ -208,23 +201,11 @@ class DataPlane:
         if rungs:
             self.cascading.load()
 
-    def _new_caches(self) -> Caches:
-        config, clock = self._around.assembly.config, self._around.assembly.tools.clock
-        path = config.data_dir / "caches.db" if config.caches.persist else None
-        return Caches(clock, Cabinet(path, self._cache_failed, clock.wall), config.caches.bounds())
-
     def _use_affinity(self) -> None:
         assembly, warmth = self._around.assembly, self.steering.warmth
         warmth.on, warmth.affinity.unshared = assembly.config.affinity.enabled, assembly.config.affinity.several_gates
         keeping = [target.id for target in assembly.present.metered if target.traits.prefix_cache]
         AffinityMetrics(self._around.metrics.table).watch(keeping, warmth.affinity)
-
-    def _new_semantic(self) -> Semantic:
-        around, tools = self._around, self._around.assembly.tools
-        kit = Kit(tools.clock, tools.dialect, around.tasks, around.metrics.caches.semantic, self._sides)
-        semantic = Semantic(kit, around.assembly.config.caches.semantic_mb * MIB)
-        around.metrics.caches.watch_semantic(semantic.library)
-        return semantic
 
     def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools
@@ -263,8 +244,8 @@ class DataPlane:
                 runs=around.runs,
                 finish=Finish(tools.clock, observers, self._observer_failed, trials=self.trials),
                 trials=self.trials,
-                caches=self.caches,
-                semantic=self.semantic,
+                caches=self.remembering.caches,
+                semantic=self.remembering.semantic,
                 loops=self.loops,
                 tasks=around.tasks,
                 ledger_accepting=around.accepting,
@@ -279,9 +260,6 @@ class DataPlane:
     def _observer_failed(self, name: str, error: Exception) -> None:
         self._around.metrics.observer_failed(name)
         self._around.log.event("observer failed", "error", {"observer": name, "error": type(error).__name__})
-
-    def _cache_failed(self, what: str) -> None:
-        self._around.log.event("cache failed", "warning", {"what": what})
 
     def _count_failed(self, error: Exception) -> None:
         self._around.log.event("count failed", "warning", {"error": type(error).__name__})

@@ -84,7 +84,14 @@ LAYERS = (
         "composition",
         (
             *("proxy.app", "proxy.budget_desk", "proxy.ledger_desk", "proxy.demo", "proxy.service", "proxy.workers"),
-            *("proxy.recording", "proxy.cache_desk", "proxy.live_desk", "proxy.admin_desk", "proxy.evidence_desk"),
+            *(
+                "proxy.recording",
+                "proxy.remembering",
+                "proxy.cache_desk",
+                "proxy.live_desk",
+                "proxy.admin_desk",
+                "proxy.evidence_desk",
+            ),
             "proxy.experiment_desk",
             *(
                 "proxy.batching",

@@ -50,6 +50,8 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/caching/desk.py": ("tests/flow/test_known_answers.py", "known answers, from socket to socket"),
     "proxy/delivery.py": ("tests/flow/test_replay.py", "replies that go out, from socket to socket"),
     "proxy/renewal.py": ("tests/flow/test_exact_cache.py", "stale answers, from socket to socket"),
+    "proxy/remembering.py": ("tests/proxy/test_app.py", "the caches of a process, connected"),
+    "proxy/telemetry/tally.py": ("tests/proxy/telemetry/test_live.py", "what the live figures are added up in"),
     "proxy/parts.py": (FLOW, DECLARATIONS),
     "proxy/execution/asking.py": ("tests/proxy/test_side_calls.py", DECLARATIONS),
     "proxy/batching.py": ("tests/proxy/test_app.py", "the batches of a gate that runs"),

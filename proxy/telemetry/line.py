@@ -176,17 +176,17 @@ def _price_words(outcome: Outcome) -> str:
 
 def _try(attempt: Attempt) -> Try:
     cost = attempt.cost_usd_nanos
-    return Try(
-        target=printable(attempt.target.id),
-        role=attempt.role,
-        duration_s=_micros(attempt.duration_s),
-        result=attempt_result(attempt),
-        status=attempt.status,
-        error_code=attempt.error_code,
-        first_event_s=_seconds(attempt.first_event_s),
-        cost_usd=None if cost is None else cost / NANOS,
-        usage_source=attempt.usage.source if attempt.usage else None,
-        upstream_request_id=_maybe(attempt.upstream_request_id),
+    return Try(  # by position, as above
+        printable(attempt.target.id),
+        attempt.role,
+        _micros(attempt.duration_s),
+        attempt_result(attempt),
+        attempt.status,
+        attempt.error_code,
+        _seconds(attempt.first_event_s),
+        None if cost is None else cost / NANOS,
+        attempt.usage.source if attempt.usage else None,
+        _maybe(attempt.upstream_request_id),
     )
 
 

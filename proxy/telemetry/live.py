@@ -7,26 +7,24 @@ misses a message is right again with the next one. All of it is bounded, and not
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
-from msgspec import Struct, json
+from msgspec import json
 
-from proxy.state.ledger_rows import Entry, storable
+from proxy.state.ledger_rows import Entry, Row, storable
 from proxy.state.ledger_schema import ATTEMPT_RARE, ATTEMPT_USUAL, OUTCOME_RARE, OUTCOME_USUAL, names
 from proxy.state.report import RequestRow, members
 from proxy.telemetry.line import utc_text
 from proxy.telemetry.live_report import Delta, Event, Gauges, Second, Snapshot, Totals
+from proxy.telemetry.tally import Board, Counted, Tally, quantiles
 
-NAMES_MAX: Final = 500  # agents, routes, targets, and runs: of each the ones used last
-ROWS_SHOWN_MAX: Final = 200  # of each in a snapshot
 CALLS_SHOWN_MAX: Final = 50
 EVENTS_SHOWN_MAX: Final = 50
 SERIES_S: Final = 300
 MINUTE_MS: Final = 60_000
-SAMPLES_MAX: Final = 100  # first tokens remembered of one name
 FLEET_SAMPLES_MAX: Final = 2_000  # ... and of all calls of the last minute
 THEIR_OWN: Final = ("client", "policy")  # whose errors are refusals; the others are failures
 
@@ -50,99 +48,13 @@ _READ_FOREIGN: Final = _of(_CALL, "agent", "run", "parent_run", "route", "model"
 _COST: Final = _CALL.index("cost_usd_nanos")
 
 
-class _Counted(Struct, frozen=True):
-    """One call, as far as sums are concerned."""
-
-    at_ms: int
-    failed: int
-    refused: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    cost_usd_nanos: int
-    first_token_s: float | None
-    hedges: int = 0
-
-
-class _Tally:
-    __slots__ = ("agent", "cached", "calls", "cost", "failed", "firsts", "hedges", "input", "last_ms", "output",
-                 "parent", "refused")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.calls = self.failed = self.refused = self.hedges = 0
-        self.input = self.cached = self.output = self.cost = self.last_ms = 0
-        self.agent: str | None = None
-        self.parent: str | None = None
-        self.firsts: deque[float] = deque(maxlen=SAMPLES_MAX)
-
-    def add(self, counted: _Counted) -> None:
-        self.calls += 1
-        self.failed += counted.failed
-        self.refused += counted.refused
-        self.hedges += counted.hedges
-        self.input += counted.input_tokens
-        self.cached += counted.cached_tokens
-        self.output += counted.output_tokens
-        self.cost += counted.cost_usd_nanos
-        self.last_ms = max(self.last_ms, counted.at_ms)
-        if counted.first_token_s is not None:
-            self.firsts.append(counted.first_token_s)
-
-    def row(self, name: str) -> Totals:
-        p50, p95 = quantiles(self.firsts)
-        return Totals(
-            name=name,
-            calls=self.calls,
-            failed=self.failed,
-            refused=self.refused,
-            hedges=self.hedges,
-            input_tokens=self.input,
-            cached_tokens=self.cached,
-            output_tokens=self.output,
-            cost_usd_nanos=self.cost,
-            first_token_p50_s=p50,
-            first_token_p95_s=p95,
-            last_ms=self.last_ms,
-            agent=self.agent,
-            parent=self.parent,
-        )
-
-
-class _Board:
-    """Tallies by name, the longest unused first; which of them have changed since the last look."""
-
-    def __init__(self) -> None:
-        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
-        self._changed: set[str] = set()
-
-    def of(self, name: str) -> _Tally:
-        tally = self._tallies.get(name)
-        if tally is None:
-            tally = self._tallies[name] = _Tally()
-            if len(self._tallies) > NAMES_MAX:
-                gone, _ = self._tallies.popitem(last=False)
-                self._changed.discard(gone)
-        else:
-            self._tallies.move_to_end(name)
-        self._changed.add(name)
-        return tally
-
-    def changed(self) -> list[Totals]:
-        names, self._changed = self._changed, set()
-        return [self._tallies[name].row(name) for name in sorted(names)]
-
-    def latest(self) -> list[Totals]:
-        shown = list(self._tallies.items())[-ROWS_SHOWN_MAX:]
-        return [tally.row(name) for name, tally in reversed(shown)]
-
-
 class Live:
     """`fold` what has ended, `tick` once a second; `snapshot` at any time."""
 
     def __init__(self, since_ms: int) -> None:
         self._since_ms = since_ms
-        self._fleet, self._before = _Tally(), _Tally().row("")
-        self._agents, self._routes, self._targets, self._runs = _Board(), _Board(), _Board(), _Board()
+        self._fleet, self._before = Tally(), Tally().row("")
+        self._agents, self._routes, self._targets, self._runs = Board(), Board(), Board(), Board()
         self._firsts: deque[tuple[int, float]] = deque(maxlen=FLEET_SAMPLES_MAX)
         self._series: deque[Second] = deque(maxlen=SERIES_S)
         self._calls: deque[Entry] = deque(maxlen=CALLS_SHOWN_MAX)
@@ -155,51 +67,50 @@ class Live:
 
     def fold(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            self._fold(_sendable(entry))
+            self._fold(entry)
 
     def _fold(self, entry: Entry) -> None:
         at_ms, agent, run, parent, route, stream, error, source, first_s, duration_s = _READ_CALL(entry.outcome)
         ended_ms = at_ms + int(duration_s * 1000)
         first = first_s if stream and first_s != "" else None
-        inputs = [_READ_INPUT(each) for each in entry.attempts]
-        counted = _Counted(
-            ended_ms,
-            int(error != "" and source not in THEIR_OWN),
-            int(error != "" and source in THEIR_OWN),
-            sum([count or 0 for each in inputs for count in each]),
-            sum([each[1] or 0 for each in inputs]),
-            sum([count or 0 for each in entry.attempts for count in _READ_OUTPUT(each)]),
-            entry.cost_usd_nanos,
-            first,
-        )
-        for tally in (self._fleet, self._agents.of(agent), self._routes.of(route)):
-            tally.add(counted)
+        tokens_in = cached = tokens_out = 0
+        for row in entry.attempts:
+            tried = self._fold_try(row, ended_ms, stream=bool(stream))
+            tokens_in += tried.input_tokens
+            cached += tried.cached_tokens
+            tokens_out += tried.output_tokens
+        failed = refused = 0
+        if error != "":
+            refused = int(source in THEIR_OWN)
+            failed = 1 - refused
+        cost = entry.cost_usd_nanos
+        counted = Counted(ended_ms, failed, refused, tokens_in, cached, tokens_out, cost, first)
+        self._fleet.add(counted)
+        self._agents.of(agent).add(counted)
+        self._routes.of(route).add(counted)
         if run:
             of_run = self._runs.of(run)
             of_run.add(counted)
             of_run.agent, of_run.parent = agent, parent or None
-        for each in entry.attempts:
-            self._fold_try(each, ended_ms, stream=bool(stream))
         if first is not None:
             self._firsts.append((ended_ms, first))
         self._calls.append(entry)
         self._fresh += 1
 
-    def _fold_try(self, row: tuple[str | int | float, ...], at_ms: int, *, stream: bool) -> None:
+    def _fold_try(self, row: Row, at_ms: int, *, stream: bool) -> Counted:
         target, role, lesson, first_s, cost = _READ_TRY(row)
-        inputs, outputs = _READ_INPUT(row), _READ_OUTPUT(row)
-        counted = _Counted(
+        tried = Counted(
             at_ms,
-            int(lesson in ("failure", "overload")),
+            1 if lesson == "failure" or lesson == "overload" else 0,
             0,
-            sum([count or 0 for count in inputs]),
-            inputs[1] or 0,
-            sum([count or 0 for count in outputs]),
+            *_input_tokens(row),
+            _output_tokens(row),
             cost or 0,
             first_s if stream and first_s != "" else None,
-            int(role == "hedge"),
+            1 if role == "hedge" else 0,
         )
-        self._targets.of(target).add(counted)
+        self._targets.of(target).add(tried)
+        return tried
 
     def noted(self, event: Event) -> None:
         self._events.append(event)
@@ -253,6 +164,18 @@ class Live:
         )
 
 
+def _input_tokens(row: Row) -> tuple[int, int]:
+    """All, and those of them that were cached."""
+    plain, cached, five_minutes, hour, audio, image = _READ_INPUT(row)
+    every = (plain or 0) + (cached or 0) + (five_minutes or 0) + (hour or 0) + (audio or 0) + (image or 0)
+    return every, cached or 0
+
+
+def _output_tokens(row: Row) -> int:
+    text, reasoning, audio = _READ_OUTPUT(row)
+    return (text or 0) + (reasoning or 0) + (audio or 0)
+
+
 def _sendable(entry: Entry) -> Entry:
     """Clients may bring lone surrogates and numbers of any size, which no message can hold."""
     try:
@@ -264,6 +187,7 @@ def _sendable(entry: Entry) -> Entry:
 
 def shown_call(entry: Entry) -> RequestRow:
     """As in a list of requests."""
+    entry = _sendable(entry)
     row = entry.outcome
     id, at_ms, agent, run, step, model, target, status, error, served_by, attempts, mode = _READ_SHOWN(row)
     first_s, duration_s = _READ_CALL(row)[8:]
@@ -280,19 +204,10 @@ def shown_call(entry: Entry) -> RequestRow:
         error or None,
         served_by,
         attempts,
-        sum([count or 0 for each in entry.attempts for count in _READ_INPUT(each)]),
-        sum([count or 0 for each in entry.attempts for count in _READ_OUTPUT(each)]),
+        sum([_input_tokens(each)[0] for each in entry.attempts]),
+        sum([_output_tokens(each) for each in entry.attempts]),
         None if row[_COST] == "" else entry.cost_usd_nanos,
         None if first_s == "" else first_s,
         duration_s,
         members(mode, (str(_READ_TRY(each)[0]) for each in entry.attempts)),
     )
-
-
-def quantiles(values: Iterable[float]) -> tuple[float | None, float | None]:
-    """The median and the 95th percentile, by nearest rank."""
-    ordered = sorted(values)
-    if not ordered:
-        return None, None
-    last = len(ordered) - 1
-    return ordered[round(last * 0.5)], ordered[round(last * 0.95)]

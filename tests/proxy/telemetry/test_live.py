@@ -12,8 +12,9 @@ from proxy.state.ledger_insert import insert
 from proxy.state.ledger_queries import requests
 from proxy.state.ledger_rows import entry
 from proxy.state.ledger_schema import SCHEMA
-from proxy.telemetry.live import CALLS_SHOWN_MAX, NAMES_MAX, ROWS_SHOWN_MAX, SERIES_S, Live, quantiles, shown_call
+from proxy.telemetry.live import CALLS_SHOWN_MAX, SERIES_S, Live, shown_call
 from proxy.telemetry.live_report import Delta, Event, Gauges, Totals
+from proxy.telemetry.tally import NAMES_MAX, ROWS_SHOWN_MAX, quantiles
 from proxy.types import Outcome
 from tests.proxy.state.samples import PLAN, attempt, call, outcome, outcomes, refused
 
