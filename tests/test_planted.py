@@ -516,7 +516,7 @@ PLANTED = (
         "a held call that is not rescued",
         "proxy/execution/off_peak.py",
         "asyncio.timeout(left_s), line.turn",
-        "asyncio.timeout(None), line.turn",
+        "asyncio.timeout(2 * left_s), line.turn",
         ("tests/proxy/execution/test_off_peak.py",),
     ),
     Mutation(

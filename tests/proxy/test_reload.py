@@ -442,3 +442,5 @@ async def test_every_setting_is_applied_or_announced(
     assert announced or not differing, f"{path} is not applied: {sorted(differing)[:5]}"
     seen = {way for way in before if before[way] != wanted.get(way, before) and ".version" not in way}
     assert announced or seen or path in UNSEEN, f"nobody can see {path}"
+    for gate in (fresh, reloaded):  # hundreds of them would leave thousands of open files
+        await gate.stop()
