@@ -47,7 +47,7 @@ def request_headers() -> set[str]:
     """Every header that the surfaces read: those of the tables, and those that are named where they are read."""
     tables = (identify.RUN_HEADERS, identify.AGENT_HEADERS, identify.PARENT_HEADERS, identify.KEY_HEADERS)
     names = {name for table in tables for name in table} | {name for name, _ in llm.DEADLINE_HEADERS}
-    names |= {overheard.OMIT_REQUEST, overheard.OMIT_REPLY, *(name for name, _ in overheard.OMIT_BOTH)}
+    names |= {overheard.OWN, overheard.OMIT_REQUEST, overheard.OMIT_REPLY, *(name for name, _ in overheard.OMIT_BOTH)}
     for file in ("identify.py", "llm.py", "body.py", "admin.py", "admin_guard.py", "admin_route.py"):
         tree = ast.parse((ROOT / "proxy/surfaces" / file).read_text())
         for node in ast.walk(tree):

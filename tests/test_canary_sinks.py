@@ -1,8 +1,9 @@
 """Canaries in a gate that keeps words: a real one, with two workers and everything on that writes anything down.
 
 Each agent has another content policy, and each word its own marker, so whatever is found says whose it is. A key may be
-nowhere; a word only where its agent's policy, or a cache for replies, has a place for it. The gate of `test_canary`
-keeps nothing; here the table `ALLOWED` is what is promised, and a planted leak into each sink proves that it holds.
+nowhere; a word only where its agent's policy, a cache for replies, or the folder of batches has a place for it. The
+gate of `test_canary` keeps nothing; here the table `ALLOWED` is what is promised, and a planted leak into each sink
+proves that it holds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parents[1]
 POLICIES = ("off", "digest", "redacted", "full")
 WISHES = ("wish", "omit")  # agents that keep all, and callers that do not want it: nothing; no reply
 AGENTS = (*POLICIES, *WISHES)
+NIGHT = "night"  # an agent whose words are kept, and whose calls are the lines of a batch
+EVERYONE = (*AGENTS, NIGHT)
 HEADERS = {"wish": "X-Headgate-Content: off\r\n", "omit": "Helicone-Omit-Response: true\r\n"}
 PATIENCE_S = 30.0
 STUCK_S = 4
@@ -40,11 +43,12 @@ PROVIDER_KEY = "sk-canary/provider+sink=77ab"
 PROVIDER_HEADER = "org-canary/header+sink=51de"
 COLLECTOR_KEY = "otlp-canary/header+sink=9a3c"
 WRONG_KEY = "hg-canary/wrong+sink=9c02"
-CLIENT_KEYS = {agent: f"hg-canary/{agent}+key=4f81" for agent in AGENTS}
+CLIENT_KEYS = {agent: f"hg-canary/{agent}+key=4f81" for agent in EVERYONE}
 KEYS = (ADMIN_TOKEN, PROVIDER_KEY, PROVIDER_HEADER, COLLECTOR_KEY, WRONG_KEY, *CLIENT_KEYS.values())
 
 ROUTES = ("/", "/about", "/metrics", "/metrics?view=otel", "/spend", "/agents", "/usage", "/runs", "/requests", "/keys")
 ROUTES += ("/config", "/targets", "/gates", "/budgets", "/caches", "/content", "/ledger/verify", "/ledger/attempts")
+ROUTES += ("/batches",)
 
 
 def prompt(agent: str) -> str:
@@ -76,6 +80,9 @@ def shown(agent: str) -> str:
 ALLOWED = {  # where a word may be found, by what the name of the sink begins with
     **{prompt(agent): ("disk content/", "words ") for agent in ("redacted", "omit")},
     **{make(agent): ("disk caches.db",) for agent in AGENTS for make in (reply, shown)},
+    **{make(NIGHT): ("disk batches/", "disk caches.db") for make in (reply, shown)},
+    **{make(NIGHT): ("disk batches/file-",) for make in (prompt, shaped)},
+    **{make(NIGHT): ("disk batches/batches.db",) for make in (picture, header)},  # as name of the file, and metadata
     prompt("full"): ("disk content/", "words ", "traces"),
     reply("redacted"): ("disk caches.db", "disk content/", "words "),
     reply("full"): ("disk caches.db", "disk content/", "words ", "traces"),
@@ -84,7 +91,7 @@ ALLOWED = {  # where a word may be found, by what the name of the sink begins wi
     shaped("omit"): ("disk content/", "words ", "traces"),
 }
 ALLOWED[prompt("omit")] = (*ALLOWED[prompt("omit")], "traces")
-WORDS = tuple(make(agent) for agent in AGENTS for make in (prompt, reply, picture, header, shaped, shown))
+WORDS = tuple(make(agent) for agent in EVERYONE for make in (prompt, reply, picture, header, shaped, shown))
 
 
 class Sinks(Struct):
@@ -114,7 +121,7 @@ def leaks(written: dict[str, bytes]) -> list[tuple[str, str]]:
 async def vendor(peer: Peer) -> None:
     """Answers with the words of whoever asks; repeats what it was told where it fails."""
     heard = (peer.head + peer.body).decode("utf-8", "replace")
-    agent = next(agent for agent in AGENTS if f"[{agent}]" in heard)
+    agent = next(agent for agent in EVERYONE if f"[{agent}]" in heard)
     if "[fail]" in heard:
         await peer.reply(json.dumps({"error": {"message": heard, "code": PROVIDER_KEY}}).encode(), status="500 Bad")
         return
@@ -143,7 +150,7 @@ async def collector(peer: Peer) -> None:
 
 def configuration(folder: Path, ports: tuple[int, int], vendor_port: int, collector_port: int) -> Path:
     price = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
-    policies = {agent: "full" if agent in WISHES else agent for agent in AGENTS}
+    policies = {agent: agent if agent in POLICIES else "full" for agent in EVERYONE}
     file = folder / "headgate.json"
     file.write_text(
         json.dumps(
@@ -183,6 +190,20 @@ def configuration(folder: Path, ports: tuple[int, int], vendor_port: int, collec
         )
     )
     return file
+
+
+FORM_TYPE = "Content-Type: multipart/form-data; boundary=b1\r\n"
+
+
+def upload() -> bytes:
+    """The input of a batch, in a form."""
+    words = f"[{NIGHT}] {prompt(NIGHT)} {shaped(NIGHT)}"
+    body = {"model": "m", "messages": [{"role": "user", "content": words}]}
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    lines = "\n".join([json.dumps(line | {"custom_id": custom_id}) for custom_id in ("one", "two")])
+    named = f'Content-Disposition: form-data; name="file"; filename="{picture(NIGHT)}"'
+    purpose = 'Content-Disposition: form-data; name="purpose"\r\n\r\nbatch'
+    return f"--b1\r\n{purpose}\r\n--b1\r\n{named}\r\n\r\n{lines}\r\n--b1--\r\n".encode()
 
 
 class Running:
@@ -237,6 +258,26 @@ class Running:
         self.told.append(answer.body)
         return answer.headers["x-headgate-request-id"]
 
+    async def night(self) -> None:
+        """A batch of two lines; its files are read back, and all that is said of it."""
+        url, key = self._url(0), CLIENT_KEYS[NIGHT]
+        file = await ask(url, "/v1/files", method="POST", key=key, body=upload(), more=FORM_TYPE)
+        order = {"input_file_id": file.json["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        order["metadata"] = {"of": header(NIGHT)}
+        made = (await ask(url, "/v1/batches", method="POST", key=key, body=json.dumps(order).encode())).json
+        async with asyncio.timeout(PATIENCE_S):
+            while made["status"] != "completed":
+                await asyncio.sleep(0.1)
+                made = (await ask(url, f"/v1/batches/{made['id']}", key=key)).json
+        for name in (made["input_file_id"], made["output_file_id"]):
+            self.told.append((await ask(url, f"/v1/files/{name}/content", key=key)).body)
+        stranger = CLIENT_KEYS["full"]
+        self.written["content for a stranger"] = (
+            await ask(url, f"/v1/files/{made['output_file_id']}/content", key=stranger)
+        ).body
+        self.written["files of a stranger"] = (await ask(url, "/v1/files", key=stranger)).body
+        self.written["admin batch"] = await self.admin(f"/batches/{made['id']}")
+
     async def events(self) -> None:
         """What a viewer of the console is sent until it is cancelled."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[1])
@@ -254,6 +295,7 @@ class Running:
             await self.call(agent)  # out of the cache
             await self.call(agent, stream=True)
             await self.call(agent, key=WRONG_KEY)
+        await self.night()
         await self.get_stuck()
         for agent in AGENTS:
             await self.call(agent, way="[fail]")  # last: the upstream is out after a few of them
@@ -327,11 +369,14 @@ def sinks(tmp_path_factory: pytest.TempPathFactory) -> Sinks:
 pytestmark = pytest.mark.slow
 
 
+SEVERAL = ("disk content/", "disk caches.db", "disk batches/")  # files each
+
+
 def kinds(sinks: Sinks) -> dict[str, list[str]]:
     """The canaries of each kind of sink."""
     joined: dict[str, bytes] = {}
     for sink, data in sinks.written.items():
-        kind = next((part for part in ("disk content/", "disk caches.db") if sink.startswith(part)), sink)
+        kind = next((part for part in SEVERAL if sink.startswith(part)), sink)
         joined[kind] = joined.get(kind, b"") + data
     return {kind: found((*KEYS, *WORDS), data) for kind, data in joined.items()}
 
@@ -357,6 +402,7 @@ def test_what_may_be_kept_is_kept(sinks: Sinks) -> None:
     assert {reply(agent) for agent in AGENTS} <= set(there["disk caches.db"])
     assert set(there["words of full"]) == of_full
     assert prompt("redacted") in there["words told of redacted"]
+    assert set(there["disk batches/"]) == {make(NIGHT) for make in (prompt, reply, picture, header, shaped, shown)}
 
 
 def test_every_sink_has_something_in_it(sinks: Sinks) -> None:

@@ -55,7 +55,6 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/parts.py": (FLOW, DECLARATIONS),
     "proxy/execution/asking.py": ("tests/proxy/test_side_calls.py", DECLARATIONS),
     "proxy/batching.py": ("tests/proxy/test_app.py", "the batches of a gate that runs"),
-    "proxy/batches/archive.py": ("tests/proxy/surfaces/test_files.py", "what goes in comes out again, over sockets"),
     "proxy/batches/work.py": ("tests/proxy/batches/test_keeper.py", "batches from their first status to their last"),
     "proxy/batches/writing.py": ("tests/proxy/batches/test_keeper.py", "files of batches that have ended"),
     "proxy/state/batch_report.py": ("tests/proxy/test_batch_desk.py", DECLARATIONS),

@@ -77,14 +77,13 @@ class Job:
             self._held_until = now + self._held_s
 
     def _due(self, now: float) -> int | None:
-        if self._later and self._later[0][0] <= now:
-            return heappop(self._later)[1]
+        """Those that were never asked come first: others that no upstream takes would stand before them for ever."""
         while self._next < self.total:
             number = self._next
             self._next += 1
             if not self._done[number]:
                 return number
-        return None
+        return heappop(self._later)[1] if self._later and self._later[0][0] <= now else None
 
     def _mark(self, number: int) -> None:
         if number < self.total and not self._done[number]:

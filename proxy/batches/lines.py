@@ -143,12 +143,19 @@ def journalled(snapshot: Snapshot, agent: str) -> Snapshot:
 
 
 def _later(error: ProxyError, tries: int, *, tried: bool) -> Later | None:
+    held = _held(error)
     unsent = error.source == "upstream" and not error.sent
-    waits = error.code in NOT_NOW or unsent or (error.code == "deadline_exceeded" and not tried)
+    waits = held or unsent or error.code in NOT_NOW or (error.code == "deadline_exceeded" and not tried)
     if not (waits or (error.client_may_retry and tries + 1 < TRIES_MAX)):
         return None
-    delay_s = WAIT_S * 2.0 ** min(tries, 5) if error.retry_after_s is None else error.retry_after_s
+    delay_s = WAIT_S * 2.0 ** min(tries, 5) if error.retry_after_s is None or held else error.retry_after_s
     return Later(min(delay_s, WAIT_MAX_S), waits)
+
+
+def _held(error: ProxyError) -> bool:
+    """Nothing but running calls, such as other lines, stands between it and its budget: not until the next window."""
+    limits = error.details.get("limits") if error.code == "budget_exceeded" else None
+    return isinstance(limits, list) and all(limit["reason"] == "held" for limit in limits)
 
 
 def _present(identity: Identity, key: KeyRecord) -> Identity:

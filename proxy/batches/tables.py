@@ -33,6 +33,7 @@ BATCH: Final = "SELECT batch, completed, failed FROM batch"
 OF_OWNER: Final = "WHERE owner = coalesce(:owner, owner) "
 FILES: Final = "SELECT file FROM file WHERE owner = :owner AND until > :wall AND purpose = coalesce(:purpose, purpose) "
 UNENDED: Final = f"status NOT IN ({', '.join(repr(status) for status in sorted(ENDED))})"
+WRITTEN_SHARE: Final = 4  # a quarter of the room is not for uploads: one owner's would stop the batches of all
 FILES_OWNED_MAX: Final = 10_000
 BATCHES_WAITING_MAX: Final = 1_000  # of one owner that have not ended
 AGAIN_S: Final = 1_800  # a client that says it repeats itself has done so by then: SDKs wait 600 s, three times
@@ -85,7 +86,7 @@ def used(connection: sqlite3.Connection) -> int:
 def add_file(connection: sqlite3.Connection, file: File, room: int) -> None:
     """Raises Full. `room`: bytes for all files together."""
     connection.execute("BEGIN IMMEDIATE")
-    if used(connection) + file.bytes > room:
+    if used(connection) + file.bytes > room - room // WRITTEN_SHARE:
         raise Full("there is no room for it among the files that are kept: delete some")
     count = connection.execute("SELECT count(*) FROM file WHERE owner = ?", (file.owner,)).fetchone()[0]
     if count >= FILES_OWNED_MAX:
@@ -196,8 +197,14 @@ def numbers(connection: sqlite3.Connection, id: str) -> list[int]:
 
 
 def entries(connection: sqlite3.Connection, id: str, after: int, limit: int) -> list[tuple[int, bool, bytes]]:
-    sql = "SELECT number, good, entry FROM line WHERE batch = ? AND number > ? ORDER BY number LIMIT ?"
-    return [(number, bool(good), entry) for number, good, entry in connection.execute(sql, (id, after, limit))]
+    """Those behind `after`, until they have `limit` bytes."""
+    sql, found = "SELECT number, good, entry FROM line WHERE batch = ? AND number > ? ORDER BY number", []
+    for number, good, entry in connection.execute(sql, (id, after)):
+        found.append((number, bool(good), entry))
+        limit -= len(entry)
+        if limit <= 0:
+            break
+    return found
 
 
 def conclude(

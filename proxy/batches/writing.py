@@ -19,7 +19,8 @@ from proxy.batches import tables
 from proxy.batches.archive import Archive
 from proxy.batches.objects import Batch, Ending, File
 
-PIECE_LINES: Final = 500
+PIECE: Final = 1024 * 1024  # bytes: an answer may be large
+PIECE_LINES: Final = 500  # of those that say that there was none
 
 
 class Output(Struct):
@@ -44,7 +45,7 @@ class Writer:
         for output in (good, bad):
             await self._archive.run(partial(self._begin, output))
         after = -1
-        while piece := await self._archive.ask(partial(tables.entries, id=batch.id, after=after, limit=PIECE_LINES)):
+        while piece := await self._archive.ask(partial(tables.entries, id=batch.id, after=after, limit=PIECE)):
             await self._archive.run(partial(self._append, good, bad, piece))
             after = piece[-1][0]
         unanswered, entries = 0, iter(left)

@@ -24,8 +24,8 @@ WORD_MAX: Final = 16
 PRESENTED: Final = "[presented key]"
 _START: Final = r"(?<![A-Za-z0-9_-])"  # of a word with dashes: it is looked at from its beginning alone
 _NAMES: Final = (
-    r"(?i:api[_-]?keys?|passw(?:or)?d|secret|private[_-]?key|authorization|credentials?|"
-    r"(?:access|refresh|auth|bearer|session)[_-]?token)"
+    r"(?i:api[_-]?keys?|pass(?:w(?:or)?ds?|phrases?)|secret(?:s|(?:[_-]?access)?[_-]?keys?)?|private[_-]?keys?|"
+    r"authorization|credentials?|(?:access|refresh|auth|bearer|session)[_-]?tokens?)"
 )
 _SECRET_NAME: Final = re.compile(rf"{_NAMES}$")
 _VENDORS: Final = (
@@ -85,7 +85,7 @@ _SHAPES: Final = (
     _shape("credential", ("://",), r"://[^\s/:@]{1,256}:[^\s/@]{1,256}(?=@)"),
     _shape(
         "credential",
-        ("api", "passw", "secret", "private", "auth", "credential", "access", "refresh", "bearer", "session"),
+        ("api", "pass", "secret", "private", "auth", "credential", "access", "refresh", "bearer", "session"),
         rf"{_NAMES}\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}\\?[\"']?[^\s\"',;\\]{{8,}}",
     ),
 )

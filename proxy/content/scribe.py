@@ -144,8 +144,15 @@ class _Pen(Struct, frozen=True):
         return value
 
     def _named(self, name: str, value: object) -> object:
-        secret = bool(self.hidden) and isinstance(value, str) and is_secret_name(name)
-        return CREDENTIAL if secret else self.walked(value)
+        return self._put_away(value) if self.hidden and is_secret_name(name) else self.walked(value)
+
+    def _put_away(self, value: object) -> object:
+        """What a secret's name stands before; an object has names of its own, such as a schema's."""
+        if isinstance(value, list):
+            return [self._put_away(each) for each in value]
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return CREDENTIAL
+        return self.walked(value)
 
     def short(self, text: str) -> str:
         """Both ends of a long one. What is masked may reach over an end, so more is looked at than is kept."""

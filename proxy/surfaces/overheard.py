@@ -1,6 +1,6 @@
 """Whose words may be kept, and a client whose reply is heard as it goes out.
 
-The agent's policy says what is kept at most; a caller can only take from that: with `X-Headgate-Content: off`, or with
+The agent's policy says what is kept at most; a caller can only take from that: with `X-Headgate-Content`, or with
 what other tools have for it (Helicone, Portkey, LiteLLM, Cloudflare's AI Gateway). Of a request's headers those are
 kept that name a client, never one that a credential may stand in.
 """
@@ -8,7 +8,7 @@ kept that name a client, never one that a credential may stand in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
 from msgspec import Raw
 
@@ -20,10 +20,10 @@ from proxy.surfaces.wire import Headers
 from proxy.types import Call, ContentPolicy
 
 OWN: Final = "x-headgate-content"
+POLICIES: Final[tuple[ContentPolicy, ...]] = get_args(ContentPolicy)  # the least first
 OMIT_REQUEST: Final = "helicone-omit-request"
 OMIT_REPLY: Final = "helicone-omit-response"
 OMIT_BOTH: Final[tuple[tuple[str, frozenset[str]], ...]] = (
-    (OWN, frozenset({"off", "no", "false", "0", "none"})),
     ("x-portkey-debug", frozenset({"false"})),
     ("x-litellm-enable-message-redaction", frozenset({"true"})),
     ("litellm-enable-message-redaction", frozenset({"true"})),
@@ -31,6 +31,7 @@ OMIT_BOTH: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("cf-aig-collect-log-payload", frozenset({"false"})),
 )
 NO_LOG: Final = "no-log"  # a field of the body, LiteLLM's
+YES: Final = frozenset({"on", "yes", "true", "1"})  # whatever the policy is
 KEPT: Final = ("user-agent", "content-type", "accept", "x-title", "traceparent")
 KEPT_PREFIX: Final = "x-stainless-"
 KEPT_CHARS_MAX: Final = 256
@@ -47,12 +48,22 @@ class Keeps(Protocol):
 
 def keeping(policy: ContentPolicy, headers: Mapping[str, str], fields: Mapping[str, Raw] | None) -> Keeping | None:
     """None: nothing is kept. Names are in lower case."""
+    policy = _less(policy, headers.get(OWN, policy))
     if policy == "off" or any(headers.get(name, "").strip().lower() in words for name, words in OMIT_BOTH):
         return None
     if fields is not None and NO_LOG in fields and bytes(fields[NO_LOG]).strip() == b"true":
         return None
     request, reply = _wanted(headers, OMIT_REQUEST), _wanted(headers, OMIT_REPLY)
     return Keeping(policy, request, reply) if request or reply else None
+
+
+def _less(policy: ContentPolicy, wish: str) -> ContentPolicy:
+    """Nothing where nobody knows what the caller wishes: a mistake in a wish for less is no leave for more."""
+    wish = wish.strip().lower()
+    if wish in YES:
+        return policy
+    allowed = POLICIES[: POLICIES.index(policy) + 1]
+    return next((known for known in allowed if known == wish), policy if wish in POLICIES else "off")
 
 
 def _wanted(headers: Mapping[str, str], omit: str) -> bool:

@@ -30,7 +30,7 @@ class UploadRoom:
         """Bytes; `size` is at most `largest`. Raises ProxyError rate_limit_exceeded."""
         whose = "your" if self._held[owner] + size > largest else "all"
         if whose == "your" or self._held.total() + size > LARGEST * largest:
-            what = f"No room is left for this upload beside {whose} others that are coming in: send it when they are in."
+            what = f"No room is left for this upload beside {whose} others that come in: send it when they are in."
             self._clear(owner)
             raise ProxyError("rate_limit_exceeded", what, retry_after_s=AGAIN_S)
         self._held[owner] += size

@@ -74,3 +74,13 @@ def test_a_cancelled_batch_asks_for_nothing_more() -> None:
     going.cancelled = True
     assert going.take(0.0) is None
     assert not going.done
+
+
+def test_lines_that_are_refused_again_and_again_do_not_stand_before_those_that_were_never_asked() -> None:
+    """Such as those of a model that is out, in a batch that asks two."""
+    going, now = job(4), 0.0
+    for number in range(4):
+        assert going.take(now) == number
+        going.later(number, Later(2.0, waits=True), now)
+        now = going._held_until
+    assert going.take(now) == 0

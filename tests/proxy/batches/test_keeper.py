@@ -62,6 +62,16 @@ async def test_a_budget_that_is_spent_is_a_lines_answer(tmp_path: Path) -> None:
         assert {entry["response"]["body"]["error"]["code"] for entry in refused} == {"budget_exceeded"}
 
 
+async def test_a_budget_that_other_lines_hold_is_waited_for(tmp_path: Path) -> None:
+    """They take ten seconds each, and give back most of what is held for them: all are paid for in the end."""
+    limits = LimitsByName({"agent:a": (Limit("usd", 700_000, "total"),)})
+    async with World(slow, limits_of=limits) as world, Batches(world, tmp_path) as batches:
+        wanted = "\n".join([line(f"n{number}", max_tokens=64) for number in range(6)])
+        batch = await batches.over((await batches.create(wanted, path="/agents/a/v1/batches"))["id"])
+        assert batch["request_counts"] == {"total": 6, "completed": 6, "failed": 0}
+        assert any(outcome.error_code == "budget_exceeded" for outcome in world.outcomes)
+
+
 async def test_no_more_lines_are_asked_at_once_than_configured_and_batches_take_turns(tmp_path: Path) -> None:
     running, most, order = 0, 0, []
 
@@ -282,7 +292,7 @@ async def test_a_key_that_is_taken_back_pays_for_nothing_more(tmp_path: Path) ->
 
 
 async def test_a_disk_that_is_full_holds_lines_back(tmp_path: Path) -> None:
-    rules = BatchRules(files=1_000, concurrency=1)
+    rules = BatchRules(files=1_200, concurrency=1)
     async with World(slow) as world, Batches(world, tmp_path, rules) as batches:
         made = await batches.create(lines(6))
         await asyncio.sleep(600)

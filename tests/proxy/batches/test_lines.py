@@ -13,6 +13,11 @@ from proxy.snapshot import AgentRules
 from tests.flow.world import World, plain
 
 
+def spent(*reasons: str) -> ProxyError:
+    details = {"limits": [{"reason": reason} for reason in reasons]}
+    return ProxyError("budget_exceeded", "", retry_after_s=3_600, details=details)
+
+
 @pytest.mark.parametrize(
     ("error", "tries", "tried", "expected"),
     [
@@ -28,6 +33,9 @@ from tests.flow.world import World, plain
         (ProxyError("upstream_error", ""), TRIES_MAX - 1, True, None),
         (ProxyError("upstream_rejected", ""), 0, True, None),
         (ProxyError("budget_exceeded", "", retry_after_s=60), 0, False, None),
+        (spent("held", "held"), 9, False, Later(WAIT_MAX_S, waits=True)),
+        (spent("held"), 0, False, Later(2, waits=True)),  # for its calls, not until its window ends
+        (spent("held", "spent"), 0, False, None),
         (ProxyError("run_killed", ""), 0, False, None),
     ],
 )

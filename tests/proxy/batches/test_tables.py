@@ -39,6 +39,8 @@ def test_a_line_counts_once_whoever_says_it_twice(connection: sqlite3.Connection
     assert (found(connection).completed, found(connection).failed) == (2, 1)
     assert sorted(tables.numbers(connection, "batch_1")) == [0, 1, 2]
     assert tables.entries(connection, "batch_1", 0, 10) == [(1, True, b"entry"), (2, False, b"entry")]
+    assert tables.entries(connection, "batch_1", -1, 6) == [(0, True, b"entry"), (1, True, b"entry")]  # bytes, about
+    assert tables.entries(connection, "batch_1", -1, 1) == [(0, True, b"entry")]  # one always
     assert tables.used(connection) == 15
 
 
@@ -69,12 +71,13 @@ def test_a_batch_that_has_ended_has_its_files_and_no_lines(connection: sqlite3.C
 
 
 def test_files_have_so_much_room_together(connection: sqlite3.Connection) -> None:
+    """Of which a quarter is for what batches write: uploads alone never stop them."""
     with connection:
         tables.add_file(connection, file("a", 60), 100)
     with pytest.raises(Full), connection:
-        tables.add_file(connection, file("b", 41), 100)
+        tables.add_file(connection, file("b", 16), 100)
     with connection:
-        tables.add_file(connection, file("c", 40), 100)
+        tables.add_file(connection, file("c", 15), 100)
     assert [each.id for each in tables.files(connection, "key k", Page(10), 0.0)] == ["c", "a"]
 
 

@@ -93,6 +93,14 @@ def test_streams_of_responses_are_kept_whole_or_as_far_as_they_came() -> None:
 def test_what_a_field_is_called_counts() -> None:
     entry = SCRIBE.entry(heard({"metadata": {"password": "short", "token": " the"}}))
     assert of(entry.request) == {"metadata": {"password": CREDENTIAL, "token": " the"}}
+    entry = SCRIBE.entry(heard({"api_keys": ["one", ["two"]], "aws_secret_access_key": "x", "SECRET_KEY": 12345}))
+    assert of(entry.request) == {
+        "api_keys": [CREDENTIAL, [CREDENTIAL]],
+        "aws_secret_access_key": CREDENTIAL,
+        "SECRET_KEY": CREDENTIAL,
+    }
+    schema = {"properties": {"password": {"type": "string"}, "secret": True}}
+    assert of(SCRIBE.entry(heard(schema)).request) == schema
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ async def ordered(batches: Batches, file: str, *headers: str, **fields: Any) -> 
 
 
 async def test_an_order_that_comes_twice_is_one_batch(tmp_path: Path) -> None:
-    """Named by its client, or by an SDK that numbers its retries: one whose answer was lost would buy all lines twice."""
+    """Named by its client, or by an SDK that numbers its retries: else all lines would be paid twice."""
     async with World(plain) as world, Batches(world, tmp_path) as batches:
         file = str((await batches.upload(lines(1))).json["id"])
         retry, named = "x-stainless-retry-count: 1", "Idempotency-Key: night"

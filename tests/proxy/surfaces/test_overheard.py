@@ -134,6 +134,7 @@ async def test_the_key_that_came_with_a_call_is_not_kept_even_in_its_words(tmp_p
     [
         ({"x-headgate-content": "off"}, None),
         ({"x-headgate-content": " None "}, None),
+        ({"x-headgate-content": "redated"}, None),  # for less, whatever was meant
         ({"helicone-omit-request": "true", "helicone-omit-response": "true"}, None),
         ({"x-portkey-debug": "false"}, None),
         ({"x-litellm-enable-message-redaction": "True"}, None),
@@ -152,6 +153,9 @@ def test_nothing_is_kept(headers: dict[str, str], fields: dict[str, Raw] | None)
     [
         ({}, Keeping("full")),
         ({"x-headgate-content": "full"}, Keeping("full")),
+        ({"x-headgate-content": "on"}, Keeping("full")),
+        ({"x-headgate-content": "Redacted"}, Keeping("redacted")),
+        ({"x-headgate-content": "digest", "helicone-omit-response": "true"}, Keeping("digest", reply=False)),
         ({"x-portkey-debug": "true", "cf-aig-collect-log": "true"}, Keeping("full")),
         ({"helicone-omit-request": "true"}, Keeping("full", request=False)),
         ({"helicone-omit-response": "TRUE"}, Keeping("full", reply=False)),
@@ -161,6 +165,11 @@ def test_nothing_is_kept(headers: dict[str, str], fields: dict[str, Raw] | None)
 def test_what_is_left_is_kept(headers: dict[str, str], kept: Keeping) -> None:
     assert keeping("full", headers, {"no-log": Raw(b"false")}) == kept
     assert keeping("off", headers, None) is None
+
+
+def test_a_caller_can_have_less_and_never_more() -> None:
+    for wish in ("full", "redacted", "on"):
+        assert keeping("digest", {"x-headgate-content": wish}, None) == Keeping("digest")
 
 
 def test_of_the_headers_only_those_that_name_a_client_are_kept() -> None:
