@@ -50,6 +50,8 @@ RARE = frozenset(
 class Ready:
     """An upstream whose whole reply is there before anybody asks."""
 
+    unread = 0
+
     def __init__(self, pieces: list[bytes], content_type: str) -> None:
         self.status = 200
         self.headers: Mapping[str, str] = CIMultiDict({"Content-Type": content_type, "x-request-id": "r"})

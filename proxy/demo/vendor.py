@@ -116,6 +116,7 @@ class Refusal:
     def __init__(self) -> None:
         self.status = REFUSED
         self.headers: Mapping[str, str] = Fields({"content-type": "application/json"})
+        self.unread = 0
         self._left = wire.error(REFUSED, "SIMULATED: the provider is down")
 
     async def read(self) -> bytes:
@@ -140,6 +141,7 @@ class Metered:
     ) -> None:
         self.status = response.status
         self.headers = response.headers
+        self.unread = 0
         self._greeting = GREETING if response.status == 200 else b""
         self._silence_s = silence_s  # after the greeting
         self._vendor = vendor

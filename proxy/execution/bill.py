@@ -72,6 +72,14 @@ def output_seen(reading: Reading | None, expected: Expected) -> int:
     return passage.output_tokens_seen() if rate is None else round(passage.relayed * rate)
 
 
+def output_unread(reading: Reading) -> int:
+    """Output tokens that had come when the reply was closed, and that nobody took: made at the rate of those before."""
+    passage = reading.passage
+    if passage is None or not passage.relayed:
+        return 0
+    return round(reading.unread * passage.output_tokens_seen() / passage.relayed)
+
+
 def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
     reading, held, traits = facts.reading, facts.held, facts.target.traits
     passage = reading.passage if reading is not None else None

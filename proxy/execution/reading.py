@@ -44,6 +44,7 @@ class Reading:
         self._target = target
         self._provider = provider
         self._response = response
+        self.unread = 0  # bytes that had come when it was closed, and that nobody took
         self._body: list[bytes] = []  # of a reply that the client gets whole, as far as it was read
         self._size = 0
         self._tail = b""  # of an opaque reply: not handed out yet
@@ -173,6 +174,7 @@ class Reading:
 
     def close(self) -> None:
         self._response.close()
+        self.unread = self._response.unread
 
     async def _until_content(self, bytes_max: int) -> None:
         passage = self.passage = self._provider.dialect.passage(self._ask, self._target)

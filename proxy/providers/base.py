@@ -33,6 +33,12 @@ class UpstreamResponse(Protocol):
     status: int
     headers: Mapping[str, str]  # case-insensitive
 
+    @property
+    def unread(self) -> int:
+        """Bytes of the body that had come when it was closed, and that nobody took; for what has made them is billed
+        by some."""
+        ...
+
     async def read(self) -> bytes:
         """The next piece as it came; b"" at a clean end. Raises ProxyError upstream_broken if the body was cut."""
         ...

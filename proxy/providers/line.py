@@ -9,7 +9,12 @@ while more waits to be read than a reader will need soon.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from array import array
+from contextlib import suppress
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Protocol
 
 from proxy.providers.reply import Replies
@@ -98,16 +103,29 @@ class Line(asyncio.Protocol):
                 self._transport.resume_reading()
         return self.reply.take()
 
-    def release(self) -> None:
-        """Called once for an exchange. A request still being written (the upstream answered early) spoils the line."""
+    def release(self) -> int:
+        """Called once for an exchange. A request still being written (the upstream answered early) spoils the line.
+        Returns the bytes that had come and that nobody took."""
         reply = self.reply
         whole = reply.reusable and not reply.pieces
         if whole and self.alive and self._transport.get_write_buffer_size() == 0:
             self._asking = False
             self.idle_since = self._loop.time()
             self._keeper.put(self)
-        else:
-            self.abort()
+            return 0
+        unread = reply.held + self._in_socket() if self.alive else reply.held
+        self.abort()
+        return unread
+
+    def _in_socket(self) -> int:
+        """Bytes in the system's buffer; none, where it cannot tell. Under TLS they are a little more than the text."""
+        sock: socket.socket | None = self._transport.get_extra_info("socket")
+        if sock is None:
+            return 0
+        count = array("i", [0])
+        with suppress(OSError):
+            ioctl(sock.fileno(), FIONREAD, count)
+        return count[0]
 
     def abort(self) -> None:
         """Closes without waiting for bytes that nobody reads; who waits for some learns of it when it is closed."""

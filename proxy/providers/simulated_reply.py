@@ -86,6 +86,7 @@ class SimulatedResponse:
     def __init__(self, books: Books, status: int, *, steps: list[Step], bill: Bill | None, cut: bool = False) -> None:
         self.status = status
         self.headers: Mapping[str, str] = Fields({})
+        self.unread = 0
         self.whole_bill = bill  # as if it were heard to its end
         self._books = books
         self._steps = steps

@@ -40,11 +40,12 @@ class _Route(Struct, frozen=True):
 class HttpResponse:
     """A reply whose head is in."""
 
-    __slots__ = ("_line", "_place", "_whole", "headers", "status")
+    __slots__ = ("_line", "_place", "_whole", "headers", "status", "unread")
 
     def __init__(self, line: Line, place: str) -> None:
         self.status: int = line.reply.status
         self.headers: Mapping[str, str] = line.reply.headers
+        self.unread = 0
         self._line: Line | None = line  # until it is closed: then another exchange may have it
         self._place = place
         self._whole = False
@@ -69,7 +70,7 @@ class HttpResponse:
     def close(self) -> None:
         line, self._line = self._line, None
         if line is not None:
-            line.release()
+            self.unread = line.release()
 
 
 class HttpTransport:

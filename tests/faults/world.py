@@ -63,7 +63,14 @@ class Watched(Stage):
 class Server:
     """A fault server; `through`: what the network between does."""
 
-    def __init__(self, scenario: object, *, abort: AbortRule = "stops", through: Fault | None = None) -> None:
+    def __init__(
+        self,
+        scenario: object,
+        *,
+        abort: AbortRule = "stops",
+        through: Fault | None = None,
+        send_bytes: int | None = None,
+    ) -> None:
         told = {"rules": [{"steps": scenario}] if scenario else []} if isinstance(scenario, list) else scenario
         assert isinstance(told, dict)
         self.stage = Watched(
@@ -71,6 +78,7 @@ class Server:
         )
         self.port = 0
         self._through = through
+        self._send_bytes = send_bytes  # what its sockets take that nobody has read; None: as the system likes
         self._proxy: FaultProxy | None = None
         self._server: asyncio.Server | None = None
 
@@ -85,6 +93,8 @@ class Server:
     async def start(self) -> None:
         self._server = await start("127.0.0.1", 0, settings=Settings(), stage=self.stage)
         self.port = self._server.sockets[0].getsockname()[1]
+        if self._send_bytes is not None:
+            self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_bytes)
         if self._through is not None:
             self._proxy = FaultProxy("127.0.0.1", self.port, self._through)
             await self._proxy.start()

@@ -148,6 +148,7 @@ class ScriptedResponse:
     def __init__(self, script: Script, sale: Sale, began: float, *, bills_on: bool) -> None:
         self.status = script.status
         self.headers: Mapping[str, str] = CIMultiDict(script.headers)
+        self.unread = 0
         self._script = script
         self._sale = sale
         self._began = began
@@ -230,6 +231,7 @@ class _Watched:
     def __init__(self, inner: UpstreamResponse, sale: Sale, vendor: SimulatedVendor) -> None:
         self.status = inner.status
         self.headers = inner.headers
+        self.unread = 0
         self._inner = inner
         self._sale = sale
         self._vendor = vendor

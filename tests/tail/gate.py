@@ -54,6 +54,7 @@ class Reply:
     def __init__(self, status: int, headers: Mapping[str, str], pieces: list[bytes], answer: Answer | None) -> None:
         self.status = status
         self.headers = CIMultiDict(headers)
+        self.unread = 0
         self._pieces = pieces
         self._answer = answer
 

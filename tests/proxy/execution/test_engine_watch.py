@@ -27,6 +27,7 @@ IDLE = VLLM.replace(b"} 3.0", b"} 0.0").replace(b"} 1.0", b"} 0.0").replace(b"} 
 class Reply:
     status = 200
     headers = CIMultiDict[str]()
+    unread = 0
 
     def __init__(self, body: bytes) -> None:
         self.pieces = [body[:100], body[100:]]

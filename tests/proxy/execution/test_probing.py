@@ -26,6 +26,7 @@ class Reply:
     def __init__(self, status: int) -> None:
         self.status = status
         self.headers: Mapping[str, str] = CIMultiDict()
+        self.unread = 0
         self.closed = False
 
     async def read(self) -> bytes:

@@ -101,8 +101,26 @@ async def test_a_line_whose_reply_was_not_taken_does_not_serve_again() -> None:
         line.ask(HEAD, b"{}")
         await line.change()
         assert line.reply.ended
-        line.release()
+        assert line.release() == len(b"ok")
         assert not line.alive
+
+
+async def test_whoever_leaves_hears_how_much_had_come_for_nobody() -> None:
+    """A provider may bill what it has made, read or not."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(2_000_000))
+        await peer.gone()
+
+    async with caller(script) as client:
+        line = await client.connect()
+        line.ask(HEAD, b"{}")
+        await line.change()
+        await asyncio.sleep(1)
+        held, unread = line.reply.held, line.release()
+        assert unread > held > 0, "what stood in the socket counts"
+        assert unread < 2_000_000, "the socket does not take whatever comes"
 
 
 @pytest.mark.parametrize(

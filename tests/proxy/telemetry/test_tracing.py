@@ -22,6 +22,7 @@ FIRST = "0" * 31 + "1"
 
 class Reply:
     headers = CIMultiDict[str]()
+    unread = 0
 
     def __init__(self, status: int) -> None:
         self.status = status
