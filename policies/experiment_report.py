@@ -81,7 +81,7 @@ class Design(Struct, frozen=True):
 class Report(Struct, frozen=True):
     design: Design
     since: str | None  # of its first call
-    rows: list[Row]
+    rows: list[Row]  # no `escalated` where neither arm has
     matched: Matched | None
     conclusion: str
     truncated: bool = False  # only its latest calls were looked at
@@ -132,7 +132,8 @@ def report(design: Design, samples: Iterable[Sample], *, since: str | None = Non
     rows = [_row(measure, tables[measure.name], times) for measure in MEASURES]
     found = {row.measure: row for row in rows}
     matched = _matched(tables, found)
-    return Report(design, since, rows, matched, _conclusion(design, found, matched), truncated)
+    shown = [row for row in rows if row.measure != "escalated" or row.control.value or row.candidate.value]
+    return Report(design, since, shown, matched, _conclusion(design, found, matched), truncated)
 
 
 Table = Mapping[str, Sides]  # by unit
@@ -238,17 +239,23 @@ def _of_cost(row: Row) -> str:
 
 def _of_good(row: Row) -> str:
     low, high = (100 * limit for limit in row.ever or (0.0, 0.0))
-    name = "its answers are good" if row.measure == "quality" else "it answers"
+    of_quality = row.measure == "quality"
+    name = "its answers are good" if of_quality else "it answers"
     if row.verdict == "lower":
         return f"{name} less often, by {-high:.1f} to {-low:.1f} points"
     if row.verdict == "higher":
         return f"{name} more often, by {low:.1f} to {high:.1f} points"
-    return f"{name} less often by {max(0.0, -low):.1f} points at most"
+    if not of_quality:
+        return "no difference in answering was found"
+    return (
+        f"no difference in how often its answers are good was found (less often by {max(0.0, -low):.1f} points at most)"
+    )
 
 
 def _of_money(matched: Matched) -> str:
     low, high = matched.ever
-    return f"for the same money it gives {matched.times:.2f} times the good answers ({low:.2f} to {high:.2f})"
+    answers = "good answers" if matched.good == "quality" else "answers"
+    return f"for the same money it gives {matched.times:.2f} times the {answers} ({low:.2f} to {high:.2f})"
 
 
 def _advice(cost: Verdict, good: Row, matched: Matched) -> str:

@@ -32,8 +32,9 @@ class Load(Struct, frozen=True):
 
 
 def may_wait(call: Call, now: float) -> bool:
-    """Whether it has more time than any rescue needs."""
-    return call.priority == "batch" and call.deadline - now > SLACK_S
+    """Whether it has more time than any rescue needs. What the gate itself has made takes a place where it was made,
+    such as one of the lines of all batches, for as long as it is held."""
+    return call.priority == "batch" and not call.origin and call.deadline - now > SLACK_S
 
 
 def rescue_at(call: Call, p99_s: float) -> float:

@@ -14,7 +14,7 @@ from policies.windows import iso
 from proxy.errors import ProxyError
 
 NANOS: Final = 1_000_000_000
-WHY: Final[dict[Reason, str]] = {
+WHY: Final[Mapping[Reason, str]] = {
     "spent": "what is left of it does not pay this call",
     "held": "calls that are running hold the rest of it",
     "floor": "this call alone needs more than all of it",
@@ -87,6 +87,9 @@ def _details(shortfall: Shortfall) -> dict[str, object]:
 def _limit_in_words(limit: Mapping[str, object]) -> str:
     window = "" if limit["window"] == "total" else f" per {limit['window']}"
     whose = f"{ascii(limit['account'])[1:-1]} in {limit['unit']}{window}"
+    if limit["carrier"] != limit["account"]:
+        whose += f", a limit of {ascii(limit['carrier'])[1:-1]}"
+    why = next((words for reason, words in WHY.items() if reason == limit["reason"]), limit["reason"])
     figures = ", ".join(f"{name} {limit[name]}" for name in ("limit", "spent", "held", "needed"))
     end = "never ends by itself" if limit["resets_at"] is None else f"ends at {limit['resets_at']}"
-    return f"refused by the budget of {whose}: {figures}; its window {end} ({limit['reason']})"
+    return f"refused by the budget of {whose}: {why}; {figures}; its window {end}"

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from proxy.clock import Clock
 from proxy.execution.record import Record
+from proxy.observed import GIVEN_UP, Decision
 from proxy.types import Outcome
 
 STATUS_CLIENT_GONE = 499
@@ -64,6 +65,8 @@ class Finish:
             await exchange.end("abandoned")
         record.close()
         record.finished = True
+        if record.call.origin:
+            _tell_origin(record, self._clock.now())
         outcome = self._outcome(record, config_version)
         self.ended += 1
         plan, observers = record.plan, self._observers
@@ -104,3 +107,11 @@ class Finish:
             loop=record.loop,
             spells=record.spells,
         )
+
+
+def _tell_origin(record: Record, now: float) -> None:
+    """First of all that was decided. No client can have left such a call."""
+    if record.client_gone:
+        ended = "whoever had asked for it waits no more" if record.call.cause else "its batch was cancelled or is over"
+        record.decided(now, f"{GIVEN_UP}{ended}")
+    record.decisions = [Decision(record.call.arrived_at, record.call.origin), *(record.decisions or ())]

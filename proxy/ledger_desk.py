@@ -20,6 +20,7 @@ class LedgerDesk:
         present = Present(
             snapshot=lambda: assembly.snapshot,
             key=self._key,
+            open=lambda: assembly.keyring(assembly.config).open,
             budgets=budgets,
             runs=runs,
             clock=clock,

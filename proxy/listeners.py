@@ -30,10 +30,17 @@ def bind(host: str, port: int, what: str, flag: str) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise ListenError(f"The {what} cannot use port {port} on {host}: it is taken. Try {flag} 0.") from None
+            raise ListenError(_taken(host, port, what, flag)) from None
         raise ListenError(f"The {what} cannot listen at {host}:{port}: {error.strerror or error}.") from None
     sock.setblocking(False)
     return sock
+
+
+def _taken(host: str, port: int, what: str, flag: str) -> str:
+    return (
+        f"The {what} cannot use port {port} on {host}: it is taken, perhaps by a gate that runs already (`headgate "
+        f"doctor` tells). Stop that, or choose another port with {flag}; {flag} 0 takes any that is free."
+    )
 
 
 def url(sock: socket.socket) -> str:

@@ -23,6 +23,8 @@ LoopAction = Literal["annotate", "throttle", "refuse", "allow"]  # `allow`: the 
 ArmName = Literal["control", "candidate"]  # of an experiment
 Culprit = Literal["model", "tools", "tool_order", "tool_choice", "setting", "system", "clock", "message"]
 
+GIVEN_UP = "given up: "  # how the decision begins that ends a call which no client has made
+
 
 class Considered(Struct, frozen=True):
     """One target that could have been asked: its score in expected seconds, or why it was left out."""

@@ -21,8 +21,10 @@ def renewal(call: Call, clock: Clock) -> Call:
     return structs.replace(
         call,
         id=clock.id(),
-        identity=structs.replace(call.identity, run=None, parent_run=None),  # nobody's steps are spent on it
+        # Nobody's steps are spent on it.
+        identity=structs.replace(call.identity, run=None, parent_run=None, agent_source="gate"),
         cause=call.id,
+        origin=made_because_of(call),
         arrived_at=now,
         arrived_wall=clock.wall(),
         deadline=now + (call.deadline - call.arrived_at),
@@ -31,6 +33,10 @@ def renewal(call: Call, clock: Clock) -> Call:
         hedged=False,
         reuse=FRESH,
     )
+
+
+def made_because_of(call: Call) -> str:
+    return f"made by the gate itself because of request {call.id}; no client hears it"
 
 
 class Nobody:

@@ -20,7 +20,7 @@ from proxy.execution.asking import SideReply
 from proxy.execution.record import Record
 from proxy.parts import Shared
 from proxy.relay import Headers
-from proxy.renewal import Nobody
+from proxy.renewal import Nobody, made_because_of
 from proxy.snapshot import AgentRules, Snapshot
 from proxy.tasks import Tasks
 from proxy.types import Call, Endpoint
@@ -100,7 +100,7 @@ class SideCalls:
             route="" if route is None else route.name,
             head=head,
             raw=body,
-            identity=structs.replace(cause.identity, models=None),
+            identity=structs.replace(cause.identity, models=None, agent_source="gate"),
             arrived_at=now,
             arrived_wall=self._clock.wall(),
             deadline=min(cause.deadline, now + seconds),
@@ -108,6 +108,7 @@ class SideCalls:
             client_retry=0,
             reuse=None,
             cause=cause.id,
+            origin=made_because_of(cause),
         )
 
 

@@ -19,7 +19,7 @@ DialectName = Literal["openai"]
 Endpoint = Literal["chat", "completions", "embeddings", "responses", "images", "speech", "transcriptions",
                    "moderations", "rerank", "other"]  # fmt: skip
 RunSource = Literal["path", "header", "foreign", "body", "none"]
-AgentSource = Literal["key", "path", "header", "foreign", "body", "none"]
+AgentSource = Literal["key", "path", "header", "foreign", "body", "gate", "none"]
 Role = Literal["first", "retry", "hedge", "escalation", "member", "probe", "shadow"]
 Lesson = Literal["success", "failure", "overload", "ignore"]
 UsageSource = Literal["reported", "counted", "estimated"]
@@ -27,8 +27,7 @@ AbortRule = Literal["stops", "continues", "unknown"]
 Mode = Literal["single", "cascade", "quorum", "debate"]
 Unit = Literal["usd", "tokens", "requests", "steps", "concurrency"]
 Per = Literal["minute", "hour", "day", "week", "month", "total", "run"]  # `run`: the total of each run
-ServedBy = Literal["primary", "retry", "hedge", "fallback", "cascade", "quorum", "join", "cache", "best",
-                   "none"]  # fmt: skip
+ServedBy = Literal["primary", "retry", "hedge", "fallback", "cascade", "quorum", "join", "cache", "best", "none"]
 Rung = Literal["cheaper", "shorter", "cache_only", "queue", "stop"]  # of the ladder near the end of a budget
 Balance = Literal["score", "weighted", "ordered", "least_cost", "lowest_latency"]  # how targets are chosen from
 Priority = Literal["critical", "interactive", "standard", "batch"]  # who goes first where calls wait
@@ -177,6 +176,7 @@ class Call(Struct, frozen=True):
     reuse: Reuse | None = None  # None: it says nothing of known answers
     parent_span: str = ""  # of its caller, in the trace; "": it begins one
     cause: str = ""  # the id of the call because of which the gate makes this one; "": a client's own
+    origin: str = ""  # what made it, where that is no client: a line of a batch, another call
     hints: CacheHints | None = None  # what an upstream is asked beside, for its prompt cache
     loop_allowed: bool = False  # it goes on though its run goes round in circles
     hurry: Literal["critical", "usual", "patient"] = "usual"  # others wait for it, says its client; it has hours

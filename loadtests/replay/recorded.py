@@ -162,9 +162,11 @@ def _ledger(rows: Rows, rng: Random) -> list[Run]:
 
 
 def _answers(rows: Rows) -> Iterable[Row]:
-    """The last attempt of each call that was billed and not in the background."""
+    """The last attempt of each call that a client made, that was billed and not in the background."""
     found: dict[str, Row] = {}
     for row in rows:
+        if row.get("agent_source") == "gate":
+            continue
         if row["usage_source"] and row["endpoint"] in ENDPOINTS and row["role"] not in ASIDE:
             found[row["request_id"]] = row
     return found.values()

@@ -70,7 +70,7 @@ class Lines:
         """`number` is its place in the batch, `tries` how often it was asked before, `left_s` until the batch ends."""
         snapshot, id = self._snapshot(), self._clock.id()
         try:
-            call = self._call(batch, number, bytes(line.body), snapshot=snapshot, left_s=left_s)
+            call = self._call(batch, number, line, snapshot=snapshot, left_s=left_s)
         except ProxyError as error:
             return self._told(line, id, *self._dialect.error(error))
         heard = Heard()
@@ -80,9 +80,9 @@ class Lines:
             return later
         return self._told(line, call.id, heard.status, heard.body)
 
-    def _call(self, batch: Batch, number: int, raw: bytes, *, snapshot: Snapshot, left_s: float) -> Call:
+    def _call(self, batch: Batch, number: int, line: Line, *, snapshot: Snapshot, left_s: float) -> Call:
         """Raises ProxyError."""
-        key = snapshot.keyring.of(batch.identity.key_id)
+        raw, key = bytes(line.body), snapshot.keyring.of(batch.identity.key_id)
         if key is None:
             raise ProxyError("invalid_api_key", "The key that this batch was made with is not valid any more.")
         if len(raw) > snapshot.limits.body_bytes_max:
@@ -103,11 +103,12 @@ class Lines:
             identity,
             arrived_at=now,
             arrived_wall=self._clock.wall(),
-            deadline=now + min(snapshot.rules(identity.agent).window_s, left_s),
+            deadline=now + min(snapshot.rules(identity.agent).deadline_s, left_s),
             input_tokens_estimate=input_estimate(raw),
             trace_id=id,
             priority="batch",
             hedged=False,
+            origin=f"line {line.custom_id!r} of {batch.id}",
             reuse=structs.replace(head.reuse or Reuse(), write=True, key=f"{batch.id}:{number}"),
             loop_allowed=True,  # many lines that look alike are no run that goes round in circles
         )
@@ -134,12 +135,12 @@ def unasked(line: Line, id: str, code: str, message: str) -> bytes:
 
 
 def journalled(snapshot: Snapshot, agent: str) -> Snapshot:
-    """With the journal on, whatever the agent has of it otherwise."""
+    """With the journal on, whatever the agent has of it otherwise, and strict: an answer is in the ledger before its
+    line is in a file, so that whoever reads a line finds its call."""
     rules = snapshot.rules(agent)
-    if rules.cache.replay != "off":
-        return snapshot
-    rules = structs.replace(rules, cache=structs.replace(rules.cache, replay="keyed"))
-    return structs.replace(snapshot, agents={agent: rules})
+    if rules.cache.replay == "off":
+        rules = structs.replace(rules, cache=structs.replace(rules.cache, replay="keyed"))
+    return structs.replace(snapshot, agents={agent: rules}, strict=True)
 
 
 def _later(error: ProxyError, tries: int, *, tried: bool) -> Later | None:

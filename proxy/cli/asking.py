@@ -102,8 +102,9 @@ def _token(file: str | None) -> str:
         return os.environ.get("HEADGATE_ADMIN_TOKEN", "")
     try:
         return Path(file).read_text().strip()
-    except OSError as error:
-        raise Refusal(f"the token file cannot be read: {error}", 2) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Refusal(f"the token file {file} cannot be read: {why}", 2) from error
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def opened(
     try:
         reply = _replied(connection, args.admin, _Question(target, own | dict(headers)))
         if reply.status != 200:
-            raise _refusal(reply.status, reply.read(), args.admin)
+            raise _refusal(reply.status, reply.read(), args.admin, sent="Authorization" in own)
         yield reply
     finally:
         connection.close()
@@ -134,7 +135,7 @@ def _ask(admin: str, target: str, token: str, order: object | None) -> bytes:
     finally:
         connection.close()
     if reply.status not in (200, 201):
-        raise _refusal(reply.status, said, admin)
+        raise _refusal(reply.status, said, admin, sent=bool(token))
     return said
 
 
@@ -169,7 +170,10 @@ def _headers(token: str, *, posts: bool) -> dict[str, str]:
     return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
-def _refusal(status: int, body: bytes, admin: str) -> Refusal:
+def _refusal(status: int, body: bytes, admin: str, *, sent: bool) -> Refusal:
+    """`sent`: a token was."""
+    if status == 401 and sent:
+        return Refusal(f"{admin} has another token: look at HEADGATE_ADMIN_TOKEN, or what --token-file names")
     if status == 401:
         return Refusal(f"{admin} wants its token: set HEADGATE_ADMIN_TOKEN or give --token-file")
     try:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from proxy.cli.asking import Refusal, add_connection, refuse, report
 from proxy.cli.forgetting import chosen
 from proxy.cli.options import Subparsers
-from proxy.cli.table import Page
+from proxy.cli.table import Page, counted
 from proxy.state.content_report import ContentEntry, ContentPurged, ContentReport, Side
 
-MIB = 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 
 EXAMPLES = """\
 examples:
@@ -55,11 +55,16 @@ def _shown(answer: ContentReport, page: Page) -> Iterator[str]:
     if answer.oldest is None:
         yield "no words are kept"
     else:
-        yield f"{answer.bytes / MIB:.1f} MiB in {answer.segments} files, the oldest of {answer.oldest}"
+        yield f"{_size(answer.bytes)} in {counted(answer.segments, 'file')}, the oldest of {answer.oldest}"
 
 
 def _purged(answer: ContentPurged, page: Page) -> Iterator[str]:
-    yield f"gone: {answer.bytes / MIB:.1f} MiB in {answer.segments} files"
+    yield f"gone: {_size(answer.bytes)} in {counted(answer.segments, 'file')}"
+
+
+def _size(count: int) -> str:
+    """Small ones in KiB, or they would all be 0.0 MiB."""
+    return f"{count / MIB:.1f} MiB" if count >= MIB else f"{count / KIB:.1f} KiB"
 
 
 # --- of one call: see `explain` --------------------------------------------------------------------------------------

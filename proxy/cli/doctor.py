@@ -13,15 +13,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct, json
 
 from proxy.cli import doctor_local as local
 from proxy.cli import doctor_upstream as upstream
+from proxy.cli.asking import ADMIN_URL
 from proxy.cli.doctor_finding import OUTCOMES, Finding, State, worst
 from proxy.cli.options import DEFAULT_FILE, Subparsers
 from proxy.cli.output import Output, standard
 from proxy.cli.progress import Progress
+from proxy.cli.table import counted
 from proxy.clock import SystemClock
 from proxy.config.error import ConfigError
 from proxy.config.found import discovered
@@ -35,6 +38,7 @@ EXAMPLES = """\
 examples:
   headgate doctor                             what `headgate up` would find, or headgate.yaml where it is
   headgate doctor --config headgate.yaml
+  headgate doctor --admin http://127.0.0.1:9101    beside a gate on other ports
   headgate doctor --json                      {"state": ..., "findings": [...]}
 
 Providers are asked for their list of models, which costs nothing. Exit codes: 0 nothing stands in the way, 1 something
@@ -57,13 +61,21 @@ def register(subparsers: Subparsers) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help=f"default: {DEFAULT_FILE}, else what `up` finds")
+    parser.add_argument("--admin", metavar="URL", type=_url, help="the admin listener of a gate on other ports")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+
+
+def _url(text: str) -> str:
+    there = urlsplit(text)
+    if there.scheme != "http" or not there.hostname or there.port == 0:  # a port that is none: ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no address like {ADMIN_URL}")
+    return text
 
 
 def doctor(arguments: argparse.Namespace) -> int:
     progress = Progress("checks", sys.stderr, SystemClock())
     findings: list[Finding] = []
-    for finding in _findings(arguments.config):
+    for finding in _findings(arguments.config, arguments.admin):
         findings.append(finding)
         progress.add(1)
     progress.end()
@@ -76,7 +88,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 1 if report.state == "failed" else 0
 
 
-def _findings(file: Path | None) -> Iterator[Finding]:
+def _findings(file: Path | None, admin: str | None) -> Iterator[Finding]:
     try:
         config, words = _configuration(file)
     except ConfigError as error:
@@ -87,7 +99,7 @@ def _findings(file: Path | None) -> Iterator[Finding]:
     yield from local.prices(config)
     yield local.keys(config, os.environ)
     yield from _providers(config)
-    yield from _here(config)
+    yield from _here(config, admin)
 
 
 def _configuration(file: Path | None) -> tuple[Config, str]:
@@ -96,7 +108,8 @@ def _configuration(file: Path | None) -> tuple[Config, str]:
         return found.config, "; ".join(found.notices)
     path = DEFAULT_FILE if file is None else file
     config = load(path, os.environ)
-    return config, f"{path} is valid: {len(config.providers)} providers, {len(config.models)} models"
+    providers, models = counted(len(config.providers), "provider"), counted(len(config.models), "model")
+    return config, f"{path} is valid: {providers}, {models}"
 
 
 def _providers(config: Config) -> Iterator[Finding]:
@@ -107,15 +120,20 @@ def _providers(config: Config) -> Iterator[Finding]:
     yield upstream.clock(each.ahead_s for each in visits)
 
 
-def _here(config: Config) -> Iterator[Finding]:
-    data, admin = local.spots(config)
+def _here(config: Config, named: str | None) -> Iterator[Finding]:
+    token = config.admin.token.reveal() if config.admin.token else os.environ.get("HEADGATE_ADMIN_TOKEN", "")
+    there = local.spots(config) if named is None else local.named(named, token)
+    if there is None:
+        remedy = "does it run there, and is HEADGATE_ADMIN_TOKEN its token?"
+        yield Finding("admin port", "failed", f"no gate tells of itself at {named}", remedy)
+        there = local.spots(config)
+    data, admin = there
     ready, live = local.health(data), local.health(admin)
     yield local.ledger(config.data_dir, ready=ready)
     yield local.disk(config.data_dir)
     yield local.port(data, answers=ready)
     yield local.port(admin, answers=live)
-    token = config.admin.token
-    yield local.scrape(admin, token.reveal() if token else "", runs=live is not None)
+    yield local.scrape(admin, token, runs=live is not None)
 
 
 def _lines(report: Report, output: Output) -> None:

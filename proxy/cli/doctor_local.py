@@ -16,8 +16,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
+from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct, json
 
 from proxy.cli.doctor_finding import Finding
 from proxy.clock import SystemClock, day_wall, today
@@ -45,11 +46,29 @@ class Spot(Struct, frozen=True):
     health: str  # a path that only a gate has
 
 
+class _About(Struct):
+    base_url: str
+
+
 def spots(config: Config) -> tuple[Spot, Spot]:
     server, admin = config.server, config.admin
     return (
         Spot("data port", server.host, server.port, "--port", "/health/ready"),
         Spot("admin port", admin.host, admin.port, "--admin-port", "/health/live"),
+    )
+
+
+def named(url: str, token: str) -> tuple[Spot, Spot] | None:
+    """Where a gate listens that runs at this admin address, by its own word. None: there is none that says so."""
+    there = urlsplit(url)
+    host, number = there.hostname or "", there.port or 80
+    try:
+        data = urlsplit(json.decode(get(host, number, "/about", token)[1], type=_About).base_url)
+    except DecodeError:
+        return None
+    return (
+        Spot("data port", data.hostname or "", data.port or 80, "--port", "/health/ready"),
+        Spot("admin port", host, number, "--admin-port", "/health/live"),
     )
 
 
@@ -69,7 +88,7 @@ def prices(config: Config) -> Iterator[Finding]:
 def keys(config: Config, environment: Mapping[str, str]) -> Finding:
     """Those that callers present."""
     written = sum(key.key is not None for key in config.keys)
-    live = 0
+    made = live = 0
     if has_keys(config.data_dir):  # only then is there a pepper: nothing is made here
         wall = SystemClock().wall
         try:
@@ -77,9 +96,13 @@ def keys(config: Config, environment: Mapping[str, str]) -> Finding:
         except KeyStoreError as error:
             return Finding("keys", "failed", f"the stored keys cannot be used: {error}", "see `headgate keys list`")
         ends = [(key.revoked_wall, key.expires_wall) for key in stored]
+        made = len(stored)
         live = sum(revoked is None and (expires is None or expires > wall()) for revoked, expires in ends)
     if written + live:
         return Finding("keys", "ok", f"{written} in the configuration, {live} made with `headgate keys create`")
+    if made:
+        words = f"every key is revoked or expired ({made} in all), and a gate that has had a key stays closed"
+        return Finding("keys", "warning", f"{words}: all calls are refused", "make one: `headgate keys create`")
     return Finding("keys", "ok", "there is none yet: whoever reaches the loopback address may call")
 
 
@@ -103,8 +126,10 @@ def ledger(folder: Path, *, ready: int | None) -> Finding:
     except FileNotFoundError:
         return Finding("ledger", "ok", f"{folder} will be made at the start")
     except (OSError, sqlite3.Error) as error:
-        taken = "another process has it, perhaps a gate on other ports: stop it"
-        mend = taken if "locked" in str(error) else "its owner must be who runs headgate"
+        if "locked" in str(error):
+            words = f"{folder} is in use, perhaps by a gate on other ports"
+            return Finding("ledger", "warning", words, "name it with --admin URL; a second gate needs another data_dir")
+        mend = "its owner must be who runs headgate"
         return Finding("ledger", "failed", f"{folder} cannot be written: {error}", mend)
     return Finding("ledger", "ok", f"{folder} can be written")
 
@@ -171,10 +196,11 @@ def get(host: str, number: int, path: str, token: str = "") -> tuple[int | None,
 def scrape(spot: Spot, token: str, *, runs: bool) -> Finding:
     """What Prometheus would get."""
     if not runs:
-        return Finding("scrape", "skipped", "no gate runs here")
+        return Finding("scrape", "skipped", "no gate answers at the admin port")
     status, body = get(spot.host, spot.port, "/metrics", token)
     if status == 401:
-        return Finding("scrape", "failed", "the admin listener refuses the token", "set HEADGATE_ADMIN_TOKEN")
+        why = "has another token" if token else "wants its token"
+        return Finding("scrape", "failed", f"the admin listener {why}", "set HEADGATE_ADMIN_TOKEN to the gate's own")
     series = sum(line.startswith(b"headgate_") for line in body.splitlines())
     if status != 200 or not series:
         return Finding("scrape", "failed", f"/metrics answered {status} with {series} series", "its log says why")

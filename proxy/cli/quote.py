@@ -89,15 +89,20 @@ def _body(file: str | None, model: str | None, endpoint: str) -> Raw | dict[str,
 
 
 def _lines(found: Quote) -> Iterator[str]:
-    yield f"model {found.model}, agent {found.agent}; counts against {', '.join(found.accounts)}"
+    keyed = any(account.startswith("key:") for account in found.accounts)
+    more = "" if keyed else ", and the key it is sent with (--key-id)"
+    yield f"model {found.model}, agent {found.agent}; counts against {', '.join(found.accounts)}{more}"
     choices = f", {found.choices} choices" if found.choices > 1 else ""
     yield f"input: about {found.input_tokens_estimate} tokens{choices}"
     if found.refused is not None:
         yield f"refused: {_refusal(found.refused)}"
         return
     yield f"planned: {found.plan}"
+    paid = found.members_paid
+    if found.admitted and paid is not None and found.members is not None and paid < found.members:
+        yield f"money for {paid} of {found.members} members: the others are not asked and have no vote"
     if found.together_usd_nanos is not None:
-        yield f"held for all members together: {dollars(found.together_usd_nanos)}"
+        yield f"held for its members together: {dollars(found.together_usd_nanos)}"
     for target in found.targets:
         yield from _target(target)
 

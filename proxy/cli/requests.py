@@ -73,7 +73,7 @@ def cells(row: RequestRow) -> tuple[str, ...]:
         row.model,
         asked(row),
         ending(row),
-        row.served_by,
+        row.by,
         str(row.attempts),
         "-" if row.first_event_s is None else seconds(row.first_event_s),
         seconds(row.duration_s),

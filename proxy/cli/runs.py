@@ -7,6 +7,7 @@ like an action is shown by `show`.
 from __future__ import annotations
 
 import argparse
+from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
 from proxy.cli import runs_view
@@ -96,8 +97,19 @@ def _order(args: argparse.Namespace, action: str) -> dict[str, object]:
 
 
 def _value(name: str, value: str | bool) -> object:
-    if isinstance(value, bool) or name == "usd":
+    if isinstance(value, bool):
         return value
+    if name == "usd":
+        return _dollars(value)
     if not (value.isascii() and value.isdecimal()):
         raise Refusal(f"--{name} wants a whole number", 2)
     return int(value)
+
+
+def _dollars(text: str) -> str:
+    """As it was typed: the gate says which amounts it takes."""
+    try:
+        Decimal(text)
+    except InvalidOperation:
+        raise Refusal(f"--usd wants an amount such as 0.50, not {text!r}", 2) from None
+    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.cli.table import Page, dollars, seconds
+from proxy.cli.table import Page, counted, dollars, seconds
 from proxy.state.report import asked
 from proxy.state.run_report import Governed, LimitRow, RunRow, Runs, RunTree, ToppedUp
 
@@ -51,15 +51,15 @@ def tree(answer: RunTree, page: Page) -> Iterator[str]:
 
 def _branch(answer: RunTree, page: Page, indent: str, critical: frozenset[str]) -> Iterator[str]:
     run = answer.run
-    agents, calls, cost = ", ".join(run.agents), run.summary.calls, dollars(answer.total_usd_nanos)
-    yield f"{indent}run {run.run} ({agents}): {_state(run)}, {calls} calls, {cost}"
+    agents, calls, cost = ", ".join(run.agents), _calls(run.summary.calls), dollars(answer.total_usd_nanos)
+    yield f"{indent}run {run.run} ({agents}): {_state(run)}, {calls}, {cost}"
     for limit in answer.budget:
         yield f"{indent}  {_limit(limit)}"
     rows = [
         (
             "*" if call.request_id in critical else "",
             call.at,
-            call.model,
+            f"{call.model} (gate)" if call.by == "gate" else call.model,
             asked(call),
             call.error_code or str(call.status),
             seconds(call.duration_s),
@@ -114,7 +114,7 @@ def topped_up(answer: ToppedUp, page: Page) -> Iterator[str]:
 
 
 def _calls(count: int) -> str:
-    return "1 call" if count == 1 else f"{count} calls"
+    return counted(count, "call")
 
 
 def _in_flight(count: int) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from proxy.cli.by_name import function
 from proxy.cli.options import LISTENING, WORKERS, Subparsers, add_config, add_overrides, config_file, overrides
+from proxy.config.error import ConfigError
 from proxy.config.found import Probe, discovered
 from proxy.config.load import Config, load
 from proxy.config.probe import models_on
@@ -75,7 +76,11 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    source = FromFile(config_file(arguments), os.environ, overrides(arguments))
+    file = config_file(arguments)
+    if not file.exists():
+        hint = "name one with --config, or start without: `headgate up`"
+        raise ConfigError((f"there is no file {file}: {hint}",))
+    source = FromFile(file, os.environ, overrides(arguments))
     return function(APP)(source.load, ()) or 0
 
 

@@ -59,6 +59,11 @@ def exact_dollars(picos: int) -> str:
     return f"${whole}.{f'{rest:012d}'.rstrip('0').ljust(6, '0')}"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def seconds(length_s: float) -> str:
     if length_s < 120:
         return f"{length_s:.2f}s"

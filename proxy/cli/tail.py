@@ -96,7 +96,7 @@ def line(row: RequestRow) -> str:
     first = "-" if row.first_event_s is None else seconds(row.first_event_s)
     figures = f"{first:>7} {seconds(row.duration_s):>8} {row.input_tokens:>7} {row.output_tokens:>6}"
     cost = dollars(row.cost_usd_nanos)
-    return f"{left} {figures} {cost:>11}  {row.served_by:<8} {ending(row)}  {row.request_id}"
+    return f"{left} {figures} {cost:>11}  {row.by:<8} {ending(row)}  {row.request_id}"
 
 
 def _count(text: str) -> int:

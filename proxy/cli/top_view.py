@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from proxy.cli.budgets import amount_shown, bar
 from proxy.cli.requests import HEAD as CALL_HEAD
 from proxy.cli.requests import cells as call_cells
-from proxy.cli.table import Page, dollars, seconds
+from proxy.cli.table import Page, counted, dollars, seconds
 from proxy.cli.top_keys import VIEWS, Look, Sort
 from proxy.cli.top_state import Board, Recent, State
 from proxy.state.report import RequestRow
@@ -79,7 +79,9 @@ def _head(state: State, look: Look, page: Page) -> Iterator[Line]:
     p95 = _first(latest.first_token_p95_s if latest else None)
     spent = f"{dollars(round(_an_hour(now.series)))}/hour, spent {dollars(totals.cost_usd_nanos)}"
     yield Line(f"first token p50 {p50}, p95 {p95}   {spent}, saved {dollars(gauges.saved_usd_nanos)}")
-    counts = f"{totals.calls} calls, {totals.failed} failed, {totals.refused} refused, {gauges.hedges} hedges"
+    counts = (
+        f"{counted(totals.calls, 'call')}, {totals.failed} failed, {totals.refused} refused, {gauges.hedges} hedges"
+    )
     spark = _spark([second.calls for second in now.series[-SPARK_S:]])
     yield Line(f"{counts}   {spark}" if page.clean(SPARK) == SPARK else counts)
     yield from _budgets(state, page)

@@ -20,8 +20,8 @@ def _pattern(text: str) -> str:
     """Read as it will be, but for what only the other library knows: better refused here than never matched."""
     try:
         re.compile(text)
-    except re.error:
-        raise ValueError("it is no regular expression") from None
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from None
     return text
 
 

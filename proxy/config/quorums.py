@@ -33,8 +33,8 @@ def _grow(sizes: tuple[int, ...]) -> tuple[int, ...]:
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error:
-        raise ValueError("it is no regular expression") from None
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from None
     return text
 
 

@@ -63,7 +63,8 @@ function callParts(call) {
 
 function callWords(call, onPath) {
   const words = [call.agent, call.members ? `${call.model}: ${call.members}` : call.model, seconds(call.duration_s), usd(call.cost_usd_nanos)];
-  if (call.served_by !== "primary") words.push(`by ${call.served_by}`);
+  if (call.agent_source === "gate") words.push("made by the gate itself");
+  else if (call.served_by !== "primary") words.push(`by ${call.served_by}`);
   if (call.attempts > 1) words.push(`${call.attempts} attempts`);
   if (call.error_code) words.push(call.error_code);
   if (onPath) words.push("on the critical path");

@@ -1,10 +1,10 @@
 """Which parts of a text are nobody's to keep: credentials by their shape, and on request mail addresses and numbers of
 phones.
 
-A shape is a guess: it finds the keys of well-known vendors, what is called a key or a password, JWTs (RFC 7519), PEM
-blocks (RFC 7468) and cookies; a secret without a shape, such as a sentence, passes. Each begins with one of a few
-words, which are looked for first: that is twenty times faster than expressions alone, which would hold up the whole
-process. Every text takes time in proportion to its length.
+A shape is a guess: it finds the keys of well-known vendors, what is called a key, a token or a password, JWTs (RFC
+7519), PEM blocks (RFC 7468) and cookies; a secret without a shape, such as a sentence, passes. Each begins with one of
+a few words, which are looked for first: that is twenty times faster than expressions alone, which would hold up the
+whole process. Every text takes time in proportion to its length.
 """
 
 from __future__ import annotations
@@ -23,10 +23,22 @@ BEFORE_MAX: Final = 64
 WORD_MAX: Final = 16
 PRESENTED: Final = "[presented key]"
 _START: Final = r"(?<![A-Za-z0-9_-])"  # of a word with dashes: it is looked at from its beginning alone
-_NAMES: Final = (
-    r"(?i:api[_-]?keys?|pass(?:w(?:or)?ds?|phrases?)|secret(?:s|(?:[_-]?access)?[_-]?keys?)?|private[_-]?keys?|"
-    r"authorization|credentials?|(?:access|refresh|auth|bearer|session)[_-]?tokens?)"
+_KEYS: Final = (
+    *("api", "access", "account", "auth", "encryption", "master", "private", "secret", "service", "shared"),
+    *("signing", "ssh", "subscription"),
 )
+_PASSWORDS: Final = r"(?:pass(?:w(?:or)?ds?|phrases?|codes?)|pwd|(?<=_)pass)"
+_NAMES: Final = (
+    rf"(?:(?i:(?:{'|'.join(_KEYS)})[ _-]?(?:access[ _-]?)?keys?|{_PASSWORDS}|secrets?|secret_key_base|authorization|"
+    r"credentials?|(?:access|refresh|auth|bearer|session)[ _-]?tokens|token)|(?<=[A-Z0-9])_KEY)"
+)
+_IS: Final = r"[\\\"'`*\]]{0,8}\s{0,4}[:=]{1,2}>?\*{0,2}\s{0,4}"  # in JSON within JSON, in code, in Markdown
+_QUOTED: Final = r"(\\{0,7}[\"'`])(?:(?!(?<!\\)\1)[^\r\n]){1,8000}"  # its end is not asked for: a text may be torn
+_BARE: Final = (
+    r"(?i:(?:bearer|basic|token)\s{1,4})?(?!(?:true|false|null|None)(?:[\s,;}\])]|\Z))"
+    r"[^\s\"'`,;\\\[{][^\s\"',;\\]{0,8000}"
+)
+_VALUE: Final = rf"(?:{_QUOTED}|{_BARE}|\[[^\[\]{{}}]{{1,8000}})"
 _SECRET_NAME: Final = re.compile(rf"{_NAMES}$")
 _VENDORS: Final = (
     "sk",
@@ -80,13 +92,18 @@ _SHAPES: Final = (
         r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}"
         r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
     ),
-    _shape("cookie", ("cookie",), r"(?i:cookie2?[\"']?\s{0,4}[:=])[^\r\n]{1,8192}"),
+    _shape("cookie", ("cookie",), r"(?i:cookie2?[\"']?\s{0,4}[:=])[^\r\n]{1,8000}"),
     _shape("credential", ("bearer", "basic"), r"(?i:(?<![a-z])(?:bearer|basic)\s{1,4})[A-Za-z0-9._~+/-]{12,}={0,2}"),
     _shape("credential", ("://",), r"://[^\s/:@]{1,256}:[^\s/@]{1,256}(?=@)"),
     _shape(
         "credential",
-        ("api", "pass", "secret", "private", "auth", "credential", "access", "refresh", "bearer", "session"),
-        rf"{_NAMES}\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}\\?[\"']?[^\s\"',;\\]{{8,}}",
+        (*_KEYS, "pass", "pwd", "credential", "refresh", "bearer", "session", "token", "_key"),
+        rf"{_NAMES}{_IS}{_VALUE}",
+    ),
+    _shape(  # in a sentence: "the password is required" is none
+        "credential",
+        ("pass", "pwd", "api"),
+        rf"(?i:{_PASSWORDS}|api[ _-]?key)\s{{1,4}}(?i:is):?\s{{1,4}}(?=[\"'`]|\S{{0,64}}\d){_VALUE}",
     ),
 )
 _MAIL: Final = _shape(

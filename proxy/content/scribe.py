@@ -140,7 +140,11 @@ class _Pen(Struct, frozen=True):
         if isinstance(value, list):
             return [self.walked(each) for each in value]
         if isinstance(value, dict):
-            return {self.short(str(name)): self._named(str(name), each) for name, each in value.items()}
+            words = "logprob" in value  # then `token` is a word of the answer
+            return {
+                self.short(str(name)): self.walked(each) if words and name == "token" else self._named(str(name), each)
+                for name, each in value.items()
+            }
         return value
 
     def _named(self, name: str, value: object) -> object:

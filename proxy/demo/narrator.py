@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from proxy.cli.table import dollars
+from proxy.cli.table import counted, dollars
 from proxy.clock import Clock
 from proxy.demo.fleet import Tally
 from proxy.demo.news import News
@@ -74,11 +74,13 @@ class Narrator:
         self.say(f"agent {AGENT} asks without end; at the gate it has a budget of ${BUDGET_USD}")
         await wild.over.wait()
         if wild.refused:
-            self.say(f"gate: agent {AGENT} is refused ({wild.refused}); answered before: {wild.answered} calls")
+            loops = f"answered by now: {counted(wild.answered, 'call')}, still running: {wild.tally.in_flight}"
+            self.say(f"gate: agent {AGENT} is refused ({wild.refused}); {loops}")
         await self._until(span.ends_s)
         invoices = [invoice for vendor in self._direct.vendors.values() for invoice in vendor.invoices.values()]
         spent = sum(invoice.usd_nanos for invoice in invoices if invoice.run == RUN)
-        self.say(f"somebody stops the direct {AGENT}: {self._direct.runaway.answered} calls, {dollars(spent)}")
+        calls = counted(self._direct.runaway.answered, "call")
+        self.say(f"somebody stops the direct {AGENT}: {calls}, {dollars(spent)} by now; what still runs is billed too")
 
     async def _until(self, at_s: float) -> None:
         await asyncio.sleep(max(0.0, at_s - self._at_s))

@@ -157,7 +157,7 @@ def _runaway(result: Result) -> str:
         return f"The runaway agent was not refused: it spent {dollars(gate.usd_nanos)} of its {budget}."
     return (
         f"The runaway agent had {budget}: at {gate.refused_at_s:.1f} s the gate refused it, {over} too late; "
-        f"direct it spent {dollars(direct.usd_nanos)} until somebody stopped it."
+        f"direct it spent {dollars(direct.usd_nanos)}, with the calls that still ran when somebody stopped it."
     )
 
 

@@ -104,7 +104,8 @@ class Quorum:
     async def _hold_first(self, poll: Poll) -> None:
         """As many as can be paid for; the first of them, if it is the only one, is a call like any other."""
         size = poll.vote.size
-        paid = self._stake.payable(poll.record, poll.costs(0, size), poll.rules.providers)
+        free = poll.record.purse.free_usd_nanos
+        paid = self._stake.payable(free, poll.costs(0, size), poll.rules.providers)
         while paid and await self._stake.hold(poll.record, poll.costs(0, paid), poll.rules.providers) is not None:
             paid -= 1
         for number in range(max(1, paid), size):

@@ -57,13 +57,12 @@ class Stake:
             soft_usd_nanos=sum(soft) if any(size.soft_usd_nanos is not None for size in sizes) else None,
         )
 
-    def payable(self, record: Record, asked: Sequence[Asked], providers: Providers) -> int:
-        """How many of them the money that is free would do for, in their order."""
-        free = record.purse.free_usd_nanos
-        if free is None:
+    def payable(self, free_usd_nanos: int | None, asked: Sequence[Asked], providers: Providers) -> int:
+        """How many of them the money that is free would do for, in their order. None: nothing limits it."""
+        if free_usd_nanos is None:
             return len(asked)
         sums = accumulate([self.size(each, providers).amounts.usd_nanos for each in asked])
-        return sum(total <= free for total in sums)
+        return sum(total <= free_usd_nanos for total in sums)
 
     async def hold(self, record: Record, asked: Sequence[Asked], providers: Providers) -> ProxyError | None:
         """Beside what is held or spent already."""

@@ -39,6 +39,7 @@ from proxy.types import Amounts, Call, Identity, KeyRecord, Plan, Target, Usage
 ANCESTORS_MAX: Final = 8
 UNATTRIBUTED: Final = "unattributed"
 OPEN_KEY: Final = "open"
+OPEN_ACCOUNT: Final = f"key:{OPEN_KEY}"
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Answers = Callable[[str, str], Awaitable[list[Seen]]]  # of an agent, to what it calls a model
@@ -60,11 +61,24 @@ class Present(Struct, frozen=True):
 
     snapshot: Callable[[], Snapshot]
     key: Callable[[str], KeyRecord | None]  # a stored key by its id
+    open: Callable[[], bool]  # whether calls without a key are let in
     budgets: Budgets
     runs: Runs
     clock: Clock
     dialect: Dialect
     answers: Answers
+
+
+class Together(Struct, frozen=True):
+    """Of several that answer one call: what is held for them before the first is asked, and of a vote who is asked."""
+
+    usd_nanos: int | None = None
+    asked: tuple[Plan, ...] = ()
+    members: int | None = None
+    paid: int = 0
+
+
+ALONE: Final = Together()
 
 
 class Quoter:
@@ -80,24 +94,26 @@ class Quoter:
         usual = _experience(call, await present.answers(call.identity.agent, call.model))
         path = budget.path(call, self._runs(call.identity.run))
         plan = self._plan(call, path, usual)
-        together = self._together(call, plan, path, usual) if isinstance(plan, Plan) else None
+        together = self._together(call, plan, path, usual) if isinstance(plan, Plan) else ALONE
         if isinstance(together, ProxyError):
-            plan, together = together, None
+            plan, together = together, ALONE
         made = plan if isinstance(plan, Plan) else None
-        plans = () if made is None else made.members or (made,)
+        plans = () if made is None else together.asked or made.members or (made,)
         asked_of = [(target, plan) for plan in plans for target in plan.steps[0]]
         targets = [self._target(call, target, plan, path=path, usual=usual) for target, plan in asked_of]
         present.budgets.dismiss(path)  # nothing has waited since the first question, so nobody else can have come
         return Quote(
             model=call.model,
             agent=call.identity.agent,
-            accounts=path,
+            accounts=path if asked.key_id or present.open() else tuple([name for name in path if name != OPEN_ACCOUNT]),
             input_tokens_estimate=call.input_tokens_estimate,
             choices=call.head.choices,
             admitted=any(target.refused is None for target in targets),
             refused=_refused(plan) if isinstance(plan, ProxyError) else None,
             plan=made.reason if made else None,
-            together_usd_nanos=None if together is None else together.usd_nanos,
+            together_usd_nanos=together.usd_nanos,
+            members=together.members,
+            members_paid=None if together.members is None else together.paid,
             degraded=made.degraded if made else (),
             targets=targets,
         )
@@ -149,20 +165,32 @@ class Quoter:
         pressure = self._present.budgets.pressure(path)
         return refusal or snapshot.planner.plan(call, pressure, ladder=rules.on_budget, usual=partial(_usual, usual))
 
-    def _together(
-        self, call: Call, plan: Plan, path: tuple[str, ...], usual: Experience
-    ) -> Amounts | ProxyError | None:
-        """What is held before the first of several members is asked; None: one model answers."""
-        budgets, stake = self._present.budgets, Stake(self._present.clock, usual)
+    def _together(self, call: Call, plan: Plan, path: tuple[str, ...], usual: Experience) -> Together | ProxyError:
+        """What is held before the first of several members is asked."""
+        stake = Stake(self._present.clock, usual)
         try:
             asked = self._members(call, plan, stake)
         except ProxyError as error:
             return error
         if not asked:
-            return None
-        held = stake.together(asked, self._present.snapshot().providers, budgets.left(path))
-        # A quorum without room for all of its members goes on with fewer of them.
-        return (budgets.refusal(path, held) if plan.mode == "debate" else None) or held
+            return ALONE
+        if plan.mode == "quorum":
+            return self._vote(asked, path, stake)
+        held = self._held(asked, path, stake)
+        return self._present.budgets.refusal(path, held) or Together(held.usd_nanos)
+
+    def _vote(self, asked: Sequence[Asked], path: tuple[str, ...], stake: Stake) -> Together:
+        """As the quorum does: as many as can be paid for, and the first of them in any case."""
+        budgets = self._present.budgets
+        paid = stake.payable(budgets.left(path).usd_nanos, asked, self._present.snapshot().providers)
+        while paid and budgets.refusal(path, self._held(asked[:paid], path, stake)) is not None:
+            paid -= 1
+        held = self._held(asked[:paid], path, stake).usd_nanos if paid else None
+        due = tuple(dict.fromkeys([plan for _, plan in asked[: max(1, paid)]]))
+        return Together(held, due, len(asked), max(1, paid))
+
+    def _held(self, asked: Sequence[Asked], path: tuple[str, ...], stake: Stake) -> Amounts:
+        return stake.together(asked, self._present.snapshot().providers, self._present.budgets.left(path))
 
     def _members(self, call: Call, plan: Plan, stake: Stake) -> Sequence[Asked]:
         """Raises ProxyError, as the call would."""

@@ -36,8 +36,8 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "simulate",
         help="recorded traffic again, in virtual time: what would this configuration cost?",
-        description="Plays a trace again under a configuration, and says what it would cost, how long calls would take "
-        "and how many answers would be good; under two configurations with their differences.",
+        description="Plays a trace again under a configuration, and says what it would cost, how long calls would\n"
+        "take and how many answers would be good; under two configurations with their differences.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -43,7 +43,10 @@ def run(config: Path, arguments: argparse.Namespace) -> int:
         files = [file for file in (config, arguments.against) if file is not None]
         _check(setting.quality.good, files)
         sides = [_lived(file, runs, setting) for file in files]
-    except (TraceError, OSError) as error:
+    except OSError as error:
+        output.failure([f"headgate: {error.filename or arguments.trace} cannot be read: {error.strerror or error}"])
+        return FAILED
+    except TraceError as error:
         output.failure([f"headgate: {error}"])
         return FAILED
     except UnknownModel as error:

@@ -31,7 +31,10 @@ CALLS_LOOKED_AT: Final = 20_000
 AT: Final = "strftime('%Y-%m-%dT%H:%M:%fZ', o.at_ms / 1000.0, 'unixepoch')"
 ADJUSTED: Final = """(SELECT coalesce(sum(json_extract(e.body, '$.usd_nanos')), 0) FROM event e
     WHERE e.kind = 'adjust' AND e.subject = o.request_id AND json_extract(e.body, '$.attempt') = a.number)"""
-OF_CALL: Final = ("key_id", "team", "agent", "run", "parent_run", "step", "tags", "endpoint", "model", "served_by")
+OF_CALL: Final = (
+    *("key_id", "team", "agent", "agent_source", "run", "parent_run", "step", "tags", "endpoint", "model"),
+    "served_by",
+)
 OF_ATTEMPT: Final = (
     *("number", "role", "target", "provider", "upstream_model", "started_s", "duration_s", "lesson", "status"),
     *("error_code", "upstream_request_id", *TOKEN_CLASSES),

@@ -80,7 +80,7 @@ MEMBERS = f"""(SELECT group_concat(target, CASE o.plan_mode WHEN 'cascade' THEN 
 REQUEST = f"""o.request_id, {_iso("o.at_ms")}, o.at_ms, o.agent, o.run, o.step, o.model, o.target, o.status,
     o.error_code, o.served_by, o.attempts, (SELECT coalesce(sum({INPUT}), 0) FROM attempt a WHERE a.call = o.seq),
     (SELECT coalesce(sum({OUTPUT}), 0) FROM attempt a WHERE a.call = o.seq), o.cost_usd_nanos, o.first_event_s,
-    o.duration_s, {MEMBERS}"""
+    o.duration_s, {MEMBERS}, o.agent_source"""
 
 
 def _between(since_ms: int | None, until_ms: int | None) -> Where:
@@ -219,7 +219,7 @@ def request(connection: sqlite3.Connection, id: str, explain_price: ExplainPrice
     if not found:
         return None
     fields = found[0]
-    rows = _dicts(connection, "SELECT * FROM attempt WHERE call = ? ORDER BY position", fields["seq"])
+    rows = _dicts(connection, "SELECT * FROM attempt WHERE call = ? ORDER BY number, position", fields["seq"])
     tags = json.decode(str(fields.pop("tags") or "[]"), type=list[tuple[str, str]])
     charges = json.decode(str(fields.pop("charges") or "[]"), type=Charges)
     decisions = json.decode(str(fields.pop("decisions") or "[]"), type=list[report.Decided])

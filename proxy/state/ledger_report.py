@@ -42,6 +42,7 @@ class AttemptRow(Struct, frozen=True):
     key_id: str
     team: str | None
     agent: str
+    agent_source: str  # `gate`: a call of the gate's own, on behalf of the agent
     run: str | None
     parent_run: str | None
     step: int | None

@@ -15,7 +15,7 @@ from msgspec import json as fast_json
 
 from proxy.observed import Decision
 from proxy.state.ledger_schema import TOKEN_CLASSES
-from proxy.types import Attempt, Charge, Outcome, Target, Usage
+from proxy.types import Attempt, Charge, Outcome, Plan, Usage
 
 Value = str | int | float | None
 Row = tuple[str | int | float, ...]
@@ -121,7 +121,7 @@ def _outcome_row(outcome: Outcome) -> Row:
         call.deadline - call.arrived_at,
         call.trace_id,
         plan.mode if plan else ABSENT,
-        _targets(plan.steps) if plan else ABSENT,
+        _targets(plan) if plan else ABSENT,
         plan.reason if plan else ABSENT,
         attempts[-1].target.id if attempts else ABSENT,
         outcome.served_by,
@@ -149,7 +149,12 @@ def _outcome_row(outcome: Outcome) -> Row:
     return (*row, _decisions(outcome.decisions, call.arrived_at)) if outcome.decisions else row
 
 
-def _targets(steps: tuple[tuple[Target, ...], ...]) -> str:
+def _targets(plan: Plan) -> str:
+    """Of several members each, in their order: one after another in a cascade, else together."""
+    steps = plan.steps
+    if plan.members:
+        each = [f"({told})" if " " in (told := _targets(member)) else told for member in plan.members]
+        return (" > " if plan.mode == "cascade" else ", ").join(each)
     if len(steps) == 1 and len(steps[0]) == 1:
         return steps[0][0].id
     return " > ".join([" | ".join([target.id for target in step]) for step in steps])

@@ -52,4 +52,6 @@ class Quote(Struct, frozen=True):
     plan: str | None  # in words
     together_usd_nanos: int | None  # held before the first of several members is asked; None: one model answers
     degraded: tuple[Rung, ...]
-    targets: list[TargetQuote]
+    targets: list[TargetQuote]  # of a vote those of the members that there is money for
+    members: int | None = None  # of a vote, as many as are asked at first; None: there is no vote
+    members_paid: int | None = None  # those of them for which there is money; the first is tried in any case

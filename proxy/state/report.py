@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from pricing.book import Bill
 from pricing.gpu import rate_of
+from proxy.observed import GIVEN_UP
 from proxy.state.content_report import ContentEntry
 
 Value = str | int | float | None
@@ -134,6 +135,12 @@ class RequestRow(Struct, frozen=True):
     first_event_s: float | None
     duration_s: float
     members: str | None = None  # every target that was asked, where the model stands for several; see `members`
+    agent_source: str = "none"  # `gate`: it is no client's call, but one that the gate made on behalf of its agent
+
+    @property
+    def by(self) -> str:
+        """Who answered it, or `gate` for one of its own, which no client heard."""
+        return "gate" if self.agent_source == "gate" else self.served_by
 
 
 class Requests(Struct, frozen=True):
@@ -192,7 +199,8 @@ def decision(call: Fields, attempts: Sequence[Fields], decisions: Sequence[Decid
     if not attempts:
         words.append("nothing was sent to any provider")
     words.append(_end_in_words(call))
-    if call["client_gone"]:
+    given_up = any(said.startswith(GIVEN_UP) for _, said, _ in decisions)
+    if call["client_gone"] and not given_up:
         words.append("the client left before the reply was complete")
     if attempts and not any(about in said for _, said, _ in decisions for about in ABOUT_KNOWN):
         words.append(NOT_KNOWN)
@@ -253,6 +261,8 @@ def _usd(nanos: int) -> str:
 
 def _end_in_words(call: Fields) -> str:
     took = f"{_s(call['duration_s'])}, of which {_s(call['upstream_s'])} waiting for upstreams, limits and gates"
+    if call["error_code"] is None and call["served_by"] == "none":
+        return f"ended {call['status']} without an answer in {took}"
     if call["error_code"] is None:
         return f"answered {call['status']} by {call['served_by']} in {took}"
     return f"ended {call['status']} with {call['error_code']} ({call['error_source']}) in {took}"

@@ -8,7 +8,7 @@ What an answer holds is decided by whoever gives it: each service is handed in, 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, get_args
 
 from msgspec import Meta, Struct
 
@@ -33,8 +33,8 @@ from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.admin_runs import RunRoutes, RunServices
 from proxy.surfaces.console import ConsoleRoutes
 from proxy.surfaces.feed import Feed
-from proxy.surfaces.query import instant_ms, limit, number, parameters
-from proxy.types import KeyRecord
+from proxy.surfaces.query import instant_ms, limit, number, one_of, parameters, status
+from proxy.types import KeyRecord, ServedBy
 
 WINDOW = ("since", "limit", "before")
 YES = frozenset({"on", "yes", "true", "1"})
@@ -195,6 +195,8 @@ class _Admin:
     async def requests(self, asked: AdminRequest) -> Reply:
         given = parameters(asked.query, None)
         since, rows, before = self._instant(given, "since"), limit(given), number(given, "before")
+        status(given)
+        one_of(given, "served_by", get_args(ServedBy))
         filters = {name: value for name, value in given.items() if name not in WINDOW}
         return json_reply(await self._services.reports.requests(filters, rows, since_ms=since, before=before))
 

@@ -110,8 +110,10 @@ class Guard:
         if self._token is None or asked.path in OPEN_PATHS or asked.path.startswith(FOLDER):
             return
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token) or scheme.lower() != "bearer":
-            raise ProxyError("invalid_api_key", "the admin listener wants its token: `Authorization: Bearer TOKEN`")
+        sent = given if scheme.lower() == "bearer" else ""
+        if not hmac.compare_digest(sent.encode("utf-8", "surrogateescape"), self._token):
+            why = "has another token than this" if sent else "wants its token: `Authorization: Bearer TOKEN`"
+            raise ProxyError("invalid_api_key", f"the admin listener {why}")
 
 
 def _headers(reply: Reply) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange, timegm
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from proxy.errors import ProxyError
@@ -19,6 +19,7 @@ ROWS_MAX = 500
 INTEGER_MAX = 2**63 - 1
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 AGO = re.compile(r"([0-9]{1,6})([smhdw])")
+STATUS = re.compile(r"[1-5][0-9]{2}")
 DAY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 TIME = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?")
 
@@ -54,6 +55,18 @@ def limit(given: Mapping[str, str]) -> int:
     if not 1 <= wanted <= ROWS_MAX:
         raise ProxyError("invalid_request", f"limit must be between 1 and {ROWS_MAX}", param="limit")
     return wanted
+
+
+def status(given: Mapping[str, str]) -> None:
+    """Refuses what no reply has."""
+    if STATUS.fullmatch(given.get("status", "200")) is None:
+        raise ProxyError("invalid_request", "status must be from 100 to 599", param="status")
+
+
+def one_of(given: Mapping[str, str], name: str, values: Sequence[str]) -> None:
+    """Refuses any other."""
+    if given.get(name, values[0]) not in values:
+        raise ProxyError("invalid_request", f"{name} must be one of {', '.join(values)}", param=name)
 
 
 def instant_ms(given: Mapping[str, str], name: str, now_ms: int) -> int | None:

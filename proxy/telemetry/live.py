@@ -43,7 +43,7 @@ _READ_INPUT: Final = _of(_TRY, "input_uncached", "input_cached", "input_cache_wr
                          "input_audio", "input_image")  # fmt: skip
 _READ_OUTPUT: Final = _of(_TRY, "output", "reasoning", "output_audio")
 _READ_SHOWN: Final = _of(_CALL, "request_id", "at_ms", "agent", "run", "step", "model", "target", "status",
-                         "error_code", "served_by", "attempts", "plan_mode")  # fmt: skip
+                         "error_code", "served_by", "attempts", "plan_mode", "agent_source")  # fmt: skip
 _READ_FOREIGN: Final = _of(_CALL, "agent", "run", "parent_run", "route", "model", "target", "step")
 _COST: Final = _CALL.index("cost_usd_nanos")
 
@@ -189,7 +189,7 @@ def shown_call(entry: Entry) -> RequestRow:
     """As in a list of requests."""
     entry = _sendable(entry)
     row = entry.outcome
-    id, at_ms, agent, run, step, model, target, status, error, served_by, attempts, mode = _READ_SHOWN(row)
+    id, at_ms, agent, run, step, model, target, status, error, served_by, attempts, mode, source = _READ_SHOWN(row)
     first_s, duration_s = _READ_CALL(row)[8:]
     return RequestRow(  # by position: above fifteen names CPython makes a dictionary of them
         id,
@@ -210,4 +210,5 @@ def shown_call(entry: Entry) -> RequestRow:
         None if first_s == "" else first_s,
         duration_s,
         members(mode, (str(_READ_TRY(each)[0]) for each in entry.attempts)),
+        source,
     )

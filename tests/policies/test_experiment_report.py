@@ -60,7 +60,8 @@ def test_a_cheaper_candidate_that_is_as_good_is_the_better_choice() -> None:
     assert found.matched is not None
     assert (found.matched.verdict, found.matched.good) == ("higher", "quality")
     assert found.matched.ever[0] < 2.0 < found.matched.ever[1]
-    assert "% less, and its answers are good less often by " in found.conclusion
+    assert "% less, and no difference in how often its answers are good was found (less often by " in found.conclusion
+    assert " times the good answers (" in found.conclusion
     assert found.conclusion.endswith("It is the better choice.")
 
 
@@ -99,16 +100,25 @@ def test_without_scores_good_is_answered() -> None:
     found = report(DESIGN, runs(1, 500, scored=False))
     assert found.matched is not None
     assert found.matched.good == "answered"
-    assert "it answers less often by " in found.conclusion
+    assert "; for the same money it gives " in found.conclusion
+    assert " times the answers (" in found.conclusion, "nobody has said that they are good"
+    assert ", and no difference in answering was found; " in found.conclusion
     assert found.conclusion.endswith("How good the answers are nobody has said.")
     assert row(found, "quality") == Row("quality", Side(), Side())
 
 
 def test_of_nothing_there_is_a_report() -> None:
     found = report(DESIGN, [])
-    assert [each.measure for each in found.rows] == [measure.name for measure in MEASURES]
+    assert [each.measure for each in found.rows] == [each.name for each in MEASURES if each.name != "escalated"]
     assert all(each.difference is None for each in found.rows)
     assert found.conclusion == "too early to tell: 0 of 30 runs in the smaller arm"
+
+
+def test_steps_of_a_cascade_are_shown_where_there_are_any() -> None:
+    plain = list(runs(1, 200))
+    assert "escalated" not in {each.measure for each in report(DESIGN, plain).rows}
+    some = report(DESIGN, [structs.replace(each, escalated=each.arm == "candidate") for each in plain])
+    assert row(some, "escalated").verdict == "higher"
 
 
 def test_of_one_unit_in_an_arm_the_difference_is_said_and_no_interval() -> None:

@@ -39,6 +39,7 @@ def test_only_calls_of_the_lowest_priority_with_time_to_spare_may_wait(
 ) -> None:
     asked = structs.replace(call(deadline=50.0 + left_s), priority=priority)
     assert may_wait(asked, 50.0) is may
+    assert not may_wait(structs.replace(asked, origin="line 'one' of batch_1"), 50.0)
 
 
 @pytest.mark.parametrize(("p99_s", "at"), [(0.0, 9_400.0), (30.0, 9_340.0), (6_000.0, -2_600.0)])

@@ -36,7 +36,8 @@ async def asked(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.Stre
 
 
 def test_a_port_that_is_taken_is_said_with_the_way_out() -> None:
-    with bound() as taken, pytest.raises(ListenError, match=r"The test listener cannot use port \d+ .* Try --port 0"):
+    said = r"The test listener cannot use port \d+ .*: it is taken, perhaps by a gate .* --port 0 takes any"
+    with bound() as taken, pytest.raises(ListenError, match=said):
         bind(*taken.getsockname(), "test listener", "--port")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from policies.limits import Limit, LimitsByName
 from proxy.errors import ProxyError
 from proxy.side_calls import SideCalls, SideReply
 from proxy.snapshot import AgentRules
+from proxy.state.export import attempts
+from proxy.state.ledger import Ledger
+from proxy.state.ledger_queries import LedgerReports
 from proxy.types import Identity
 from tests.build import call
 from tests.flow.world import REPLY, Peer, World, plain
@@ -67,3 +71,22 @@ async def test_who_stops_waiting_stops_it() -> None:
         asking.cancel()
         await asyncio.sleep(1)
         assert world.pipeline.in_flight == 0
+        first, *_, last = [decision.said for decision in world.outcomes[0].decisions]
+        assert first.startswith("made by the gate itself because of request ")
+        assert last == "given up: whoever had asked for it waits no more"
+
+
+async def test_it_says_that_no_client_has_made_it(tmp_path: Path) -> None:
+    async with World(plain) as world:
+        await side_calls(world).ask(CAUSE, "chat", BODY, snapshot=world.snapshot, seconds=10)
+        [outcome] = world.outcomes
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    ledger.append(outcome)
+    detail = await LedgerReports(ledger).request(outcome.call.id)
+    assert detail is not None
+    said = f"after 0.000 s: made by the gate itself because of request {CAUSE.id}; no client hears it"
+    assert detail.decision[1] == said
+    [row] = (await LedgerReports(ledger).requests({}, 10)).rows
+    assert (row.agent, row.by, row.served_by) == ("a", "gate", "primary")
+    [attempt] = (await ledger.query(attempts)).rows
+    assert attempt.agent_source == "gate"

@@ -66,6 +66,7 @@ def test_a_ledger_is_its_calls_with_the_answers_they_got(tmp_path: Path) -> None
         attempt("3", "2026-11-22T10:00:06.000Z"),
         attempt("4", "2026-11-22T10:00:07.000Z", role="shadow"),
         attempt("5", "2026-11-22T10:00:07.000Z", endpoint="embeddings"),
+        attempt("6", "2026-11-22T10:00:08.000Z", run="r", agent_source="gate"),
     )
     run, alone = read(lines(tmp_path, *rows), calls_max=9, seed=1)
     assert (run.name, alone.name) == ("r", None)

@@ -11,7 +11,15 @@ from msgspec import structs
 
 from policies.cache_rules import CacheRules
 from policies.limits import Limit, LimitsByName
+from policies.provider_limits import TargetRules
+from policies.rate_limit import Rates
+from proxy.execution.line import Claim
+from proxy.execution.off_peak import OffPeak
 from proxy.snapshot import AgentRules, BatchRules
+from proxy.state.ledger import Ledger
+from proxy.state.ledger_queries import LedgerReports
+from tests.build import call
+from tests.flow.test_hours import Deaf
 from tests.flow.world import REPLY, Peer, World, plain
 from tests.proxy.batches.stage import Batches, WallClock, line, lines
 
@@ -343,3 +351,55 @@ async def test_a_stream_is_refused_however_it_got_into_the_file(tmp_path: Path) 
         [error] = await batches.output(batch, "error_file_id")
         assert (error["response"]["status_code"], error["response"]["body"]["error"]["param"]) == (400, "stream")
         assert world.upstreams[0].requests == []
+
+
+async def test_lines_are_not_held_for_a_quiet_time_for_they_would_keep_the_places_of_others(tmp_path: Path) -> None:
+    rules = AgentRules(window_s=86_400.0, deadline_s=3_600.0)
+    busy = TargetRules(targets={"up0/real": Rates(concurrency=2)})
+    async with World(plain, rules=rules, target_rates=busy) as world, Batches(world, tmp_path) as batches:
+        world.admission.off_peak = off_peak = OffPeak(
+            world.clock, world.permits, rates=world.rates, p99_s=world.admission.p99_s, heard=Deaf()
+        )
+        (target,) = world.snapshot.planner.routes.fixed_targets
+        others = world.permits.at_once(target, Claim(call()))
+        batch = await batches.over((await batches.create(lines(3)))["id"], within_s=60)
+        assert batch["request_counts"]["completed"] == 3
+        assert {outcome.call.deadline - outcome.call.arrived_at for outcome in world.outcomes} == {3_600.0}
+        assert off_peak.waiting == 0
+        assert others is not None
+        others.release(None)
+
+
+async def test_a_line_says_of_which_batch_it_is_and_that_its_batch_was_cancelled(tmp_path: Path) -> None:
+    async with World(slow) as world, Batches(world, tmp_path, BatchRules(concurrency=1)) as batches:
+        made = await batches.create(lines(2))
+        await asyncio.sleep(15)
+        await batches.cancel(made["id"])
+        await batches.over(made["id"], within_s=1)
+        ledger = Ledger.open(tmp_path / "ledger.db")
+        for outcome in world.outcomes:
+            ledger.append(outcome)
+        details = [await LedgerReports(ledger).request(outcome.call.id) for outcome in world.outcomes]
+        answered, cancelled = [detail.decision for detail in details if detail is not None]
+    assert answered[1] == f"after 0.000 s: line 'n0' of {made['id']}"
+    assert cancelled[1] == f"after 0.000 s: line 'n1' of {made['id']}"
+    assert any(words.endswith("given up: its batch was cancelled or is over") for words in cancelled)
+    assert any(words.startswith("ended 499 without an answer in ") for words in cancelled)
+    assert not any("the client left" in words for words in cancelled)
+
+
+async def test_a_line_is_done_once_its_call_is_on_the_disk(tmp_path: Path) -> None:
+    written = asyncio.Event()
+
+    async def on_disk() -> None:
+        await written.wait()
+
+    async with World(plain) as world, Batches(world, tmp_path) as batches:
+        world.on_disk = on_disk
+        made = await batches.create(lines(1))
+        await asyncio.sleep(10)
+        assert len(world.outcomes) == 1
+        assert (await batches.batch(made["id"]))["request_counts"]["completed"] == 0
+        written.set()
+        [entry] = await batches.output(await batches.over(made["id"]))
+        assert entry["response"]["request_id"] == world.outcomes[0].call.id

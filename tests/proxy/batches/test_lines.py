@@ -74,9 +74,11 @@ def test_a_line_that_was_not_asked_says_why() -> None:
     assert entry["error"] == {"code": "batch_expired", "message": "too late"}
 
 
-async def test_the_journal_is_on_for_lines_alone() -> None:
+async def test_the_journal_and_a_strict_ledger_are_on_for_lines_alone() -> None:
     async with World(plain, rules=AgentRules(cache=CacheRules(replay="off"))) as world:
         assert journalled(world.snapshot, "a").rules("a").cache.replay == "keyed"
         assert world.snapshot.rules("a").cache.replay == "off"
     async with World(plain) as world:
-        assert journalled(world.snapshot, "a") is world.snapshot
+        of_line = journalled(world.snapshot, "a")
+        assert (of_line.rules("a"), of_line.strict) == (world.snapshot.rules("a"), True)
+        assert not world.snapshot.strict

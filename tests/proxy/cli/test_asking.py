@@ -111,9 +111,26 @@ async def test_an_address_that_is_none_is_wrong_usage(url: str, capsys: pytest.C
     assert "--admin" in capsys.readouterr().err
 
 
-async def test_a_token_file_that_cannot_be_read_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_token_file_that_cannot_be_read_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert await ask("http://127.0.0.1:1", "--token-file", "/nowhere/at/all") == 2
-    assert "token file" in capsys.readouterr().err
+    assert "the token file /nowhere/at/all cannot be read: No such file" in capsys.readouterr().err
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff")
+    assert await ask("http://127.0.0.1:1", "--token-file", str(binary)) == 2
+    assert "it is no text" in capsys.readouterr().err
+
+
+async def test_a_wrong_token_is_told_from_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await Listener(b"{}", 401).ask() == 1
+    assert "wants its token" in capsys.readouterr().err
+    monkeypatch.setenv("HEADGATE_ADMIN_TOKEN", "operator-token")
+    assert await Listener(b"{}", 401).ask() == 1
+    said = capsys.readouterr().err
+    assert "has another token" in said and "operator-token" not in said
 
 
 async def test_a_redirect_is_not_followed_with_the_token_nor_a_proxy_asked(

@@ -34,8 +34,8 @@ def told(request: Side | None, reply: Side | None) -> list[str]:
     ("arguments", "said", "purges"),
     [
         ((), "3.0 MiB in 2 files, the oldest of 2026-11-20", []),
-        (("purge", "--all"), "gone: 1.0 MiB in 1 files", [None]),
-        (("purge", "--before", "1d"), "gone: 1.0 MiB in 1 files", [1_795_392_000_000 - 86_400_000]),
+        (("purge", "--all"), "gone: 1.0 MiB in 1 file", [None]),
+        (("purge", "--before", "1d"), "gone: 1.0 MiB in 1 file", [1_795_392_000_000 - 86_400_000]),
     ],
 )
 async def test_it_shows_and_forgets(
@@ -46,6 +46,11 @@ async def test_it_shows_and_forgets(
     async with listening(guard) as address:
         code = await asyncio.to_thread(content.content, parsed(*arguments, "--admin", address))
     assert (code, capsys.readouterr().out.strip(), desk.purges) == (0, said, purges)
+
+
+def test_a_little_is_not_shown_as_nothing() -> None:
+    (said,) = content._shown(ContentReport(1, 4_096, "2026-11-20"), PAGE)
+    assert said == "4.0 KiB in 1 file, the oldest of 2026-11-20"
 
 
 def test_where_nothing_is_kept_it_says_so() -> None:

@@ -61,6 +61,19 @@ def test_a_file_that_is_wrong_is_all_there_is_to_say(folder: Path, capsys: pytes
     assert any("modells" in finding["words"] for finding in findings)
 
 
+def test_a_gate_that_was_named_and_is_not_there_fails_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "headgate.yaml").write_text(GOOD)
+    assert run("--admin", "http://127.0.0.1:1") == 1
+    assert "admin port\tFAILED\tno gate tells of itself at http://127.0.0.1:1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9101", "http://127.0.0.1:port", "http://", "http://h:0"])
+def test_an_address_that_is_none_is_wrong_usage(url: str, folder: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("--admin", url)
+    assert ended.value.code == 2
+
+
 def test_without_a_file_it_looks_around_as_up_does(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
 from collections import namedtuple
@@ -15,6 +16,9 @@ from proxy.clock import SystemClock
 from proxy.config.file import Document
 from proxy.config.load import Config, build
 from proxy.state.keys import KeyStore, load_pepper
+from proxy.surfaces.admin_guard import Guard, Rules
+from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
+from tests.proxy.admin import listening
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -42,8 +46,8 @@ def test_a_ledger_that_somebody_else_has_locked_is_told(tmp_path: Path) -> None:
     holder.execute("BEGIN EXCLUSIVE")
     found = local.ledger(tmp_path, ready=None)
     holder.close()
-    assert (found.state, "locked" in found.words) == ("failed", True)
-    assert found.remedy.startswith("another process has it")
+    assert (found.state, "a gate on other ports" in found.words) == ("warning", True)
+    assert "--admin URL" in found.remedy
 
 
 def test_of_a_running_gate_its_own_word_counts(tmp_path: Path) -> None:
@@ -88,6 +92,28 @@ def test_keys_are_counted_by_who_can_still_use_them(tmp_path: Path) -> None:
     assert wrong.state == "failed"
 
 
+def test_a_gate_whose_last_key_is_revoked_is_not_called_open(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path, load_pepper(tmp_path, {}), SystemClock().wall)
+    record, _ = store.create("a")
+    store.revoke(record.id)
+    found = local.keys(config(tmp_path), {})
+    assert (found.state, "all calls are refused" in found.words) == ("warning", True)
+
+
+async def test_a_gate_on_other_ports_says_itself_where_it_is(tmp_path: Path) -> None:
+    async def about(request: AdminRequest) -> Reply:
+        return json_reply({"version": "1", "base_url": "http://127.0.0.1:9100/v1"})
+
+    guard = Guard(Rules(lambda audit: None, None, frozenset(), ()), [Route("GET", "/about", about)])
+    async with listening(guard) as address:
+        found = await asyncio.to_thread(local.named, address, "")
+    assert found is not None
+    data, admin = found
+    assert (data.host, data.port, data.health) == ("127.0.0.1", 9100, "/health/ready")
+    assert (f"http://{admin.host}:{admin.port}", admin.health) == (address, "/health/live")
+    assert local.named("http://127.0.0.1:1", "") is None
+
+
 def test_a_model_without_a_price_is_a_warning(tmp_path: Path) -> None:
     priced = [*local.prices(config(tmp_path))]
     assert [found.state for found in priced] == ["ok"]
@@ -100,6 +126,13 @@ def test_an_old_price_book_is_a_warning(tmp_path: Path, monkeypatch: pytest.Monk
     found = local.prices(config(tmp_path))
     monkeypatch.setattr(SystemClock, "wall", lambda self: 4e9)
     assert next(found).state == "warning"
+
+
+def test_a_wrong_token_is_told_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "get", lambda *asked: (401, b""))
+    spot = local.Spot("admin port", "127.0.0.1", 1, "--admin-port", "/health/live")
+    assert "wants its token" in local.scrape(spot, "", runs=True).words
+    assert "another token" in local.scrape(spot, "wrong", runs=True).words
 
 
 def test_without_a_gate_there_is_nothing_to_scrape() -> None:

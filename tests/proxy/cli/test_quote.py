@@ -110,7 +110,19 @@ async def test_a_person_reads_hold_cost_price_and_whether_it_would_go(
 async def test_of_several_members_the_whole_hold_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gate = Gate(tmp_path, replace(QUOTE, together_usd_nanos=3_600_000))
     assert await gate.run("--model", "m") == 0
-    assert "held for all members together: $0.003600" in capsys.readouterr().out.splitlines()
+    assert "held for its members together: $0.003600" in capsys.readouterr().out.splitlines()
+    gate.answer = replace(gate.answer, members=3, members_paid=1)
+    assert await gate.run("--model", "m") == 0
+    assert "money for 1 of 3 members: the others are not asked and have no vote" in capsys.readouterr().out.splitlines()
+    gate.answer = replace(gate.answer, admitted=False)
+    assert await gate.run("--model", "m") == 1
+    assert "money for" not in capsys.readouterr().out, "not even for the first of them"
+
+
+async def test_a_key_that_is_not_named_is_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    await Gate(tmp_path, replace(QUOTE, accounts=("agent:a",))).run("--model", "m")
+    said = "model m, agent a; counts against agent:a, and the key it is sent with (--key-id)"
+    assert capsys.readouterr().out.splitlines()[0] == said
 
 
 async def test_a_refusal_is_told_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

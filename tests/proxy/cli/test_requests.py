@@ -74,6 +74,10 @@ def test_a_model_that_stands_for_several_shows_all_that_were_asked() -> None:
     assert requests.cells(panel)[3:5] == ("panel", "up/a+up/b+up/c")
 
 
+def test_a_call_of_the_gates_own_shows_that_no_client_has_made_it() -> None:
+    assert requests.cells(replace(ROW, agent_source="gate"))[6] == "gate"
+
+
 def test_nothing_and_a_further_page_are_said() -> None:
     assert lines(Requests([], None)) == ["no call fits"]
     assert lines(Requests([ROW], 17))[-1] == "earlier ones: --before 17"

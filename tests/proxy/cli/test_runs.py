@@ -57,7 +57,7 @@ async def test_a_run_is_a_tree_with_cost_critical_path_and_longest_step(
 ) -> None:
     assert await Gate(tmp_path, *TREE).run(*typed) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "run top (a): idle, 1 calls, $0.000125"
+    assert lines[0] == "run top (a): idle, 1 call, $0.000125"
     assert lines[1] == "  usd per total (run:top): $0.00 of $2.0000 spent, $0.00 held, $2.0000 left"
     assert "    run child (a): idle, 2 calls, $0.000124" in lines
     starred = [line.split()[-1] for line in lines if line.lstrip().startswith("* ") and "request" not in line]
@@ -117,6 +117,7 @@ WRONG = [
     (("topup", "top"), "how much?"),
     (("topup", "top", "--usd", "1", "--tokens", "5"), "how much?"),
     (("topup", "top", "--tokens", "many"), "whole number"),
+    (("topup", "top", "--usd", "abc"), "--usd wants an amount such as 0.50, not 'abc'"),
 ]
 
 
@@ -129,8 +130,8 @@ async def test_wrong_usage_is_told_before_anything_is_asked(
 
 
 async def test_an_amount_that_is_none_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await Gate(tmp_path, *TREE).run("topup", "top", "--usd", "much") == 2
-    assert "describe the command" in capsys.readouterr().err
+    assert await Gate(tmp_path, *TREE).run("topup", "top", "--usd", "-1") == 2
+    assert "above 0" in capsys.readouterr().err
 
 
 def test_the_command_starts_without_the_server_it_asks() -> None:

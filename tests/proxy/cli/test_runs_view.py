@@ -10,6 +10,7 @@ from msgspec import structs
 from proxy.cli import runs_view
 from proxy.cli.table import Page
 from proxy.state.run_report import Governed, Raised, Runs, RunTree, ToppedUp, unrecorded
+from tests.proxy.cli.test_requests import ROW
 
 
 def text(lines: Iterable[str]) -> list[str]:
@@ -32,6 +33,12 @@ def test_a_live_run_shows_who_stops_it_and_what_is_in_flight() -> None:
     assert lines[-1] == "the tree is larger than what is shown; sums are of all of it"
     cells = text(runs_view.listed(Runs([row], None), PAGE))[1].split()
     assert cells[:4] == ["low", "a", "paused", "2"]
+
+
+def test_a_call_of_the_gates_own_is_marked_in_the_tree() -> None:
+    base = unrecorded("r", None, ("planner",))
+    lines = text(runs_view.tree(structs.replace(base, calls=[ROW, structs.replace(ROW, agent_source="gate")]), PAGE))
+    assert ["small (gate)" in line for line in lines[2:4]] == [False, True]
 
 
 def test_a_kill_says_what_was_cut_and_what_is_still_open() -> None:

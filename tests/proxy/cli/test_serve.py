@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.serve import FromFile, FromSurroundings, register
+from proxy.cli.serve import FromFile, FromSurroundings, register, serve
+from proxy.config.error import ConfigError
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -58,3 +59,8 @@ def test_what_is_found_is_looked_for_anew_at_each_load() -> None:
     engines[8000] = ("qwen3",)
     assert set(source.load().providers) == {"vllm", "simulated"}
     assert source.load().admin.port == 7
+
+
+def test_without_a_file_the_way_to_start_without_one_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name one with --config, or start without: `headgate up`"):
+        serve(parsed("serve", "--config", str(tmp_path / "gone.yaml")))

@@ -64,7 +64,7 @@ def test_what_is_written_is_what_holds(tmp_path: Path, fields: str, expected: Ca
         (", max_loss: 0", "models.smart.max_loss: "),
         (", max_loss: 0.1, hold: 9", "max_loss and shadow need all of an answer: leave out hold"),
         (", pattern: x", "the gate `regex` and a pattern go together"),
-        (", accept: [regex], pattern: '('", "it is no regular expression"),
+        (", accept: [regex], pattern: '('", "it is no regular expression: missing ), unterminated"),
         (", hold: 64, agree: {}", "leave out hold"),
         (", hold: 64, revise: same", "leave out hold"),
         (", agree: {model: larg}", "there is no model 'larg'; did you mean 'large'?"),

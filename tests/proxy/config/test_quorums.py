@@ -62,6 +62,7 @@ def test_what_makes_no_sense_is_refused(given: dict[str, object]) -> None:
     ("given", "words"),
     [
         ({"mode": "quorum", "members": ["a"], "rounds": 2}, "a quorum has no rounds"),
+        ({"mode": "quorum", "members": ["a"], "answer": {"regex": "("}}, "it is no regular expression: missing"),
         ({"mode": "debate", "members": ["a", "b"], "rule": 2}, "a debate has no rule"),
         ({"mode": "debate", "members": ["a"]}, "a debate has 2 to 5 members"),
         ({"mode": "debate", "members": ["a"] * 6}, "a debate has 2 to 5 members"),

@@ -56,9 +56,55 @@ def test_what_is_called_a_secret_is_gone_and_what_follows_stays(text: str, left:
     assert left.removeprefix("Bearer") in found
 
 
+NAMED = [
+    "password = ~",
+    "secret = ~",
+    "password: '~'",
+    "x-api-key: ~",
+    "api-key=~",
+    "api key: ~",
+    "the PASSWORD is ~",
+    "AWS_SECRET_ACCESS_KEY=~",
+    "SECRET_KEY=django-insecure-~",
+    "AZURE_KEY=~",
+    "AccountKey=~;",
+    "HF_TOKEN=~",
+    "token: ~",
+    "pwd=~",
+    "DB_PASS=~",
+    '{"password":"~","nested":{"api_key":"~","secret_key":"~"}}',
+    '{"password": "~ and more ~"}',
+    r"say {\"password\": \"~ ~\"}",
+    r"{\\\"token\\\":\\\"a\\\\\\\"~\\\"}",
+    '"api_keys": ["~", "~"]',
+    '"password": ~}',
+    "**Password:** ~",
+    "`password`: `~ ~`",
+    'os.environ["API_KEY"] = "~"',
+    "Authorization: Bearer ~",
+    'torn: {"password": "~ ~',
+]
+
+
+@pytest.mark.parametrize("text", NAMED)
+@pytest.mark.parametrize("secret", ["s3cr3t", "5", "zz9-plural"])
+def test_what_has_the_name_of_a_secret_is_gone_however_short(text: str, secret: str) -> None:
+    assert secret not in masked(text.replace("~", secret), BASE)
+
+
+def test_what_stands_beside_a_secret_stays() -> None:
+    text = '{"user": "jo", "password": "p q", "city": "Rome", "max_tokens": 100}'
+    assert masked(text, BASE) == '{"user": "jo", "[credential]", "city": "Rome", "max_tokens": 100}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        '"max_tokens": 100, "tokens": 5, "token_count": 7',
+        '"secret": true, "api_key": null, "password": ""',
+        '"password": {"type": "string"}',
+        "The password is required. An api key is a text; the secret is out.",
+        "primary_key = id, key: value, compass: north, secretary: Jo",
         "The sk-learn library has a task-runner; risk-averse agents ask-and-tell.",
         "Tokens: 1234, max_tokens: 4096, the secret of a good key is rhythm.",
         "Order 20261123-000042 costs $12.50, see https://example.org/a/b?c=d",
@@ -87,19 +133,24 @@ def test_a_text_that_came_as_a_key_goes_whatever_its_shape_and_even_alone() -> N
     assert masked("sk-proj-abcdefghijklmnop1234", ()) == "sk-proj-abcdefghijklmnop1234"
 
 
-@pytest.mark.parametrize("name", ["api_key", "apiKey", "Authorization", "client_secret", "db-password", "access_token"])
+@pytest.mark.parametrize(
+    "name", ["api_key", "apiKey", "Authorization", "client_secret", "db-password", "access_token", "token", "AZURE_KEY"]
+)
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["token", "max_tokens", "key", "secretary", "content"])
+@pytest.mark.parametrize("name", ["tokens", "max_tokens", "token_count", "key", "azure_key", "secretary", "content"])
 def test_names_of_other_things(name: str) -> None:
     assert not is_secret_name(name)
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["eyJ", "eyJ-", "sk-", "-----BEGIN PRIVATE KEY-----", "cookie", "a@", "a.", "://a:", "api_key", "+1 ", "0 ", "a-"],
+    [
+        *("eyJ", "eyJ-", "sk-", "-----BEGIN PRIVATE KEY-----", "cookie", "a@", "a.", "://a:", "api_key", "+1 ", "0 "),
+        *("a-", "password:'", "token: [", "password is ", "secret\\\\", "TOKEN:", "_key", "token=bearer "),
+    ],
 )
 def test_no_text_takes_more_than_its_length(piece: str) -> None:
     """Counted in sizes that would take minutes if it took their square."""

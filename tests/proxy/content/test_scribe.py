@@ -8,7 +8,7 @@ import pytest
 from msgspec import json
 
 from proxy.content.heard import Keeping, Room
-from proxy.content.scribe import CREDENTIAL, END, PARSED_MAX, Scribe
+from proxy.content.scribe import CREDENTIAL, END, MARGIN, PARSED_MAX, Scribe
 from proxy.dialects.openai_chat import OpenAI
 from proxy.state.content_report import ContentEntry, Side
 from proxy.types import ContentPolicy
@@ -91,8 +91,8 @@ def test_streams_of_responses_are_kept_whole_or_as_far_as_they_came() -> None:
 
 
 def test_what_a_field_is_called_counts() -> None:
-    entry = SCRIBE.entry(heard({"metadata": {"password": "short", "token": " the"}}))
-    assert of(entry.request) == {"metadata": {"password": CREDENTIAL, "token": " the"}}
+    entry = SCRIBE.entry(heard({"metadata": {"password": "short", "token": "t", "max_tokens": 5}}))
+    assert of(entry.request) == {"metadata": {"password": CREDENTIAL, "token": CREDENTIAL, "max_tokens": 5}}
     entry = SCRIBE.entry(heard({"api_keys": ["one", ["two"]], "aws_secret_access_key": "x", "SECRET_KEY": 12345}))
     assert of(entry.request) == {
         "api_keys": [CREDENTIAL, [CREDENTIAL]],
@@ -101,6 +101,21 @@ def test_what_a_field_is_called_counts() -> None:
     }
     schema = {"properties": {"password": {"type": "string"}, "secret": True}}
     assert of(SCRIBE.entry(heard(schema)).request) == schema
+
+
+def test_words_of_an_answer_with_their_odds_are_no_credentials() -> None:
+    said = {"logprobs": {"content": [{"token": " the", "logprob": -0.5, "password": "p"}]}}
+    kept = {"logprobs": {"content": [{"token": " the", "logprob": -0.5, "password": CREDENTIAL}]}}
+    assert of(SCRIBE.entry(heard(reply=json.encode(said))).reply) == kept
+
+
+def test_arguments_and_results_of_tools_are_looked_into() -> None:
+    arguments = '{"password":"hunter2","nested":{"api_key":"abc","secret_key":"zzz"},"city":"Rome"}'
+    tool = {"role": "tool", "content": '{"password": "correct horse"}'}
+    called = {"role": "assistant", "tool_calls": [{"function": {"name": "login", "arguments": arguments}}]}
+    entry = SCRIBE.entry(heard({"messages": [called, tool]}, json.encode({"choices": [{"message": called}]})))
+    assert not any(secret in written(entry) for secret in ("hunter2", "abc", "zzz", "horse"))
+    assert written(entry).count("Rome") == 2
 
 
 @pytest.mark.parametrize(
@@ -157,6 +172,16 @@ def test_a_secret_where_a_text_is_cut_does_not_show_its_half(at: int, from_end: 
     place = len(filler) - at - len(SECRET) if from_end else at
     entry = SCRIBE.entry(heard(says(f"{filler[:place]} {SECRET} {filler[place:]}")))
     assert not any(SECRET[part : part + 6] in written(entry) for part in range(len(SECRET) - 5))
+
+
+@pytest.mark.parametrize("at", range(-60, 60, 7))
+@pytest.mark.parametrize("piece_begins", [END, END + MARGIN])
+def test_a_long_password_where_a_text_is_cut_does_not_show_its_end(at: int, piece_begins: int) -> None:
+    secret = 'password = "' + "zq, " * 1_990 + '"'
+    filler = "word " * (END // 5 * 4)
+    place = len(filler) + len(secret) - piece_begins + at
+    entry = SCRIBE.entry(heard(says(filler[:place] + secret + filler[place:])))
+    assert "zq" not in written(entry)
 
 
 def test_a_side_that_its_caller_wants_left_out_is() -> None:

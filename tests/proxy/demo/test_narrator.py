@@ -56,12 +56,13 @@ async def test_the_runaway_is_told_from_its_beginning_to_both_its_ends() -> None
     asyncio.get_running_loop().call_later(47.1, setattr, gate.runaway, "refused", "budget_exceeded")
     asyncio.get_running_loop().call_later(47.1, gate.runaway.over.set)
     direct.runaway.tally.heard_of(0.0, Reply("x", 0.1))
+    gate.runaway.tally.in_flight = 2
     await narrator.tell_of_runaways()
     assert [event.at_s for event in heard] == [45.0, 47.1, 55.2]
     assert [event.text for event in heard] == [
         "agent runaway asks without end; at the gate it has a budget of $0.02",
-        "gate: agent runaway is refused (budget_exceeded); answered before: 0 calls",
-        "somebody stops the direct runaway: 1 calls, $0.00",
+        "gate: agent runaway is refused (budget_exceeded); answered by now: 0 calls, still running: 2",
+        "somebody stops the direct runaway: 1 call, $0.00 by now; what still runs is billed too",
     ]
 
 

@@ -91,7 +91,7 @@ def test_each_chapter_has_a_line_for_either_column() -> None:
 
 
 def test_the_runaway_is_told_with_what_it_cost_either_side() -> None:
-    said = "had $0.020000: at 45.5 s the gate refused it, $0.00 too late; direct it spent $0.060000 until somebody"
+    said = "had $0.020000: at 45.5 s the gate refused it, $0.00 too late; direct it spent $0.060000, with the calls"
     assert said in printed(RESULT)
     never = structs.replace(RESULT, gate=DIRECT)
     assert "was not refused: it spent $0.060000 of its $0.020000" in printed(never)

@@ -45,6 +45,9 @@ agents:
   narrow: {models: [small]}
   blocked: {budget: [{usd: 0, per: day}]}
   tight: {budget: [{usd: 0.004, per: day}]}
+  brief: {budget: [{tokens: 900, per: day}]}
+  modest: {budget: [{usd: 0.005, per: day}]}
+  careful: {budget: [{usd: 0.001, per: run, hold: strict}]}
 """
 BODY = {"model": "large", "max_tokens": 100, "messages": [{"role": "user", "content": "x" * 400}]}
 
@@ -210,6 +213,31 @@ async def test_of_a_quorum_every_member_is_listed_and_the_first_vote_is_held_tog
     assert found.together_usd_nanos == small + large + small  # three are asked, in turn
     assert alone.hold_usd_nanos <= large  # of another model's name
     assert (await gate.quote()).together_usd_nanos is None
+
+
+async def test_a_vote_without_money_for_all_of_them_is_quoted_as_it_would_be_held(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    whole = await gate.quote(BODY | {"model": "panel"})
+    assert (whole.members, whole.members_paid) == (3, 3)
+    two = await gate.quote(BODY | {"model": "panel"}, agent="modest")
+    assert (two.members, two.members_paid, two.admitted) == (3, 2, True)
+    assert two.together_usd_nanos == sum(target.hold_usd_nanos for target in two.targets)
+    one = await gate.quote(BODY | {"model": "panel"}, agent="careful", run="r")
+    assert (one.members_paid, one.admitted, [target.target for target in one.targets]) == (1, True, ["sim/small"])
+    assert one.together_usd_nanos is not None and one.together_usd_nanos <= 1_000_000
+    brief = await gate.quote(BODY | {"model": "panel"}, agent="brief")
+    assert (brief.members_paid, brief.admitted) == (2, True), "not for money alone"
+    none = await gate.quote(BODY | {"model": "panel"}, agent="blocked")
+    assert (none.admitted, none.together_usd_nanos, len(none.targets)) == (False, None, 1)
+    alone = await gate.quote()
+    assert (alone.members, alone.members_paid) == (None, None)
+
+
+async def test_a_gate_that_is_closed_has_no_open_key(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    record, _ = gate.assembly.keys.create("planner")
+    gate.assembly.keys.revoke(record.id)
+    assert (await gate.quote(agent="planner")).accounts == ("agent:planner",)
 
 
 async def test_of_a_debate_every_round_is_held_beforehand_or_it_is_refused(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_what_is_no_trace_fails_and_what_is_no_model_is_wrong_usage(
 ) -> None:
     two = str(written(tmp_path / "two.json", one="a/small", other="b/large"))
     assert main(["simulate", "--config", two, "--trace", str(tmp_path / "none.jsonl")]) == 1
+    assert "none.jsonl cannot be read: No such file or directory\n" in capsys.readouterr().err
     assert main(["simulate", "--config", two, "--trace", str(tmp_path / "two.json")]) == 1
     assert main(["simulate", "--config", two, "--trace", str(trace(tmp_path))]) == 2
     assert "--model" in capsys.readouterr().err

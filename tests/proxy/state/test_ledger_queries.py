@@ -199,6 +199,13 @@ async def test_one_request_tells_attempts_price_and_decision(tmp_path: Path) -> 
     assert await LedgerReports(ledger, bill).request("unknown") is None
 
 
+async def test_attempts_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    ended = [attempt(number=number) for number in (1, 3, 2)]
+    detail = await reports(tmp_path, outcome(call("r"), *ended)).request("r")
+    assert detail is not None
+    assert [one.fields["number"] for one in detail.attempts] == [1, 2, 3]
+
+
 async def test_a_request_tells_what_it_took_from_limits_and_its_hash_in_digits(tmp_path: Path) -> None:
     charge = Charge(Period("run:r", "usd", "run", 0, "agent:a"), 1_000, 7)
     detail = await reports(tmp_path, replace(outcome(call("r")), charges=(charge,))).request("r")

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from proxy.state.ledger_rows import Entry, entry, pack, storable, unpack
 from proxy.state.ledger_schema import ATTEMPT_COLUMNS, OUTCOME_COLUMNS
-from proxy.types import Identity, Outcome, Usage
+from proxy.types import Identity, Mode, Outcome, Plan, Usage
+from tests import build
 from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused
 
 
@@ -22,6 +23,14 @@ def test_an_entry_knows_its_call_its_cost_and_its_end() -> None:
     done = entry(outcome(call("r1"), attempt(cost=5), attempt(cost=None, number=2), attempt(cost=7, number=3)))
     assert (done.request_id, done.cost_usd_nanos, done.ended_at) == ("r1", 12, 1_002.0)
     assert entry(refused()).cost_usd_nanos == 0
+
+
+@pytest.mark.parametrize(("mode", "told"), [("cascade", "a/m > (b/m | c/m)"), ("quorum", "a/m, (b/m | c/m)")])
+def test_a_plan_of_several_members_names_all_of_them_in_order(mode: Mode, told: str) -> None:
+    small, large, other = (build.target(id=f"{name}/m") for name in "abc")
+    members = (Plan("single", ((small,),), ""), Plan("single", ((large, other),), ""))
+    planned = Plan(mode, members[0].steps, "r", members=members)
+    assert told in entry(replace(outcome(), plan=planned)).outcome
 
 
 @given(outcomes())

@@ -157,7 +157,18 @@ async def test_an_unknown_parameter_is_refused_by_name_on_every_path(gate: Gate,
 
 
 @pytest.mark.parametrize(
-    "path", ["/spend?by=secrets", "/spend?since=soon", "/runs?limit=0", "/requests?before=x", "/spend?by=agent&by=run"]
+    "path",
+    [
+        "/spend?by=secrets",
+        "/spend?since=soon",
+        "/runs?limit=0",
+        "/requests?before=x",
+        "/spend?by=agent&by=run",
+        "/requests?status=abc",
+        "/requests?status=99",
+        "/requests?status=600",
+        "/requests?served_by=shadow",
+    ],
 )
 async def test_a_value_without_meaning_is_refused(gate: Gate, path: str) -> None:
     assert (await gate.get(path, 400))["error"]["code"] == "invalid_request"

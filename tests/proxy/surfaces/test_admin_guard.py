@@ -94,6 +94,8 @@ async def test_a_refused_token_is_not_repeated_and_the_scheme_is_told() -> None:
     _, body, headers = await Door().ask(Authorization="Bearer wrong-secret")
     assert "wrong-secret" not in body and TOKEN not in body
     assert headers["WWW-Authenticate"] == "Bearer"
+    assert "another token" in body
+    assert "wants its token" in (await Door().ask(Authorization=f"Basic {TOKEN}"))[1]
 
 
 @pytest.mark.parametrize("path", ["/", "/health/live"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import ProxyError
-from proxy.surfaces.query import instant_ms, limit, number, parameters
+from proxy.surfaces.query import instant_ms, limit, number, one_of, parameters, status
 
 NOW = 1_800_000_000_000
 
@@ -57,6 +57,21 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 def test_a_page_has_a_bounded_size(text: str) -> None:
     with pytest.raises(ProxyError, match="between 1 and 500"):
         limit({"limit": text})
+
+
+@pytest.mark.parametrize("text", ["abc", "99", "600"])
+def test_a_status_is_one_that_replies_have(text: str) -> None:
+    status({})
+    status({"status": "599"})
+    with pytest.raises(ProxyError, match="status must be from 100 to 599"):
+        status({"status": text})
+
+
+def test_one_of_a_few_words_is_refused_with_all_of_them() -> None:
+    one_of({}, "by", ("a", "b"))
+    one_of({"by": "b"}, "by", ("a", "b"))
+    with pytest.raises(ProxyError, match="by must be one of a, b"):
+        one_of({"by": ""}, "by", ("a", "b"))
 
 
 def test_unknown_and_repeated_parameters_are_named() -> None:
