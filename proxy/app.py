@@ -17,22 +17,22 @@ from operator import attrgetter
 from typing import BinaryIO
 
 from policies.accounts import Accounts
-from proxy.admin_desk import AdminDesk
 from proxy.assemble import gpu_rates
 from proxy.assembly import Assembly
-from proxy.budget_desk import BudgetDesk
-from proxy.cache_desk import CacheDesk
 from proxy.clock import Clock
 from proxy.config.load import Config, ConfigError, effective
 from proxy.config.unpayable import unpriced
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
-from proxy.evidence_desk import EvidenceDesk
-from proxy.experiment_desk import ExperimentDesk
+from proxy.desks.admin import AdminDesk
+from proxy.desks.budgets import BudgetDesk
+from proxy.desks.caches import CacheDesk
+from proxy.desks.evidence import EvidenceDesk
+from proxy.desks.experiments import ExperimentDesk
+from proxy.desks.ledger import LedgerDesk
+from proxy.desks.live import LiveDesk
 from proxy.instruments import describe, gate_desk, gpu_books, learn_names, metrics_of, told, watch_ledger
-from proxy.ledger_desk import LedgerDesk
 from proxy.listeners import Listener, bind, url
-from proxy.live_desk import LiveDesk
 from proxy.money.budgets import Budgets, Waiting
 from proxy.money.keeping import Keeper
 from proxy.money.restoring import open_books

@@ -22,7 +22,7 @@ from proxy.caching.stock import Gone, Purge, Stock
 from proxy.cascading import Cascading
 from proxy.config.load import Config
 from proxy.counting import Counting
-from proxy.evidence_desk import heed
+from proxy.desks.evidence import heed
 from proxy.execution.bench import Bench
 from proxy.execution.easing import unheard
 from proxy.execution.engine_watch import EngineWatch

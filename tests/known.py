@@ -12,9 +12,9 @@ from proxy.caching.cabinet import Cabinet
 from proxy.caching.desk import Caches
 from proxy.caching.stock import Bounds, Purge
 from proxy.clock import Clock
+from proxy.desks.experiments import Begun
 from proxy.errors import ProxyError
 from proxy.execution.given import Feedback, Reset, Word
-from proxy.experiment_desk import Begun
 from proxy.state.batch_report import BatchReport, BatchRow
 from proxy.state.cache_report import CacheReport, OnDisk, Purged, Savings
 

@@ -688,7 +688,7 @@ PLANTED = (
         "proxy/state/keys.py",
         "            self.reload_if_changed()\n        return next((stored.budget",
         "            pass\n        return next((stored.budget",
-        ("tests/proxy/test_budget_desk.py",),
+        ("tests/proxy/desks/test_budgets.py",),
     ),
     Mutation(
         "money admitted before all accounts were asked",

@@ -21,10 +21,10 @@ from proxy.caching.stock import Gone, Purge, Stock
 from proxy.clock import Clock
 from proxy.config.carried import carry
 from proxy.config.load import Config
-from proxy.evidence_desk import EvidenceDesk
+from proxy.desks.evidence import EvidenceDesk
+from proxy.desks.experiments import ExperimentDesk
 from proxy.execution.gate_desk import GateDesk
 from proxy.execution.given import Word
-from proxy.experiment_desk import ExperimentDesk
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
 from proxy.state.ledger import Ledger
 from proxy.state.target_report import Standing

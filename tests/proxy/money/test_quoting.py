@@ -14,8 +14,8 @@ from pricing.book import hold_usd_nanos
 from proxy.assembly import Assembly
 from proxy.clock import SystemClock, loop_time
 from proxy.config.load import load
+from proxy.desks.ledger import LedgerDesk
 from proxy.errors import ProxyError
-from proxy.ledger_desk import LedgerDesk
 from proxy.money.budgets import Budgets
 from proxy.money.quoting import QuoteRequest
 from proxy.runs.registry import RunCommand, Runs

@@ -11,8 +11,8 @@ from policies.conformal import Heard, Label
 from proxy.caching.semantic import Semantic
 from proxy.caching.semantic_parts import Kit
 from proxy.clock import SystemClock
+from proxy.desks.evidence import EvidenceDesk, heed
 from proxy.dialects.openai_chat import OpenAI
-from proxy.evidence_desk import EvidenceDesk, heed
 from proxy.execution.evidence import Evidence
 from proxy.execution.given import Feedback, Reset, Word
 from proxy.execution.record import Record

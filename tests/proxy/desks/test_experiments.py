@@ -8,8 +8,8 @@ import pytest
 
 from policies.experiment import Sample
 from proxy.config.load import Config
+from proxy.desks.experiments import Begun, ExperimentDesk
 from proxy.errors import ProxyError
-from proxy.experiment_desk import Begun, ExperimentDesk
 from proxy.state.ledger import Ledger
 
 CONFIG = Config.model_validate(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.admin_desk import AdminDesk
 from proxy.assembly import Assembly
 from proxy.clock import SystemClock, loop_time
 from proxy.config.load import load
+from proxy.desks.admin import AdminDesk
 from proxy.state.target_report import Standing
 from proxy.types import Usage
 

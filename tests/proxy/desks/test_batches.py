@@ -8,14 +8,14 @@ import pytest
 from msgspec import structs
 
 from proxy.assembly import Assembly
-from proxy.batch_desk import BatchDesk
+from proxy.desks.batches import BatchDesk
 from proxy.errors import ProxyError
 from proxy.snapshot import BatchRules
 from proxy.types import KeyRecord
 from tests.flow.world import World
 from tests.proxy.batches.stage import Batches, lines
 from tests.proxy.batches.test_keeper import slow
-from tests.proxy.test_admin_desk import desk_in
+from tests.proxy.desks.test_admin import desk_in
 
 
 def assembly_in(folder: Path) -> Assembly:

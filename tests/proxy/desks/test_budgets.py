@@ -8,9 +8,9 @@ from pathlib import Path
 from policies.accounts import Accounts
 from policies.limits import Instant
 from proxy.assembly import Assembly
-from proxy.budget_desk import BudgetDesk
 from proxy.clock import SystemClock, loop_time
 from proxy.config.load import load
+from proxy.desks.budgets import BudgetDesk
 from proxy.money.outlook import Query
 from proxy.state.keys import KeyStore, load_pepper
 from proxy.telemetry.log import RequestLog

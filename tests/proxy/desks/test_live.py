@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from proxy.clock import SystemClock, loop_time
-from proxy.live_desk import STRIDE, LiveDesk
+from proxy.desks.live import STRIDE, LiveDesk
 from proxy.state.ledger import Ledger
 from proxy.telemetry.log import Note, RequestLog
 from proxy.telemetry.metrics import Metrics

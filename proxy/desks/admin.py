@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from pricing.book import Bill, explain
 from proxy.assembly import Assembly
-from proxy.batch_desk import BatchDesk
 from proxy.config.models import Model
+from proxy.desks.batches import BatchDesk
 from proxy.serving import Serving
 from proxy.state.target_report import TargetRow
 from proxy.types import Usage

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from proxy.cache_desk import CacheDesk
 from proxy.caching.stock import Gone, Purge, Stock
 from proxy.caching.tables import Standing
+from proxy.desks.caches import CacheDesk
 from proxy.serving import Serving
 from proxy.state.cache_report import OnDisk, Purged, Savings
 
