@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -82,5 +83,7 @@ def test_make_up_hands_its_port_on() -> None:
 
 
 def run_make(make: str, *words: str) -> str:
-    done = subprocess.run([make, "-n", "up", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    command = [make, "--no-print-directory", "-n", "up", *words]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True, timeout=30)
     return " ".join(done.stdout.splitlines()[-1].split())

@@ -250,8 +250,8 @@ class Exchange:
         share = self._occupancy.share if self._occupancy is not None else None
         age_s = self._bench.clock.now() - self._started_at
         seen, streamed = self.output_seen, self._ask.head.stream
-        if self.reading is not None and self.reading.unread:
-            seen += bill.output_unread(self.reading)
+        if self.reading is not None and self.reading.unread and held is not None:
+            seen += min(bill.output_unread(self.reading), max(0, held.output_max - seen))
         return Facts(self._call, self.target, self._expected, held, self.reading, seen, age_s, share, streamed)
 
     def _learn(self, facts: Facts, ending: Ending, billed: Usage | None) -> None:

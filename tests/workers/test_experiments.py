@@ -59,6 +59,8 @@ def test_an_experiment_is_one_over_all_workers_and_survives_a_restart(tmp_path: 
         await clients.ready()
         assert await calls(fleet) == 3 * RUNS
         assert await ask(fleet) == arms
+        await asyncio.sleep(0.5)
+        assert await calls(fleet) == 6 * RUNS
         assert (await told(fleet, "/experiments/test/reset", {}))["experiment"] == "test"
         assert await calls(fleet) == 0
 
