@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from policies.recent import Recent
+from policies.tenancy import tenant
 from proxy.observed import NoHedgeKind
 from proxy.types import Call
 
@@ -76,7 +77,7 @@ class Credits:
     def settled(self, call: Call, usd_nanos: int, share: float) -> None:
         """So much was paid for an attempt, of which a share is earned. Half a dollar is many cheap calls; of those with
         long prompts it is one or two, and the next ones that are late would wait for money to come in."""
-        money, rules = self._tenants.get(_tenant(call)), self._rules
+        money, rules = self._tenants.get(tenant(call.identity)), self._rules
         money.usual += (usd_nanos - money.usual) * USUAL_WEIGHT
         most = max(float(rules.burst_usd_nanos), rules.burst * money.usual)
         money.balance = min(most, money.balance + usd_nanos * share)
@@ -88,8 +89,8 @@ class Credits:
         route = self._routes.get(call.route)
         if route.balance < 1.0 - ROUNDING:
             return "class_budget", "the route's hedges are used up for now"
-        tenant = self._tenants.get(_tenant(call))
-        if tenant.balance < cost_usd_nanos:
+        money = self._tenants.get(tenant(call.identity))
+        if money.balance < cost_usd_nanos:
             return "usd_budget", "the tenant's money for hedges is used up for now"
         if left_usd_nanos is not None and cost_usd_nanos > left_usd_nanos * self._rules.run_share:
             return "usd_budget", "it would cost too much of what the budget has left"
@@ -99,9 +100,5 @@ class Credits:
         if run is not None:
             run.balance -= 1.0
         route.balance -= 1.0
-        tenant.balance -= cost_usd_nanos
+        money.balance -= cost_usd_nanos
         return None
-
-
-def _tenant(call: Call) -> str:
-    return call.identity.team or call.identity.key_id

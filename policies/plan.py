@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from policies import service_tier
 from policies.experiment import Experiment
 from policies.ladder import OUTPUT_TOKENS_USUAL, Ladder, reached, shortened
+from policies.prompt_cache import has_markers
 from pricing.book import MAY_OCCUR, InputClass, hold_usd_nanos
 from proxy.errors import ProxyError
 from proxy.pressure import Pressure
@@ -257,16 +258,16 @@ def _named(pressure: Pressure) -> str:
 
 
 def usual_usd_nanos(call: Call, target: Target, output: int | None) -> int:
-    """What an attempt will probably cost, in nano-dollars: with so many output tokens of one choice; None: as many as
-    answers have that nobody has seen yet."""
+    """What an attempt will probably cost, in nano-dollars, at so many output tokens a choice; None: nobody has seen one."""
     if target.price is None:
         return 0
     limits = [limit for limit in (call.head.output_tokens_max, target.traits.output_tokens_max) if limit is not None]
     tokens = min([OUTPUT_TOKENS_UNSEEN if output is None else output, *limits]) * call.head.choices
-    writes = b"cache_control" in call.raw or (call.hints is not None and call.hints.marks)
-    return hold_usd_nanos(
-        target.price, call.input_tokens_estimate, tokens, may_occur=MAY_OCCUR if writes else UNWRITTEN
-    )
+    price = target.price
+    dearer = price.input_cache_write_5m > price.input_uncached
+    writes = dearer and ((call.hints is not None and call.hints.marks) or has_markers(call))
+    occur = MAY_OCCUR if writes else UNWRITTEN
+    return hold_usd_nanos(price, call.input_tokens_estimate, tokens, may_occur=occur)
 
 
 def likely_usd_nanos(call: Call, target: Target) -> int:

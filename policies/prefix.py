@@ -17,6 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from policies.tenancy import tenant
 from proxy.types import Call, Endpoint
 
 BLOCK_BYTES: Final = 1_024
@@ -154,16 +155,10 @@ def chained(text: memoryview, known: array[int], *, seed: int, same: int = 0) ->
     return hashes
 
 
-def tenant(call: Call) -> str:
-    """Who shares a cache with whom: a team, else a key."""
-    who = call.identity
-    return f"key:{who.key_id}" if who.team is None else f"team:{who.team}"
-
-
 def _seed(call: Call) -> int:
     fields = call.head.fields or {}
     settings = tuple([(name, bytes(fields[name])) for name in SETTINGS if name in fields])
-    return hash((tenant(call), call.endpoint, call.head.model, settings))
+    return hash((tenant(call.identity), call.endpoint, call.head.model, settings))
 
 
 def _key(call: Call, prompt: Prompt) -> int:
@@ -173,7 +168,7 @@ def _key(call: Call, prompt: Prompt) -> int:
         of, person = (prompt.head[:most] + bytes(prompt.tail[:most]))[:most], b"text"
     else:
         of, person = f"{call.head.model}\n{run}".encode("utf-8", "surrogatepass"), b"run"
-    digest = blake2b(of, digest_size=8, key=tenant(call).encode("utf-8", "surrogatepass")[:64], person=person)
+    digest = blake2b(of, digest_size=8, key=tenant(call.identity).encode("utf-8", "surrogatepass")[:64], person=person)
     return int.from_bytes(digest.digest(), "little")
 
 

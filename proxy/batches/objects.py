@@ -109,10 +109,6 @@ class Batch(Struct, frozen=True, omit_defaults=True):
         return self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
 
 
-def owner_of(identity: Identity) -> str:
-    return f"key {identity.key_id}" if identity.team is None else f"team {identity.team}"
-
-
 def file_form(file: File) -> dict[str, object]:
     return {
         "id": file.id,

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from policies.gate_line import Ask, run_id
-from policies.prefix import tenant
+from policies.tenancy import tenant
 from policies.tiers import TIERS
 from proxy.clock import Clock
 from proxy.errors import ProxyError
@@ -97,7 +97,7 @@ class Gating:
 
     def _ask(self, running: Running) -> Ask:
         call, run = running.record.call, running.run
-        who, owner = call.identity, tenant(call)
+        who, owner = call.identity, tenant(call.identity)
         name = who.run or who.parent_run
         return Ask(
             run=run_id(f"key:{who.key_id}") if name is None else run_id(owner, name),

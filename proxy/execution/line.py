@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from policies import cost_units, least_attained
 from policies.least_attained import Attained, Place
-from policies.prefix import tenant
 from policies.shedding import INTERACTIVE_S, STANDARD_S, Shedder
+from policies.tenancy import tenant
 from policies.tiers import INTERACTIVE, TIERS, Hold, Tiers
 from proxy.types import Call, Identity, Target, Usage
 
@@ -246,4 +246,4 @@ class Lines(Generic[T]):
 def _run(call: Call) -> str | None:
     """Another's run of the same name is another."""
     run = call.identity.run
-    return None if run is None else f"{tenant(call)}\0{run}"
+    return None if run is None else f"{tenant(call.identity)}\0{run}"

@@ -17,6 +17,7 @@ from policies import prefix_break, siblings
 from policies.prefix_break import Prefixes, Seen
 from policies.prompt_cache import Asked, PromptCaches
 from policies.siblings import Boundaries, Lead, Siblings
+from policies.tenancy import tenant
 from proxy.clock import Clock
 from proxy.execution.record import Record
 from proxy.providers.base import Provider
@@ -121,8 +122,7 @@ def _run_of(call: Call) -> str | None:
 
 
 def _owner(call: Call) -> str:
-    who = call.identity
-    return f"{who.team or who.key_id}\0{call.route}"
+    return f"{tenant(call.identity)}\0{call.route}"
 
 
 def _writes(provider: Provider, target: Target) -> bool:

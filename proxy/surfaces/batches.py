@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from msgspec import Meta, Struct
 
+from policies.tenancy import tenant
 from proxy.batches import tables
 from proxy.batches.archive import Archive
-from proxy.batches.objects import ENDPOINTS, WINDOW, WINDOW_S, Batch, batch_form, owner_of
+from proxy.batches.objects import ENDPOINTS, WINDOW, WINDOW_S, Batch, batch_form
 from proxy.batches.tables import Conflict, Full
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
@@ -73,7 +74,7 @@ class Visit(Struct, frozen=True):
 
     @property
     def owner(self) -> str:
-        return owner_of(identity(self.key, self.where, self.request.headers, None))
+        return tenant(identity(self.key, self.where, self.request.headers, None))
 
     @property
     def query(self) -> dict[str, str]:
@@ -210,7 +211,7 @@ class BatchSurface:
         expiry = order.output_expires_after
         return Batch(
             id=f"batch_{self._clock.id()}",
-            owner=owner_of(who),
+            owner=tenant(who),
             endpoint=order.endpoint,
             input_file_id=order.input_file_id,
             identity=who,

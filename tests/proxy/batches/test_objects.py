@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.batches.objects import ENDED, NEXT, STATUSES, Batch, Status, batch_form, owner_of
+from proxy.batches.objects import ENDED, NEXT, STATUSES, Batch, Status, batch_form
 from proxy.types import Identity
 
 
@@ -27,8 +27,3 @@ def test_every_status_can_be_reached_and_those_at_the_end_are_left_for_nothing()
     reached = {after for status in STATUSES for after in NEXT[status]}
     assert reached | {"validating"} == set(STATUSES)
     assert {"failed", "completed", "expired", "cancelled"} == ENDED
-
-
-def test_a_team_owns_together_and_a_key_without_one_alone() -> None:
-    assert owner_of(Identity("k", "a")) == owner_of(Identity("k", "b", run="r")) == "key k"
-    assert owner_of(Identity("k", "a", team="k")) == owner_of(Identity("l", "a", team="k")) == "team k"
