@@ -258,16 +258,15 @@ def _named(pressure: Pressure) -> str:
 
 
 def usual_usd_nanos(call: Call, target: Target, output: int | None) -> int:
-    """What an attempt will probably cost, in nano-dollars, at so many output tokens a choice; None: nobody has seen one."""
-    if target.price is None:
+    """What an attempt will probably cost, in nano-dollars, at so many output tokens a choice; None: unknown."""
+    if (price := target.price) is None:
         return 0
     limits = [limit for limit in (call.head.output_tokens_max, target.traits.output_tokens_max) if limit is not None]
     tokens = min([OUTPUT_TOKENS_UNSEEN if output is None else output, *limits]) * call.head.choices
-    price = target.price
     dearer = price.input_cache_write_5m > price.input_uncached
     writes = dearer and ((call.hints is not None and call.hints.marks) or has_markers(call))
-    occur = MAY_OCCUR if writes else UNWRITTEN
-    return hold_usd_nanos(price, call.input_tokens_estimate, tokens, may_occur=occur)
+    classes = MAY_OCCUR if writes else UNWRITTEN
+    return hold_usd_nanos(price, call.input_tokens_estimate, tokens, may_occur=classes)
 
 
 def likely_usd_nanos(call: Call, target: Target) -> int:
