@@ -143,6 +143,7 @@ class Head(Struct, frozen=True):
     choices: int = 1
     output_tokens_max: int | None = None
     fields: dict[str, Raw] | None = None  # None: not a JSON object (multipart)
+    compact: bool = False  # the body is known to be those fields and nothing else: no white space between them
     content_type: str = "application/json"
     folded: bool = False  # the client wants it whole; the upstream is asked for a stream all the same
     fallbacks: tuple[str, ...] = ()  # models that the client names beside its first
@@ -150,8 +151,7 @@ class Head(Struct, frozen=True):
     begun: Begun | None = None  # what the client has of the reply; None: nobody goes on with one that breaks off
 
     def __repr__(self) -> str:
-        """Without the fields: they are the prompt."""
-        return f"Head({self.model!r}, stream={self.stream}, choices={self.choices})"
+        return f"Head({self.model!r}, stream={self.stream}, choices={self.choices})"  # its fields are the prompt
 
 
 class Call(Struct, frozen=True):

@@ -46,7 +46,8 @@ class LiveDesk:
         for _ in range(len(ended) // STRIDE):
             self._live.fold([ended.popleft() for _ in range(STRIDE)])
             await asyncio.sleep(0)
-        self._live.fold([ended.popleft() for _ in range(len(ended))])
+        if ended:
+            self._live.fold([ended.popleft() for _ in range(len(ended))])
         self.feed.publish("delta", self._live.tick(self._now_ms(), self._gauges()))
 
     def _gauges(self) -> Gauges:

@@ -86,7 +86,7 @@ def revised(call: Call, draft: str, reason: str) -> Call | None:
     text = CRITIQUE.format(draft=draft[:DRAFT_CHARS_MAX], reason=reason)
     raw = patch(call.raw, fields, {"messages": before + comma + dumps({"role": "user", "content": text}) + b"]"})
     estimate = call.input_tokens_estimate + (utf8_length(text) + 3) // 4
-    head = structs.replace(call.head, fields=top_level(raw))
+    head = structs.replace(call.head, fields=top_level(raw), compact=False)
     return structs.replace(call, raw=raw, head=head, input_tokens_estimate=estimate)
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.json_body import loads, patch, top_level
+from proxy.dialects.json_body import loads, members, patch, top_level
 from proxy.dialects.multipart import find_fields
 from proxy.dialects.openai_fallbacks import named, taken_out
 from proxy.dialects.openai_hints import additions
@@ -38,6 +38,7 @@ _WITH_FORMS = frozenset({"transcriptions", "images"})
 _WITH_USAGE_OPTION = frozenset({"chat", "completions"})
 _FORM_FIELDS = frozenset({"model", "stream", "n"})
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")  # the largest that is given counts
+_CHOICES = ("n", "best_of")
 _REQUIRED: dict[Endpoint, str] = {"completions": "prompt", "embeddings": "input"}
 _ASK_USAGE = b"true"
 
@@ -50,7 +51,7 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         if media not in ("", "text/plain") and not media.endswith(("/json", "+json")):
             text = f"Content-Type must be application/json, not '{media[:64]}'."
             raise ProxyError("unsupported_media_type", text)
-    fields = top_level(raw)
+    fields, compact = members(raw)
     model = _model(endpoint, fields)
     head = Head(
         model=model,
@@ -59,6 +60,7 @@ def read(endpoint: Endpoint, raw: bytes, content_type: str) -> Head:
         choices=_choices(endpoint, fields),
         output_tokens_max=_output_tokens_max(fields),
         fields=fields,
+        compact=compact,
         fallbacks=named(fields, model),
         reuse=reuse_of(fields),
     )
@@ -84,7 +86,7 @@ def write(call: Call, target: Target, output_limit: int | None = None) -> bytes:
         changes.update(_limiting(call.endpoint, fields, target.traits, output_limit))
     if call.hints is not None:
         changes.update(additions(fields, call.hints))
-    return patch(raw, fields, changes)
+    return patch(raw, fields, changes, compact=head.compact and raw is call.raw)
 
 
 def _limiting(endpoint: Endpoint, fields: dict[str, Raw], traits: Traits, limit: int) -> dict[str, bytes]:
@@ -177,8 +179,10 @@ def _options(raw: Raw) -> dict[str, Raw]:
 
 def _choices(endpoint: Endpoint, fields: dict[str, Raw]) -> int:
     """Answers that are made, which is more than are returned where the upstream picks the `best_of` them."""
-    wanted = [_count(fields, name, CHOICES_MAX) or 1 for name in ("n", "best_of") if name in fields]
-    choices = max(wanted, default=1)
+    choices = 1
+    for name in _CHOICES:
+        if name in fields:
+            choices = max(choices, _count(fields, name, CHOICES_MAX) or 1)
     return choices * _prompts(fields) if endpoint == "completions" else choices
 
 
@@ -203,8 +207,11 @@ def _is_array(value: Raw) -> bool:
 
 def _output_tokens_max(fields: dict[str, Raw]) -> int | None:
     """Which of several names an upstream goes by is its own affair, so the money must do for the largest."""
-    given = [_count(fields, name, TOKENS_MAX) for name in _LIMITS if name in fields]
-    return max((limit for limit in given if limit is not None), default=None)
+    largest = None
+    for name in _LIMITS:
+        if name in fields and (limit := _count(fields, name, TOKENS_MAX)) is not None:
+            largest = limit if largest is None else max(largest, limit)
+    return largest
 
 
 def _bool(fields: dict[str, Raw], name: str) -> bool:

@@ -34,7 +34,7 @@ def debated(call: Call, own: str, others: Sequence[str]) -> Call:
     told = "\n\n".join([BEFORE, *[f"[{number}]\n{text}" for number, text in enumerate(others, 1)], AFTER])
     turns = dumps({"role": "assistant", "content": own}) + b"," + dumps({"role": "user", "content": told})
     raw = patch(call.raw, fields, {"messages": before + comma + turns + b"]"})
-    head = structs.replace(call.head, fields=top_level(raw))
+    head = structs.replace(call.head, fields=top_level(raw), compact=False)
     estimate = call.input_tokens_estimate + (len(turns) + 3) // 4
     return structs.replace(call, raw=raw, head=head, input_tokens_estimate=estimate)
 

@@ -23,7 +23,8 @@ ASKED = outcome(call("z"), attempt("up/b"), attempt("up/a", number=2), attempt("
 
 
 def told(live: Live, outcomes: Iterable[Outcome], at_ms: int = 1_000) -> Delta:
-    live.fold([entry(each) for each in outcomes])
+    if ended := [entry(each) for each in outcomes]:
+        live.fold(ended)
     return live.tick(at_ms, NOTHING)
 
 
