@@ -18,20 +18,15 @@ GAP_FOLLOW: Final = 0.2
 State = Literal["gone", "waiting", "active", "parked"]
 
 
-def run_id(owner: str, name: str = "") -> str:
-    """What a gate knows a run by: another's run of the same name is another. No name: all calls without a run."""
-    return f"{owner}\0{name}"
-
-
 class Ask(Struct, frozen=True):
     """One call that wants to go on."""
 
-    run: str  # as `run_id` has it
+    run: str  # its id; all calls of a key without a run are one more
     agent: str
     tier: int
     tokens: int  # of its prompt, as estimated
     steps: int = 0  # answers that the run has had, wherever
-    above: tuple[str, ...] = ()  # the runs above it, as if all were its owner's
+    above: tuple[str, ...] = ()  # the runs above it
     named: bool = True  # by its client
     free: bool = False  # it or a run above it was let in to another pool, and others may be waiting for that to end
 
@@ -67,11 +62,6 @@ class Run:
     def progress(self) -> tuple[int, int]:
         """Of two with as many answers, who came first has come farther."""
         return (self.steps, -self.number)
-
-    @property
-    def name(self) -> str:
-        """As its client calls it; others may use the same."""
-        return self.id.rpartition("\0")[2]
 
 
 def _progress(run: Run) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from policies.recent import Recent
-from policies.tenancy import tenant
+from policies.tenancy import run_of, tenant
 from proxy.observed import NoHedgeKind
 from proxy.types import Call
 
@@ -94,7 +94,8 @@ class Credits:
             return "usd_budget", "the tenant's money for hedges is used up for now"
         if left_usd_nanos is not None and cost_usd_nanos > left_usd_nanos * self._rules.run_share:
             return "usd_budget", "it would cost too much of what the budget has left"
-        run = None if call.identity.run is None else self._runs.get(call.identity.run)
+        id = run_of(call.identity)
+        run = None if id is None else self._runs.get(id)
         if run is not None and run.balance < 1.0:
             return "run_budget", "its run has had its hedges"
         if run is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from policies.limits import Reason, Refusal, Shortfall
+from policies.tenancy import shown
 from policies.windows import iso
 from proxy.errors import ProxyError
 
@@ -55,7 +56,7 @@ def amount(unit: str, value: int) -> str | int:
 
 def _named(shortfall: Shortfall) -> str:
     period = shortfall.period
-    kind, _, name = period.account.partition(":")
+    kind, _, name = shown(period.account).partition(":")
     window = "" if period.per == "total" else f" per {period.per}"
     unit = "USD" if period.unit == "usd" else period.unit
     return f"{kind} {ascii(name)[1:-1][:64]!r} in {unit}{window}"
@@ -71,8 +72,8 @@ def _figures(shortfall: Shortfall) -> str:
 def _details(shortfall: Shortfall) -> dict[str, object]:
     period, unit = shortfall.period, shortfall.period.unit
     return {
-        "account": period.account,
-        "carrier": period.carrier,
+        "account": shown(period.account),
+        "carrier": shown(period.carrier),
         "unit": unit,
         "window": period.per,
         "limit": amount(unit, shortfall.limit),

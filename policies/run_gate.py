@@ -158,9 +158,9 @@ class RunGate:
             self._begin(run, now)
         return run
 
-    def killed(self, names: Container[str]) -> None:
-        """Active runs of these names are over, whoever's they are."""
-        for run in [run for run in self._active.values() if run.name in names]:
+    def killed(self, runs: Container[str]) -> None:
+        """Those of them that are active are over."""
+        for run in [run for run in self._active.values() if run.id in runs]:
             self.finish(run)
 
     def expire(self, now: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from policies.runs import Excess, Stop
+from policies.tenancy import run_name
 from proxy.errors import ProxyError
 
 RETRY_PAUSED_S: Final = 10.0  # nobody knows when it goes on; SDKs wait so long, twice
@@ -16,8 +17,8 @@ RETRY_WIDTH_S: Final = 1.0  # calls end at any moment
 
 
 def run_stopped(stop: Stop) -> ProxyError:
-    name = _shown(stop.run)
-    details = {"run": stop.run}
+    run = run_name(stop.run)
+    name, details = _shown(run), {"run": run}
     if stop.mark == "killed":
         return ProxyError("run_killed", f"The run {name} was ended by an operator.", details=details)
     message = f"The run {name} was paused by an operator; it goes on when it is resumed."
@@ -25,8 +26,9 @@ def run_stopped(stop: Stop) -> ProxyError:
 
 
 def run_limit_exceeded(excess: Excess) -> ProxyError:
-    details = {"run": excess.run, "limit": excess.limit, "allowed": excess.allowed, "value": round(excess.value, 3)}
-    name = _shown(excess.run)
+    run = run_name(excess.run)
+    details = {"run": run, "limit": excess.limit, "allowed": excess.allowed, "value": round(excess.value, 3)}
+    name = _shown(run)
     if excess.limit == "width":
         message = f"The run {name} may have {excess.allowed:g} calls or child runs at the same time, and has them."
         return ProxyError("run_width_exceeded", message, retry_after_s=RETRY_WIDTH_S, details=details)

@@ -1,10 +1,10 @@
 """The runs of agents as a tree, and the limits that hold for one: wall time, width, depth, paused, killed.
 
-Nobody registers a run: its first call makes it. A client names only its parent; who stands above that is known from
-the parent's own calls. The first parent that a run names stays, and a claim that would close a circle is not heard, so
-a run can neither leave the account of its parent nor pay for itself. How a refusal is worded is `run_refusal`'s
-business, what happens to calls that are in flight is `proxy.runs.registry`'. Runs that are idle are forgotten; marks
-are not.
+Nobody registers a run: its first call makes it, under the id that `tenancy` gives it. A client names only its parent,
+of the same tenant; who stands above that is known from the parent's own calls. The first parent that a run names stays,
+and a claim that would close a circle is not heard, so a run can neither leave the account of its parent nor pay for
+itself. How a refusal is worded is `run_refusal`'s business, what happens to calls that are in flight is
+`proxy.runs.registry`'. Runs that are idle are forgotten; marks are not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from math import inf
 from typing import Final, Literal
 
 from msgspec import Struct
+
+from policies.tenancy import run_name
 
 LEVELS_MAX: Final = 5  # with team, key and agent above them, a path has eight accounts
 EXAMINED_MAX: Final = 16  # runs looked at to make room for one
@@ -214,6 +216,10 @@ class Tree:
 
     def mark_of(self, id: str) -> Mark | None:
         return self._marks.get(id)
+
+    def named(self, name: str) -> list[str]:
+        """The ids of all runs of that name, those that are only marked among them. Looks at every run."""
+        return [id for id in {**self._runs, **self._marks} if id.endswith(name) and run_name(id) == name]
 
     def place(self, id: str, parent: str | None, now: float) -> Run:
         """The run of a call. One that stands too deep is not kept: it is only good for being refused."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from policies.load import Loads
 from policies.recent import Recent
+from policies.tenancy import tenant
 from pricing.book import price_at
 from proxy.types import Call, Price, Target
 
@@ -95,7 +96,7 @@ def _key(call: Call) -> tuple[str, str, str] | None:
     who = call.identity
     if who.run is None or call.input_tokens_estimate < TOKENS_LEAST or call.endpoint not in ENDPOINTS:
         return None
-    return who.key_id, who.run, call.route
+    return tenant(who), who.run, call.route
 
 
 def _first(homes: Sequence[_Home], usable: Sequence[Target], now: float) -> tuple[_Home, Target] | None:

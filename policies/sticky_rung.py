@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from policies.recent import Recent
 from policies.stickiness import OUTPUT_TOKENS
+from policies.tenancy import tenant
 from pricing.book import price_at
 from proxy.types import Call, Plan
 
@@ -119,7 +120,7 @@ class StickyRung:
 
 def _key(call: Call, plan: Plan) -> tuple[str, str, str] | None:
     who = call.identity
-    return None if who.run is None else (who.key_id, who.run, plan.model)
+    return None if who.run is None else (tenant(who), who.run, plan.model)
 
 
 def _is_dearer(plan: Plan, rung: int) -> bool:

@@ -174,8 +174,8 @@ class DataPlane:
     async def apply(self, command: RunCommand) -> Applied:
         return await self._around.runs.apply(command)
 
-    async def look(self, runs: Sequence[str]) -> list[RunState]:
-        return await self._around.runs.look(runs)
+    async def look(self, runs: Sequence[str], named: str = "") -> list[RunState]:
+        return await self._around.runs.look(runs, named)
 
     async def survey(self) -> list[Standing]:
         return standings(self.health.rows(), self._pacing.permits.rooms, self.steering.loads)

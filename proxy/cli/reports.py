@@ -44,6 +44,7 @@ def _spend_lines(answer: Spend, page: Page) -> Iterator[str]:
     rows = [
         (
             row.key or "-",
+            *((row.tenant or "",) if answer.by == "run" else ()),
             str(row.calls),
             str(row.attempts),
             str(row.tokens.input_total),
@@ -56,8 +57,9 @@ def _spend_lines(answer: Spend, page: Page) -> Iterator[str]:
         )
         for row in (*answer.rows, structs.replace(answer.total, key="total"))
     ]
-    head = (answer.by, "calls", "attempts", "input", "cached", "written", "output", "cost", "unpriced", "estimated")
-    yield from page.table(head, rows)
+    names = ("run", "tenant") if answer.by == "run" else (answer.by,)
+    head = ("calls", "attempts", "input", "cached", "written", "output", "cost", "unpriced", "estimated")
+    yield from page.table((*names, *head), rows)
     if answer.truncated:
         yield f"only the dearest {len(answer.rows)} are shown; the total holds all"
     if answer.idle_gpus:

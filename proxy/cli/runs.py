@@ -27,6 +27,7 @@ examples:
   headgate runs pause trip-1 --cancel        ... and are cut as well
   headgate runs resume trip-1
   headgate runs topup trip-1 --usd 0.50      more room under the budget of this run
+  headgate runs kill trip-1 --tenant team:a  that of team a, where other teams have a run of that name too
 
 What is said of a run holds for the runs below it. Exit codes: 0 done, 1 not done, 2 wrong usage.
 """
@@ -43,6 +44,7 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("first", metavar="RUN", nargs="?", help=f"a run to show; or {', '.join(ACTIONS)}")
     parser.add_argument("run_id", metavar="ID", nargs="?", help="the run that the action is about")
+    parser.add_argument("--tenant", metavar="WHOSE", help="whose run: team:NAME, or key:ID for a key without a team")
     parser.add_argument("--agent", help="list only this agent's calls")
     parser.add_argument("--since", metavar="WHEN", help="list runs with a call since then: 30m, 6h, 1d or a date")
     parser.add_argument("--limit", type=int, default=20, help="most rows to list (default: 20)")
@@ -65,11 +67,12 @@ def runs(args: argparse.Namespace) -> int:
         query = {"agent": args.agent, "since": args.since, "limit": str(args.limit)}
         return report(args, with_query("/runs", query), Runs, lines=runs_view.listed)
     path = f"/runs/{quote(run, safe='')}"
+    path = with_query(path if action == "show" else f"{path}/{action}", {"tenant": args.tenant})
     if action == "show":
         return report(args, path, RunTree, lines=runs_view.tree)
     if action == "topup":
-        return report(args, f"{path}/topup", ToppedUp, lines=runs_view.topped_up, order=order)
-    return report(args, f"{path}/{action}", Governed, lines=runs_view.governed, order=order)
+        return report(args, path, ToppedUp, lines=runs_view.topped_up, order=order)
+    return report(args, path, Governed, lines=runs_view.governed, order=order)
 
 
 def _asked(args: argparse.Namespace) -> tuple[str, str | None]:

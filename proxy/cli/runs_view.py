@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policies.tenancy import shown
 from proxy.cli.table import Page, counted, dollars, seconds
 from proxy.state.report import asked
 from proxy.state.run_report import Governed, LimitRow, RunRow, Runs, RunTree, ToppedUp
 
 CALLS_HEAD = ("*", "at", "model", "target", "end", "took", "input", "output", "cost", "request")
-LIST_HEAD = ("run", "agents", "state", "in flight", "started", "wall", "calls", "errors", "loops", "tokens", "cost")
+LIST_HEAD = (
+    *("run", "tenant", "agents", "state", "in flight", "started", "wall"),
+    *("calls", "errors", "loops", "tokens", "cost"),
+)
 
 
 def listed(answer: Runs, page: Page) -> Iterator[str]:
     rows = [
         (
             row.run,
+            row.tenant,
             ",".join(row.agents),
             row.state,
             str(row.in_flight or ""),
@@ -85,7 +90,7 @@ def _state(run: RunRow) -> str:
 
 def _limit(limit: LimitRow) -> str:
     parts = [_amount(limit.unit, amount) for amount in (limit.spent, limit.limit, limit.held, limit.left)]
-    carrier = f" ({limit.carrier})"
+    carrier = f" ({shown(limit.carrier)})"
     return f"{limit.unit} per {limit.window}{carrier}: {parts[0]} of {parts[1]} spent, {parts[2]} held, {parts[3]} left"
 
 
@@ -107,7 +112,7 @@ def governed(answer: Governed, page: Page) -> Iterator[str]:
 
 def topped_up(answer: ToppedUp, page: Page) -> Iterator[str]:
     amount = _amount(answer.unit, answer.amount)
-    yield f"{answer.account}: {amount} {'was added already' if answer.repeated else 'more'}"
+    yield f"{shown(answer.account)}: {amount} {'was added already' if answer.repeated else 'more'}"
     for limit in answer.limits:
         left, most = _amount(answer.unit, limit.left), _amount(answer.unit, limit.limit)
         yield f"{answer.unit} per {limit.window}: {left} of {most} left"

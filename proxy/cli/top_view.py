@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from policies.tenancy import split
 from proxy.cli.budgets import amount_shown, bar
 from proxy.cli.requests import HEAD as CALL_HEAD
 from proxy.cli.requests import cells as call_cells
@@ -35,7 +36,7 @@ FIRST: Final[Mapping[Board, tuple[str, ...]]] = {
     "agents": ("agent",),
     "routes": ("route",),
     "targets": ("target", "state", "hedges"),
-    "runs": ("run", "agent", "below"),
+    "runs": ("run", "tenant", "agent", "below"),
 }
 
 
@@ -188,7 +189,10 @@ def _names(state: State, board: Board, row: Totals) -> tuple[str, ...]:
         gauges = state.now.gauges
         standing = "out" if row.name in gauges.out else "on trial" if row.name in gauges.trying else "well"
         return (row.name, standing, str(row.hedges or "-"))
-    return (row.name, row.agent or "-", row.parent or "-") if board == "runs" else (row.name,)
+    if board == "runs":
+        owner, name = split(row.name)
+        return (name, owner, row.agent or "-", row.parent or "-")
+    return (row.name,)
 
 
 def _cells(state: State, row: Totals, recent: Recent) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ function one(main, id, page) {
       el("p", { class: "mono" }, fields.request_id),
       facts([
         ["outcome", callState(fields)], ["at", instant(fields.at)], ["agent", el("a", { href: `#/requests${query({ agent: fields.agent })}` }, fields.agent || "unattributed")],
-        ["run", fields.run && el("a", { href: `#/runs/${encodeURIComponent(fields.run)}` }, fields.run)], ["model", fields.model], ["target", fields.target],
+        ["run", fields.run && el("a", { href: `#/runs/${encodeURIComponent(fields.run)}${query({ tenant: fields.team ? `team:${fields.team}` : `key:${fields.key_id}` })}` }, fields.run)], ["model", fields.model], ["target", fields.target],
         ["took", seconds(fields.duration_s)], ["first event", seconds(fields.first_event_s)], ["cost", usd(fields.cost_usd_nanos, 9)],
       ]),
       section("The decision", el("ol", {}, detail.decision.map((words) => el("li", {}, words)))),

@@ -12,13 +12,15 @@ const PAGE = 50;
 const SHOWN_MAX = 300;
 const STATE = { idle: "idle", running: "good", paused: "warn", killed: "bad" };
 
-const address = (run) => `#/runs/${encodeURIComponent(run)}`;
+// A name is its tenant's own: two may have a run of one name.
+const address = (run, tenant) => `#/runs/${encodeURIComponent(run)}${query({ tenant })}`;
 
 const columns = [
   ["run", (row) => row.run],
+  ["tenant", (row) => row.tenant],
   ["state", (row) => mark(STATE[row.state] ?? "idle", row.state)],
   ["agents", (row) => row.agents.join(", ")],
-  ["below", (row) => (row.parent ? el("a", { href: address(row.parent) }, row.parent) : "–")],
+  ["below", (row) => (row.parent ? el("a", { href: address(row.parent, row.tenant) }, row.parent) : "–")],
   ["calls", (row) => count(row.summary.calls), "n"],
   ["errors", (row) => count(row.summary.errors), "n"],
   ["tokens in", (row) => count(row.summary.input_tokens), "n"],
@@ -29,7 +31,7 @@ const columns = [
 ];
 
 export function show(main, { id, params }, page) {
-  return id ? one(main, id, page) : list(main, params, page);
+  return id ? one(main, id, params.get("tenant"), page) : list(main, params, page);
 }
 
 function list(main, params, page) {
@@ -46,7 +48,7 @@ function list(main, params, page) {
   page.ask(async () => {
     const runs = await get(`/runs${query({ ...given, limit: PAGE })}`, page.signal);
     const next = runs.before === null ? null : el("a", { href: `#/runs${query({ ...given, before: runs.before })}` }, "Older runs");
-    fill(found, table("Runs by their last call, latest first", columns, runs.rows, { open: (row) => address(row.run), key: (row) => row.run, empty: "no run of that kind" }), el("p", {}, next));
+    fill(found, table("Runs by their last call, latest first", columns, runs.rows, { open: (row) => address(row.run, row.tenant), key: (row) => `${row.tenant}/${row.run}`, empty: "no run of that kind" }), el("p", {}, next));
   });
 }
 
@@ -92,7 +94,7 @@ function branch(tree) {
   return el(
     "li",
     {},
-    el("a", { href: address(run.run) }, run.run), " ", mark(STATE[run.state] ?? "idle", run.state),
+    el("a", { href: address(run.run, run.tenant) }, run.run), " ", mark(STATE[run.state] ?? "idle", run.state),
     ` ${run.agents.join(", ")}: ${count(run.summary.calls)} calls, ${usd(run.summary.cost_usd_nanos)}`,
     tree.children.length ? [` (with those below ${usd(tree.total_usd_nanos)})`, el("ul", {}, tree.children.map(branch))] : null,
   );
@@ -109,27 +111,28 @@ function limits(tree) {
 }
 
 function orders(tree, page) {
-  const path = `/runs/${encodeURIComponent(tree.run.run)}`;
+  const { run, tenant } = tree.run;
   const order = (verb, words) => el("button", { type: "button", onclick: () => page.sure(words, async () => {
-    const done = await send("POST", `${path}/${verb}`, {});
-    page.say(`${tree.run.run} is ${done.state}; ${done.interrupted} calls were ended`);
+    const done = await send("POST", `/runs/${encodeURIComponent(run)}/${verb}${query({ tenant })}`, {});
+    page.say(`${run} is ${done.state}; ${done.interrupted} calls were ended`);
     page.again();
   }) }, verb[0].toUpperCase() + verb.slice(1));
   return el("p", { class: "orders" }, tree.run.state === "paused" ? order("resume", "Serve this run again?") : order("pause", "Refuse new calls of this run?"), " ", order("kill", "End this run and its calls in flight? It cannot be undone."));
 }
 
-function one(main, id, page) {
+function one(main, id, tenant, page) {
   fill(main, el("h1", {}, `Run ${id}`), el("p", {}, "asking the ledger"));
   page.ask(async () => {
-    const tree = await get(`/runs/${encodeURIComponent(id)}`, page.signal);
+    const tree = await get(`/runs/${encodeURIComponent(id)}${query({ tenant })}`, page.signal);
     const { run, critical_path: path } = tree;
+    const [kind, whose] = run.tenant.split(":");
     fill(
       main,
       el("h1", {}, `Run ${id}`),
       orders(tree, page),
       facts([
-        ["state", mark(STATE[run.state] ?? "idle", run.state)], ["stopped by", run.stopped_by], ["below", run.parent && el("a", { href: address(run.parent) }, run.parent)],
-        ["agents", run.agents.join(", ")], ["calls", count(run.summary.calls)], ["errors", count(run.summary.errors)], ["in flight", count(run.in_flight)],
+        ["state", mark(STATE[run.state] ?? "idle", run.state)], ["stopped by", run.stopped_by], ["below", run.parent && el("a", { href: address(run.parent, run.tenant) }, run.parent)],
+        ["tenant", run.tenant], ["agents", run.agents.join(", ")], ["calls", count(run.summary.calls)], ["errors", count(run.summary.errors)], ["in flight", count(run.in_flight)],
         ["cost with all below", usd(tree.total_usd_nanos)], ["from first to last", seconds(tree.wall_s)],
         ["critical path", `${seconds(path.seconds)} over ${path.calls} calls${path.share === null ? "" : `, ${Math.round(path.share * 100)} % of the time`}`],
         ["longest step", tree.longest_step && el("a", { href: callAddress(tree.longest_step) }, seconds(tree.longest_step.duration_s))],
@@ -137,7 +140,7 @@ function one(main, id, page) {
       tree.children.length ? section("Runs below it", el("ul", { class: "tree" }, branch(tree))) : null,
       section("In time", inTime(tree)),
       limits(tree),
-      section("Its own calls", table("Calls, latest first", callColumns, tree.calls.slice(-100).reverse(), { open: callAddress, key: (call) => call.request_id }), el("p", {}, el("a", { href: `#/requests${query({ run: id })}` }, "All of them"))),
+      section("Its own calls", table("Calls, latest first", callColumns, tree.calls.slice(-100).reverse(), { open: callAddress, key: (call) => call.request_id }), el("p", {}, el("a", { href: `#/requests${query({ run: id, [kind]: whose })}` }, "All of them"))),
     );
   });
 }

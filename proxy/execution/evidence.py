@@ -18,6 +18,7 @@ from policies.bandit import Bandit, Learnt
 from policies.call_kind import kind_of
 from policies.conformal import Conformal, Label, Standing
 from policies.sticky_rung import StickyRung
+from policies.tenancy import run_of
 from proxy.clock import Clock
 from proxy.execution.given import Feedback, Given
 from proxy.types import Call, Plan
@@ -97,7 +98,7 @@ class Evidence:
 
     def gave(self, call: Call, plan: Plan, rung: int, mark: float) -> None:
         """An answer that goes out, for whoever will speak of it."""
-        self._given.add(call.id, call.identity.run, self.label(call, plan, rung, mark))
+        self._given.add(call.id, run_of(call.identity), self.label(call, plan, rung, mark))
 
     def label(self, call: Call, plan: Plan, rung: int, mark: float) -> Label:
         """Of an answer, before anybody says whether it was right."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from policies.gate_line import Ask, run_id
-from policies.tenancy import tenant
+from policies.gate_line import Ask
+from policies.tenancy import run_id
 from policies.tiers import TIERS
 from proxy.clock import Clock
 from proxy.errors import ProxyError
@@ -96,15 +96,13 @@ class Gating:
         return attempt.lesson == "success" and attempt.usage is not None and attempt.target.id in self._pools
 
     def _ask(self, running: Running) -> Ask:
-        call, run = running.record.call, running.run
-        who, owner = call.identity, tenant(call.identity)
-        name = who.run or who.parent_run
+        call, run, who = running.record.call, running.run, running.record.call.identity
         return Ask(
-            run=run_id(f"key:{who.key_id}") if name is None else run_id(owner, name),
+            run=run_id(f"key:{who.key_id}", "") if run is None else run.id,
             agent=who.agent,
             tier=TIERS[call.priority],
             tokens=call.input_tokens_estimate,
             steps=self._progress(who),
-            above=() if run is None else tuple([run_id(owner, each.id) for each in run.lineage[:-1]]),
-            named=name is not None,
+            above=() if run is None else tuple([each.id for each in run.lineage[:-1]]),
+            named=run is not None,
         )

@@ -27,11 +27,12 @@ class Reset(Struct, frozen=True, array_like=True, tag="reset"):
 
 
 class Feedback(Struct, frozen=True, array_like=True, tag="feedback"):
-    """What somebody says of an answer, or of a run: one of the two. `score`: in 0..1."""
+    """What somebody says of an answer, or of a run: one of the two, and neither where nobody has that run.
+    `score`: in 0..1."""
 
     score: float
     request: str | None = None
-    run: str | None = None
+    run: str | None = None  # its id
 
     @property
     def good(self) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from policies import cost_units, least_attained
 from policies.least_attained import Attained, Place
 from policies.shedding import INTERACTIVE_S, STANDARD_S, Shedder
-from policies.tenancy import tenant
+from policies.tenancy import run_id, run_of, tenant
 from policies.tiers import INTERACTIVE, TIERS, Hold, Tiers
 from proxy.types import Call, Identity, Target, Usage
 
@@ -222,14 +222,15 @@ class Lines(Generic[T]):
 
     def place(self, call: Call, now: float, rise_s: float) -> Place:
         """Among the calls of its agent, by what its run has had at all targets. One without a run has had nothing."""
-        run = _run(call)
+        run = run_of(call.identity)
         units = 0.0 if run is None else self.attained.of(run)
-        parent = call.identity.parent_run or ""
+        parent = call.identity.parent_run
+        parent = "" if parent is None else run_id(tenant(call.identity), parent)
         return Place(units, now, rise_s=rise_s, parent=parent, critical=call.hurry == "critical")
 
     def served(self, call: Call, units: float) -> None:
         """A call has ended that used so much."""
-        run = _run(call)
+        run = run_of(call.identity)
         if run is not None:
             self.attained.add(run, units)
 
@@ -241,9 +242,3 @@ class Lines(Generic[T]):
                     self._lines[id] = line  # at the young end
         line = self._lines[target.id] = Line(target)
         return line
-
-
-def _run(call: Call) -> str | None:
-    """Another's run of the same name is another."""
-    run = call.identity.run
-    return None if run is None else f"{tenant(call.identity)}\0{run}"

@@ -17,7 +17,7 @@ from policies import prefix_break, siblings
 from policies.prefix_break import Prefixes, Seen
 from policies.prompt_cache import Asked, PromptCaches
 from policies.siblings import Boundaries, Lead, Siblings
-from policies.tenancy import tenant
+from policies.tenancy import run_of, tenant
 from proxy.clock import Clock
 from proxy.execution.record import Record
 from proxy.providers.base import Provider
@@ -45,7 +45,7 @@ class PromptCaching:
         call = record.call
         if call.input_tokens_estimate < TOKENS_LEAST or call.endpoint not in prefix_break.MESSAGES:
             return None
-        run = _run_of(call)
+        run = run_of(call.identity)
         if run is None and all(provider.prompt_cache(target.model) is None for provider, target in sold):
             return None
         prompt, now, seen = prefix_break.read(call), self._clock.now(), Seen()
@@ -113,12 +113,6 @@ class PromptCaching:
         news = self._news.pop(lead, None)
         if news is not None and not news.done():
             news.set_result(None)
-
-
-def _run_of(call: Call) -> str | None:
-    """A run is its key's: another's run of the same name is another."""
-    who = call.identity
-    return None if who.run is None else f"{who.key_id}\0{who.run}"
 
 
 def _owner(call: Call) -> str:

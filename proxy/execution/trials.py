@@ -19,6 +19,7 @@ from policies.daily_budget import DailyBudget
 from policies.experiment import Sample
 from policies.plan import Routes
 from policies.recent import Recent
+from policies.tenancy import run_of
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
@@ -80,8 +81,9 @@ class Trials:
         call = record.call
         record.decided(self._clock.now(), f"in the arm {arm.name} of experiment {arm.experiment!r}{_also(arm)}")
         self._calls.get(call.id).arm = arm
-        if call.identity.run is not None and not call.cause:
-            steps = self._runs.get(call.identity.run)
+        run = run_of(call.identity)
+        if run is not None and not call.cause:
+            steps = self._runs.get(run)
             steps.append(call.id)
             del steps[:-STEPS_MAX]
         if arm.shadowed and call.endpoint in COMPARED and self._has_money(arm, snapshot):

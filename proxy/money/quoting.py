@@ -19,6 +19,7 @@ from policies.estimate import Expected as Likely
 from policies.estimate import Experience, Sample
 from policies.run_refusal import run_stopped
 from policies.runs import Stop
+from policies.tenancy import run_of
 from policies.vote import VoteRules
 from pricing.book import cost_usd_nanos
 from pricing.tokens import input_estimate
@@ -92,7 +93,7 @@ class Quoter:
         """Raises ProxyError for a request that cannot be read, or a key that is not known."""
         present, call = self._present, self._call(asked)
         usual = _experience(call, await present.answers(call.identity.agent, call.model))
-        path = budget.path(call, self._runs(call.identity.run))
+        path = budget.path(call, self._runs(run_of(call.identity)))
         plan = self._plan(call, path, usual)
         together = self._together(call, plan, path, usual) if isinstance(plan, Plan) else ALONE
         if isinstance(together, ProxyError):
@@ -157,7 +158,7 @@ class Quoter:
 
     def _plan(self, call: Call, path: tuple[str, ...], usual: Experience) -> Plan | ProxyError:
         """In the order of the pipeline."""
-        snapshot, run = self._present.snapshot(), call.identity.run
+        snapshot, run = self._present.snapshot(), run_of(call.identity)
         rules = snapshot.rules(call.identity.agent)
         refusal = self._stopped(run) if run is not None else None
         if refusal is None and call.route:

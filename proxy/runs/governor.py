@@ -16,6 +16,7 @@ from typing import Protocol
 from msgspec import Struct, json, structs
 
 from policies.runs import Bounds, Mark
+from policies.tenancy import is_tenant, run_id, run_name, split
 from proxy.errors import ProxyError
 from proxy.money.budgets import Budgets
 from proxy.runs.registry import STATES, Applied, RunCommand, Runs, Seen
@@ -70,7 +71,7 @@ class Governor:
         if self._repeats(command):
             return await self._again(command)
         if not (unseen or self._runs.knows(command.run) or await self._seen(command.run)):
-            message = "no call of a run of this id was ever seen; `unseen` (--unseen) refuses it all the same"
+            message = "no call of this run was ever seen; `unseen` (--unseen) refuses it all the same"
             raise ProxyError("unknown_path", message)
         if command.kind != "kill" and self._runs.mark_of(command.run) == "killed":
             raise ProxyError("run_killed", "this run was killed, and that is final", status=409)
@@ -120,11 +121,12 @@ class Governor:
         return structs.replace(await asyncio.shield(answer), repeated=True)
 
     def _governed(self, run: str, done: Applied, *, repeated: bool) -> Governed:
-        state = self._runs.state(run)
+        state, (owner, name) = self._runs.state(run), split(run)
         return Governed(
-            run=run,
+            run=name,
+            tenant=owner,
             state=state.state,
-            stopped_by=state.stopped_by,
+            stopped_by=None if state.stopped_by is None else run_name(state.stopped_by),
             interrupted=done.interrupted,
             draining=done.draining,
             cost_usd_nanos=done.cost_usd_nanos,
@@ -162,9 +164,23 @@ class Governor:
 
 def recall(connection: sqlite3.Connection, wall: float) -> Memory:
     """Read once, before the first call."""
-    commands = tuple(_command(*row) for row in run_queries.commands(connection))
+    said = [_command(*row) for row in run_queries.commands(connection)]
+    commands = tuple([each for command in said for each in _of_tenants(connection, command)])
     lately = run_queries.lately(connection, int((wall - IDLE_S) * 1000))
-    return Memory(commands, tuple(Seen(run, parent, first / 1000, last / 1000) for run, parent, first, last in lately))
+    return Memory(commands, tuple([_seen(*row) for row in lately]))
+
+
+def _seen(owner: str, run: str, parent: str | None, first_ms: int, last_ms: int) -> Seen:
+    above = None if parent is None else run_id(owner, parent)
+    return Seen(run_id(owner, run), above, first_ms / 1000, last_ms / 1000)
+
+
+def _of_tenants(connection: sqlite3.Connection, command: RunCommand) -> list[RunCommand]:
+    """From before runs had tenants: a name alone, which was everybody's."""
+    if command.kind == "topup" or is_tenant(split(command.run)[0]):
+        return [command]
+    owners = run_queries.owners(connection, command.run)
+    return [structs.replace(command, run=run_id(owner, command.run)) for owner in owners]
 
 
 def _command(kind: str, subject: str, body: str) -> RunCommand:

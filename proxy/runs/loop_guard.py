@@ -18,6 +18,7 @@ from policies.loops import THROTTLE_S, LoopRules, Trail, action_of, in_words, lo
 from policies.quantiles import Quantiles
 from policies.recent import Recent
 from policies.runs import Run
+from policies.tenancy import run_name
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
@@ -62,7 +63,7 @@ class LoopGuard:
         record.loop = looped = structs.replace(looped, action=action)
         record.decided(self._clock.now(), f"its run goes round in circles ({action}): {in_words(looped)}")
         if action == "refuse":
-            return loop_detected(looped, run.id)
+            return loop_detected(looped, run_name(run.id))
         if action == "throttle":
             await asyncio.sleep(max(0.0, min(THROTTLE_S, record.call.deadline - self._clock.now())))
         return None

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from policies.run_refusal import run_limit_exceeded, run_stopped
 from policies.runs import Bounds, Mark, Run, RunLimits, Stop, Tree
+from policies.tenancy import run_id, tenant
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.running import Running
@@ -36,7 +37,7 @@ class RunCommand(Struct, frozen=True, omit_defaults=True):
     """An operator's word on one run, or on one account (`topup`)."""
 
     kind: Kind
-    run: str  # of a top-up: the account
+    run: str  # its id; of a top-up: the account
     id: str  # whoever repeats it, repeats the command
     by: str
     at_wall: float
@@ -72,7 +73,7 @@ class Seen(Struct, frozen=True):
 
 
 class RunState(Struct, frozen=True):
-    """One run as it is now."""
+    """One run as it is now; runs are named by their ids."""
 
     run: str
     state: State
@@ -134,12 +135,14 @@ class Runs:
 
     def of(self, identity: Identity) -> Run | None:
         """A call that names a parent and no run of its own is the parent's."""
-        id = identity.run or identity.parent_run
-        if id is None:
+        name, parent = identity.run or identity.parent_run, identity.parent_run
+        if name is None:
             return None
-        parent, now = identity.parent_run, self._clock.now()
+        owner, now = tenant(identity), self._clock.now()
+        id = run_id(owner, name)
         if parent is None:
             return self._tree.place(id, None, now)
+        parent = run_id(owner, parent)
         known = self._tree.find(id)
         before = None if known is None else known.parent
         run = self._tree.place(id, parent, now)
@@ -223,8 +226,8 @@ class Runs:
 
     def steps(self, identity: Identity) -> int:
         """Answers that the run of a call has had in this process; 0: it is new, or there is none."""
-        id = identity.run or identity.parent_run
-        run = None if id is None else self._tree.find(id)
+        name = identity.run or identity.parent_run
+        run = None if name is None else self._tree.find(run_id(tenant(identity), name))
         return 0 if run is None else run.steps
 
     def knows(self, id: str) -> bool:
@@ -247,9 +250,10 @@ class Runs:
             loops=0 if run is None else run.loops,
         )
 
-    async def look(self, ids: Sequence[str]) -> list[RunState]:
-        """These runs as they are, and every run that has calls in flight."""
-        asked = dict.fromkeys([*ids, *islice(self._calls, BUSY_SHOWN_MAX)])
+    async def look(self, ids: Sequence[str], named: str = "") -> list[RunState]:
+        """These runs as they are, every run of that name, whoever's, and every run that has calls in flight."""
+        alike = self._tree.named(named) if named else ()
+        asked = dict.fromkeys([*ids, *alike, *islice(self._calls, BUSY_SHOWN_MAX)])
         return [self.state(id) for id in asked]
 
     def _stop(self, id: str) -> Stop | None:

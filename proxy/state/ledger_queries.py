@@ -56,6 +56,7 @@ INPUT = " + ".join(f"a.{name}" for name in TOKEN_CLASSES if name.startswith("inp
 OUTPUT = " + ".join(f"a.{name}" for name in TOKEN_CLASSES if not name.startswith("input"))
 COST = "coalesce(sum(a.cost_usd_nanos), 0)"
 UNPRICED = "count(DISTINCT CASE WHEN a.call IS NOT NULL AND a.cost_usd_nanos IS NULL THEN o.seq END)"
+TENANT = "coalesce('team:' || o.team, 'key:' || o.key_id)"  # as `policies.tenancy` has it: whose a run is
 CALLS = "FROM outcome o LEFT JOIN attempt a ON a.call = o.seq"
 END_MS = "o.at_ms + CAST(o.duration_s * 1000 AS INTEGER)"
 
@@ -97,13 +98,15 @@ def _between(since_ms: int | None, until_ms: int | None) -> Where:
 def spend(connection: sqlite3.Connection, by: str, since_ms: int | None, until_ms: int | None) -> report.Spend:
     if by not in SPEND_KEYS:
         raise ProxyError("invalid_request", f"`by` must be one of {', '.join(SPEND_KEYS)}", param="by")
-    key = SPEND_KEYS[by]
+    key, owner = SPEND_KEYS[by], _owner(by)
     where, values = _between(since_ms, until_ms)
     source = f"{CALLS} WHERE {where}" + (" AND a.call IS NOT NULL" if key.startswith("a.") else "")
     rows = connection.execute(
-        f"SELECT {key}, {SPEND} {source} GROUP BY 1 ORDER BY cost DESC, 2 DESC, 1 LIMIT {SPEND_ROWS_MAX + 1}", values
+        f"SELECT {key}, {owner}, {SPEND} {source} GROUP BY 1, 2 ORDER BY cost DESC, 3 DESC, 1, 2"
+        f" LIMIT {SPEND_ROWS_MAX + 1}",
+        values,
     ).fetchall()
-    (total,) = connection.execute(f"SELECT NULL, {SPEND} {source}", values).fetchall()
+    (total,) = connection.execute(f"SELECT NULL, NULL, {SPEND} {source}", values).fetchall()
     shown = [_spend_row(*row) for row in rows[:SPEND_ROWS_MAX]]
     return report.Spend(
         by=by,
@@ -119,10 +122,16 @@ def _idle_gpus(connection: sqlite3.Connection, where: str, values: list[str | in
     return [report.IdleGpu(*row) for row in rows]
 
 
-def _spend_row(key: str | None, calls: int, attempts: int, *sums: int) -> report.SpendRow:
-    *tokens, cost, unpriced, estimated = sums
+def _owner(by: str) -> str:
+    """Of a row: a run is its tenant's, everything else is one name for all."""
+    return f"CASE WHEN o.run IS NOT NULL THEN {TENANT} END" if by == "run" else "NULL"
+
+
+def _spend_row(key: str | None, owner: str | None, *sums: int) -> report.SpendRow:
+    calls, attempts, *tokens, cost, unpriced, estimated = sums
     return report.SpendRow(
         key=key,
+        tenant=owner,
         calls=calls,
         attempts=attempts,
         tokens=report.Tokens(*tokens),
@@ -137,13 +146,13 @@ def usage(connection: sqlite3.Connection, by: str, since_ms: int | None) -> repo
     """As `spend`, of the latest calls alone: a page that people wait for."""
     if by not in SPEND_KEYS:
         raise ProxyError("invalid_request", f"`by` must be one of {', '.join(SPEND_KEYS)}", param="by")
-    key, (where, values) = SPEND_KEYS[by], _between(since_ms, None)
+    key, owner, (where, values) = SPEND_KEYS[by], _owner(by), _between(since_ms, None)
     floor = newest(connection) - USAGE_CALLS_MAX
     near = f"o.seq > {floor} AND {where.replace('o.', '+o.')}"  # by number, not by the index of instants
     fits = f"{CALLS} WHERE {near}"
     rows = connection.execute(
-        f"SELECT {key}, {SPEND} {fits}{' AND a.call IS NOT NULL' if key.startswith('a.') else ''}"
-        f" GROUP BY 1 ORDER BY cost DESC, 2 DESC, 1 LIMIT {SPEND_ROWS_MAX}",
+        f"SELECT {key}, {owner}, {SPEND} {fits}{' AND a.call IS NOT NULL' if key.startswith('a.') else ''}"
+        f" GROUP BY 1, 2 ORDER BY cost DESC, 3 DESC, 1, 2 LIMIT {SPEND_ROWS_MAX}",
         values,
     ).fetchall()
     found = f"SELECT count(*), {_iso('min(o.at_ms)')} FROM outcome o WHERE {near}"
@@ -161,8 +170,8 @@ def newest(connection: sqlite3.Connection) -> int:
 def agents(connection: sqlite3.Connection, since_ms: int | None) -> list[report.AgentRow]:
     where, values = _between(since_ms, None)
     rows = connection.execute(
-        f"SELECT o.agent, count(DISTINCT o.run), {SUMMARY} {CALLS} WHERE {where} GROUP BY 1 ORDER BY 1"
-        f" LIMIT {SPEND_ROWS_MAX}",
+        f"SELECT o.agent, count(DISTINCT {TENANT} || '/' || o.run), {SUMMARY} {CALLS} WHERE {where}"
+        f" GROUP BY 1 ORDER BY 1 LIMIT {SPEND_ROWS_MAX}",
         values,
     ).fetchall()
     return [report.AgentRow(row[0], row[1], report.Summary(*row[2:])) for row in rows]

@@ -58,6 +58,7 @@ class SpendRow(Struct, frozen=True):
     """`key` is the value of the dimension, None where a call has none."""
 
     key: str | None
+    tenant: str | None  # of a run, whose it is
     calls: int
     attempts: int
     tokens: Tokens

@@ -1,7 +1,8 @@
 """The questions about runs, as SQL: the latest ones, one as a tree, and what a gate must know of them at its start.
 
-A run is its id: calls of several agents and keys may share one. Sums are aggregates of all of its calls; how many calls
-and children are listed, and over how many the critical path is sought, is bounded, so a run of any size is answered.
+A run is its tenant and its name: calls of several agents, and of all keys of one team, may share one. Sums are
+aggregates of all of its calls; how many calls and children are listed, and over how many the critical path is sought,
+is bounded, so a run of any size is answered.
 """
 
 # ruff: noqa: S608  # every name that is put into a statement stands in this file or the next; values are always bound
@@ -16,7 +17,7 @@ from msgspec import structs
 
 from proxy.state import report, run_report
 from proxy.state.ledger import Ledger
-from proxy.state.ledger_queries import CALLS, END_MS, FILTERED_CALLS_MAX, REQUEST, SUMMARY, newest, older
+from proxy.state.ledger_queries import CALLS, END_MS, FILTERED_CALLS_MAX, REQUEST, SUMMARY, TENANT, newest, older
 from proxy.state.run_report import Found, RunRow, RunTree, Step
 
 CALLS_SHOWN_MAX = 500  # over the whole tree
@@ -27,6 +28,13 @@ COMMANDS_MAX = 100_000  # read back at a start, the newest
 LABELS_MAX = 50_000  # the same
 CALLS_LOOKED_AT = 50_000  # ... and of the calls, for who stands below whom
 UNASKED_MAX = 500
+OWNERS_MAX = 100  # of one name
+
+MINE = f"o.run = ? AND {TENANT} = ?"
+# Ends at the next call of the same run, so most calls are looked at once.
+LATER = f"SELECT 1 FROM outcome i WHERE i.run = o.run AND i.seq > o.seq AND {TENANT.replace('o.', 'i.')} = {TENANT}"
+
+Whose = tuple[str, str]  # name and tenant of a run, as `MINE` wants them
 
 
 def runs(
@@ -36,34 +44,35 @@ def runs(
     looks at so many calls at most, so it may be short, or empty, and still have a next one."""
     below = newest(connection) + 1 if before is None else before
     floor = below - FILTERED_CALLS_MAX
-    mine = "" if agent is None else " AND agent = ?"
     own = [] if agent is None else [agent]
+    mine, later = ("", LATER) if agent is None else (" AND o.agent = ?", f"{LATER} AND i.agent = ?")
     rows = connection.execute(
-        f"SELECT o.seq, o.run FROM outcome o WHERE o.run IS NOT NULL{mine} AND o.at_ms >= ?"
-        " AND o.seq < ? AND o.seq >= ?"
-        f" AND o.seq = (SELECT max(seq) FROM outcome WHERE run = o.run{mine}) ORDER BY o.seq DESC LIMIT ?",
+        f"SELECT o.seq, o.run, {TENANT} FROM outcome o WHERE o.run IS NOT NULL{mine} AND o.at_ms >= ?"
+        f" AND o.seq < ? AND o.seq >= ? AND NOT EXISTS ({later}) ORDER BY o.seq DESC LIMIT ?",
         [*own, since_ms or 0, below, floor, *own, limit],
     ).fetchall()
-    found = [_row(connection, run, agent) for _, run in rows]
+    found = [_row(connection, (run, owner), agent) for _, run, owner in rows]
     if len(rows) == limit:
         return run_report.Runs(rows=found, before=rows[-1][0])
     more = older(connection, floor, ("", [] if since_ms is None else [since_ms])) is not None
     return run_report.Runs(rows=found, before=floor if more else None)
 
 
-def _row(connection: sqlite3.Connection, run: str, agent: str | None = None) -> RunRow:
-    where, values = ("o.run = ?", [run]) if agent is None else ("o.run = ? AND o.agent = ?", [run, agent])
+def _row(connection: sqlite3.Connection, whose: Whose, agent: str | None = None) -> RunRow:
+    run, owner = whose
+    where, values = (MINE, [*whose]) if agent is None else (f"{MINE} AND o.agent = ?", [*whose, agent])
     (summary,) = connection.execute(f"SELECT max(o.parent_run), {SUMMARY} {CALLS} WHERE {where}", values).fetchall()
     names = connection.execute(f"SELECT DISTINCT o.agent FROM outcome o WHERE {where} ORDER BY 1", values).fetchall()
     parent = None if summary[0] == run else summary[0]
-    return RunRow(run=run, parent=parent, agents=[name for (name,) in names], summary=report.Summary(*summary[1:]))
+    return RunRow(run, owner, parent, agents=[name for (name,) in names], summary=report.Summary(*summary[1:]))
 
 
 class _Walk:
-    """Down a tree of runs, within bounds and never in a circle: parents are named by clients."""
+    """Down a tree of runs of one tenant, within bounds and never in a circle: parents are named by clients."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, owner: str) -> None:
         self._connection = connection
+        self._owner = owner
         self._seen: set[str] = set()
         self._calls_left = CALLS_SHOWN_MAX
         self._steps_left = STEPS_MAX
@@ -79,7 +88,7 @@ class _Walk:
         return run_report.tree(found, children)
 
     def _found(self, run: str) -> Found:
-        row = _row(self._connection, run)
+        row = _row(self._connection, (run, self._owner))
         steps = self._steps(run)
         longest = self._requests(run, "o.duration_s DESC, o.seq", 1)
         calls = self._requests(run, "o.seq DESC", self._calls_left)[::-1]
@@ -89,39 +98,50 @@ class _Walk:
 
     def _requests(self, run: str, order: str, limit: int) -> list[report.RequestRow]:
         rows = self._connection.execute(
-            f"SELECT {REQUEST} FROM outcome o WHERE o.run = ? ORDER BY {order} LIMIT ?", [run, limit]
+            f"SELECT {REQUEST} FROM outcome o WHERE {MINE} ORDER BY {order} LIMIT ?", [run, self._owner, limit]
         ).fetchall()
         return [report.RequestRow(*row) for row in rows]
 
     def _steps(self, run: str) -> list[Step]:
         rows = self._connection.execute(
-            f"SELECT o.request_id, o.at_ms, {END_MS} FROM outcome o WHERE o.run = ? ORDER BY o.seq DESC LIMIT ?",
-            [run, self._steps_left],
+            f"SELECT o.request_id, o.at_ms, {END_MS} FROM outcome o WHERE {MINE} ORDER BY o.seq DESC LIMIT ?",
+            [run, self._owner, self._steps_left],
         ).fetchall()
         self._steps_left -= len(rows)
         return [Step(*row) for row in rows]
 
     def _children(self, run: str) -> list[str]:
         rows = self._connection.execute(
-            "SELECT run FROM outcome WHERE parent_run = ? AND run IS NOT NULL AND run <> parent_run"
-            " GROUP BY run ORDER BY min(seq) LIMIT ?",
-            [run, TREE_RUNS_MAX],
+            f"SELECT o.run FROM outcome o WHERE o.parent_run = ? AND {TENANT} = ? AND o.run IS NOT NULL"
+            " AND o.run <> o.parent_run GROUP BY o.run ORDER BY min(o.seq) LIMIT ?",
+            [run, self._owner, TREE_RUNS_MAX],
         ).fetchall()
         return [child for (child,) in rows]
 
 
-def run(connection: sqlite3.Connection, id: str) -> RunTree | None:
-    made, steps = _Walk(connection).tree(id)
+def run(connection: sqlite3.Connection, whose: Whose) -> RunTree | None:
+    name, owner = whose
+    made, steps = _Walk(connection, owner).tree(name)
     return made if steps or made.children else None
 
 
-def known(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+def known(connection: sqlite3.Connection, asked: Sequence[Whose]) -> set[Whose]:
     """Those of them that have a call in the ledger."""
-    found = set[str]()
-    for id in ids[:UNASKED_MAX]:
-        if connection.execute("SELECT 1 FROM outcome WHERE run = ? LIMIT 1", [id]).fetchone() is not None:
-            found.add(id)
+    found = set[Whose]()
+    for whose in asked[:UNASKED_MAX]:
+        if connection.execute(f"SELECT 1 FROM outcome o WHERE {MINE} LIMIT 1", whose).fetchone() is not None:
+            found.add(whose)
     return found
+
+
+def owners(connection: sqlite3.Connection, name: str) -> list[str]:
+    """The tenants of whose calls one named that run, as its own or as the one above it."""
+    rows = connection.execute(
+        f"SELECT {TENANT} FROM outcome o WHERE o.run = ? UNION SELECT {TENANT} FROM outcome o WHERE o.parent_run = ?"
+        " ORDER BY 1 LIMIT ?",
+        [name, name, OWNERS_MAX],
+    ).fetchall()
+    return [owner for (owner,) in rows]
 
 
 def commands(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -140,12 +160,13 @@ def labels(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     return rows[::-1]
 
 
-def lately(connection: sqlite3.Connection, since_ms: int) -> list[tuple[str, str | None, int, int]]:
-    """(run, parent, first, last in milliseconds) of the runs with a call since then, the longest unused first; as far
-    as the newest calls tell."""
+def lately(connection: sqlite3.Connection, since_ms: int) -> list[tuple[str, str, str | None, int, int]]:
+    """(tenant, run, parent, first, last in milliseconds) of the runs with a call since then, the longest unused first;
+    as far as the newest calls tell."""
     return connection.execute(
-        f"SELECT run, max(parent_run), min(at_ms), max({END_MS}) AS last FROM outcome o"
-        " WHERE seq > (SELECT max(seq) FROM outcome) - ? AND run IS NOT NULL AND at_ms >= ? GROUP BY run ORDER BY last",
+        f"SELECT {TENANT}, run, max(parent_run), min(at_ms), max({END_MS}) AS last FROM outcome o"
+        " WHERE seq > (SELECT max(seq) FROM outcome) - ? AND run IS NOT NULL AND at_ms >= ?"
+        " GROUP BY 1, run ORDER BY last",
         [CALLS_LOOKED_AT, since_ms],
     ).fetchall()
 
@@ -161,8 +182,11 @@ class RunReports:
     ) -> run_report.Runs:
         return await self._ledger.query(partial(runs, limit=limit, agent=agent, since_ms=since_ms, before=before))
 
-    async def run(self, id: str) -> RunTree | None:
-        return await self._ledger.query(partial(run, id=id))
+    async def run(self, whose: Whose) -> RunTree | None:
+        return await self._ledger.query(partial(run, whose=whose))
 
-    async def known(self, ids: Sequence[str]) -> set[str]:
-        return await self._ledger.query(partial(known, ids=ids))
+    async def known(self, asked: Sequence[Whose]) -> set[Whose]:
+        return await self._ledger.query(partial(known, asked=asked))
+
+    async def owners(self, name: str) -> list[str]:
+        return await self._ledger.query(partial(owners, name=name))

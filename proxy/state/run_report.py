@@ -32,8 +32,9 @@ class LimitRow(Struct, frozen=True):
 
 
 class RunRow(Struct, frozen=True):
-    run: str
-    parent: str | None
+    run: str  # by its name, which other tenants may use as well
+    tenant: str  # "team:NAME" or "key:ID"
+    parent: str | None  # of the same tenant
     agents: list[str]
     summary: Summary
     state: str = "idle"  # idle, running, paused, killed
@@ -72,6 +73,7 @@ class Governed(Struct, frozen=True):
     """What has become of a run, and of its calls that were in flight when the command came."""
 
     run: str
+    tenant: str
     state: str
     stopped_by: str | None  # the run above it that is paused or killed
     interrupted: int
@@ -119,9 +121,9 @@ class Found(Struct, frozen=True):
 NOTHING: Final = Summary(0, 0, None, None, 0.0, 0, 0, 0, 0)
 
 
-def unrecorded(run: str, parent: str | None, agents: Sequence[str] = ()) -> RunTree:
+def unrecorded(run: str, tenant: str, parent: str | None, agents: Sequence[str] = ()) -> RunTree:
     """A run none of whose calls has ended."""
-    row = RunRow(run, parent, list(agents), NOTHING)
+    row = RunRow(run, tenant, parent, list(agents), NOTHING)
     return RunTree(row, 0, 0.0, Path(0.0, 0, []), None, [], [], truncated=False)
 
 

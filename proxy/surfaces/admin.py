@@ -40,6 +40,7 @@ WINDOW = ("since", "limit", "before")
 YES = frozenset({"on", "yes", "true", "1"})
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+TeamName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]  # as the configuration has them
 
 
 class Reports(Protocol):
@@ -110,7 +111,7 @@ class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of POST /keys."""
 
     agent: Name | None = None  # absent: the caller may name its own
-    team: Name | None = None
+    team: TeamName | None = None
     models: Annotated[tuple[Name, ...], Meta(max_length=100)] | None = None
     lasts_s: Annotated[float, Meta(gt=0, le=3.2e9)] | None = None
     budget: Annotated[tuple[BudgetRequest, ...], Meta(max_length=BUDGETS_MAX)] = ()
@@ -145,7 +146,7 @@ def admin_routes(services: AdminServices) -> list[Route]:
         *BatchRoutes(services.batches).routes(),
         *CacheRoutes(services.caches).routes(),
         *LoadRoutes(services.loadtest).routes(),
-        *CascadeRoutes(services.cascades).routes(),
+        *CascadeRoutes(services.cascades, services.runs.views).routes(),
         *ContentRoutes(services.content).routes(),
         *ExperimentRoutes(services.experiments).routes(),
         Route("GET", "/requests", admin.requests),

@@ -30,13 +30,13 @@ class FeedbackRequest(Struct, frozen=True, forbid_unknown_fields=True):
     score: Score
     request: Name | None = None
     run: Name | None = None
+    tenant: Name | None = None  # whose run, where several have one of that name
 
     def __post_init__(self) -> None:
         if (self.request is None) == (self.run is None):
             raise ValueError("name a request or a run, one of the two")
-
-    def feedback(self) -> Feedback:
-        return Feedback(self.score, self.request, self.run)
+        if self.run is None and self.tenant is not None:
+            raise ValueError("a tenant says whose run is meant, and a request is named")
 
 
 class ResetRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,9 +54,14 @@ class ResetRequest(Struct, frozen=True, forbid_unknown_fields=True):
         return Reset(self.agent, self.model)
 
 
+class Finder(Protocol):
+    async def find(self, name: str, tenant: str | None = None) -> str | None: ...
+
+
 class CascadeRoutes:
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, runs: Finder) -> None:
         self._desk = desk
+        self._runs = runs
 
     def routes(self) -> list[Route]:
         return [
@@ -77,4 +82,5 @@ class CascadeRoutes:
     async def feedback(self, asked: AdminRequest) -> Reply:
         parameters(asked.query)
         order = asked.order(FeedbackRequest, "feedback")
-        return json_reply(await self._desk.feedback(order.feedback()))
+        run = None if order.run is None else await self._runs.find(order.run, order.tenant)
+        return json_reply(await self._desk.feedback(Feedback(order.score, order.request, run)))

@@ -1,7 +1,8 @@
 """Runs on the admin listener: what they are doing and have cost, and an operator's word on them.
 
 A body describes one command and nothing else; without an `id` of the caller's own one is made, so that a command whose
-answer was lost can be repeated only by whoever named it. What a command does is decided by the governor.
+answer was lost can be repeated only by whoever named it. A run is called by its name; where several tenants have one of
+that name, `tenant` says whose. What a command does is decided by the governor.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from proxy.types import Unit
 
 NANOS = 1_000_000_000
 AMOUNT_MAX = 10**9  # dollars, or a million times as many of anything else
+UNKNOWN = "no run of this name is known"
+UNSEEN = "`unseen` (--unseen) with a `tenant` (--tenant) says it of one before its first call"
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Meta(gt=0, le=AMOUNT_MAX * 10**6)]
@@ -31,6 +34,7 @@ class Views(Protocol):
         self, limit: int, *, agent: str | None = None, since_ms: int | None = None, before: int | None = None
     ) -> Struct: ...
     async def run(self, id: str) -> Struct | None: ...
+    async def find(self, name: str, tenant: str | None = None) -> str | None: ...
 
 
 class Governor(Protocol):
@@ -112,10 +116,10 @@ class RunRoutes:
         return json_reply(await self._services.views.runs(limit(given), agent=agent, since_ms=since, before=before))
 
     async def run(self, asked: AdminRequest) -> Reply:
-        parameters(asked.query)
-        found = await self._services.views.run(asked.params["id"])
+        id = await self._meant(asked)
+        found = None if id is None else await self._services.views.run(id)
         if found is None:
-            raise ProxyError("unknown_path", "no run of this id is known")
+            raise ProxyError("unknown_path", UNKNOWN)
         return json_reply(found)
 
     async def kill(self, asked: AdminRequest) -> Reply:
@@ -132,18 +136,28 @@ class RunRoutes:
         return await self._govern(asked, self._command("resume", asked, order.id), unseen=order.unseen)
 
     async def top_up_run(self, asked: AdminRequest) -> Reply:
-        return await self._top_up(asked, f"run:{asked.params['id']}")
+        order, id = _order(asked, TopUpRequest), await self._meant(asked)
+        if id is None:
+            raise ProxyError("unknown_path", UNKNOWN)
+        return await self._top_up(asked, order, f"run:{id}")
 
     async def top_up_account(self, asked: AdminRequest) -> Reply:
-        return await self._top_up(asked, asked.params["name"])
+        parameters(asked.query)
+        return await self._top_up(asked, _order(asked, TopUpRequest), asked.params["name"])
+
+    async def _meant(self, asked: AdminRequest) -> str | None:
+        """The id of the run that a path names; None: there is none. Raises ProxyError."""
+        tenant = parameters(asked.query, ("tenant",)).get("tenant")
+        return await self._services.views.find(asked.params["id"], tenant)
 
     async def _govern(self, asked: AdminRequest, command: RunCommand, *, unseen: bool) -> Reply:
-        parameters(asked.query)
+        run = await self._meant(asked)
+        if run is None:
+            raise ProxyError("unknown_path", f"{UNKNOWN}; {UNSEEN}")
+        command = msgspec.structs.replace(command, run=run)
         return json_reply(await self._services.governor.govern(command, unseen=unseen))
 
-    async def _top_up(self, asked: AdminRequest, account: str) -> Reply:
-        parameters(asked.query)
-        order = _order(asked, TopUpRequest)
+    async def _top_up(self, asked: AdminRequest, order: TopUpRequest, account: str) -> Reply:
         try:
             unit, amount = order.amount()
         except ValueError as error:
@@ -154,9 +168,9 @@ class RunRoutes:
         return json_reply(await self._services.governor.top_up(command))
 
     def _command(self, kind: Kind, asked: AdminRequest, id: str | None) -> RunCommand:
+        """Whose it is, is said when that is known."""
         services = self._services
-        run, by = asked.params.get("id", ""), f"admin from {asked.remote}"
-        return RunCommand(kind, run, id or services.new_id(), by, services.wall())
+        return RunCommand(kind, "", id or services.new_id(), f"admin from {asked.remote}", services.wall())
 
 
 def _order(asked: AdminRequest, shape: type[T]) -> T:

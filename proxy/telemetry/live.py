@@ -46,6 +46,7 @@ def _of(columns: Sequence[str], *wanted: str) -> itemgetter[tuple[int, ...]]:
 
 _READ_CALL: Final = _of(_CALL, "at_ms", "agent", "run", "parent_run", "route", "stream", "error_code", "error_source",
                         "first_event_s", "duration_s")  # fmt: skip
+_READ_TENANT: Final = _of(_CALL, "team", "key_id")
 _READ_TRY: Final = _of(_TRY, "target", "role", "lesson", "first_event_s", "cost_usd_nanos")
 _READ_TOKENS: Final = _of(_TRY, *TOKEN_CLASSES)
 _READ_SHOWN: Final = _of(_CALL, "request_id", "at_ms", "agent", "run", "step", "model", "target", "status",
@@ -97,6 +98,8 @@ class Live:
             groups.agents[agent].append(call)
             groups.routes[route].append(call)
             if run:
+                team, key = _READ_TENANT(entry.outcome)
+                run = f"team:{team}/{run}" if team else f"key:{key}/{run}"  # as `policies.tenancy` has it
                 groups.runs[run].append(call)
                 of_run = self._runs.of(run)
                 of_run.agent, of_run.parent = agent, parent or None

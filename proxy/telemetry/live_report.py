@@ -14,7 +14,7 @@ from proxy.state.report import RequestRow
 class Totals(Struct, frozen=True):
     """One name since the gate's start. `failed`: upstreams' doing or ours; `refused`: a rule's, or the caller's."""
 
-    name: str
+    name: str  # of a run: its tenant, a slash and its name, as two tenants may use one name
     calls: int  # of a target: attempts
     failed: int
     refused: int

@@ -225,7 +225,9 @@ class Metrics:
         if identity.run is None:
             self._runs_started[agent, "none"].value += 1
             return
-        key, runs = (identity.key_id, identity.run), self._runs
+        # Its tenant's, as `policies.tenancy` tells them apart.
+        owner = identity.key_id if identity.team is None else f"team:{identity.team}"
+        key, runs = (owner, identity.run), self._runs
         if key in runs:
             del runs[key]
         else:

@@ -29,7 +29,7 @@ async def answer(question: Question, plane: Serving) -> Reply:
         case Command():
             return Done(question.number, await plane.apply(question.command))
         case Look():
-            return Looked(question.number, tuple(await plane.look(question.runs)))
+            return Looked(question.number, tuple(await plane.look(question.runs, question.named)))
         case Survey():
             return Surveyed(question.number, tuple(await plane.survey()))
         case TakeStock():

@@ -190,6 +190,7 @@ class Command(Struct, frozen=True, array_like=True, tag="command"):
 class Look(Struct, frozen=True, array_like=True, tag="look"):
     number: int
     runs: tuple[str, ...]
+    named: str = ""  # and every run that is called so
 
 
 class Survey(Struct, frozen=True, array_like=True, tag="survey"):

@@ -176,9 +176,9 @@ class Supervisor:
             total = total.plus(reply.applied) if isinstance(reply, Done) else total
         return total
 
-    async def look(self, runs: Sequence[str]) -> list[RunState]:
+    async def look(self, runs: Sequence[str], named: str = "") -> list[RunState]:
         self._numbers += 1
-        replies = await self._ask_all(self._numbers, Look(self._numbers, tuple(runs)))
+        replies = await self._ask_all(self._numbers, Look(self._numbers, tuple(runs), named))
         return merged(state for reply in replies if isinstance(reply, Looked) for state in reply.states)
 
     async def survey(self) -> list[Standing]:

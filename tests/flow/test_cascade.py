@@ -353,10 +353,10 @@ async def test_a_run_that_is_killed_ends_in_the_middle_of_a_rung() -> None:
     async with Rungs(EMPTY, hanging, never) as world:
         asked = asyncio.create_task(world.request(STREAM, headers="X-Headgate-Run: r1\r\n"))  # noqa: TID251
         await asyncio.sleep(1.0)
-        await world.runs.apply(RunCommand("kill", "r1", "1", "me", 0.0))
+        await world.runs.apply(RunCommand("kill", "key:key-1/r1", "1", "me", 0.0))
         reply = await asked
         assert reply.error["code"] == "run_killed"
-    assert world.store.account("run:key-1/r1").held_usd_nanos == 0
+    assert world.store.account("run:key:key-1/r1").held_usd_nanos == 0
 
 
 async def test_only_the_committed_answer_is_kept() -> None:

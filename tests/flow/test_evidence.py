@@ -128,7 +128,7 @@ async def test_a_word_about_an_answer_or_a_run_is_a_label() -> None:
         for _ in range(4):
             await world.request(body(), headers=KEY)
         assert world.evidence.feedback(Feedback(0.0, request=first.headers["x-headgate-request-id"])) == 1
-        assert world.evidence.feedback(Feedback(1.0, run="r1")) == 4
+        assert world.evidence.feedback(Feedback(1.0, run="key:key-1/r1")) == 4
         assert [(label.agreed, label.weight, label.source) for label in world.told] == [
             (False, 1.0, "feedback"),
             *[(True, 0.25, "feedback")] * 4,

@@ -220,8 +220,8 @@ async def test_a_word_about_a_run_is_one_score_of_its_unit() -> None:
     async with Arms(saying("4"), saying("5")) as world:
         for _ in range(3):
             await world.ask("r")
-        assert world.trials.heed(Feedback(1.0, run="r")) == 3
-        assert world.trials.heed(Feedback(1.0, run="r")) == 0
+        assert world.trials.heed(Feedback(1.0, run="key:key-1/r")) == 3
+        assert world.trials.heed(Feedback(1.0, run="key:key-1/r")) == 0
     assert len([sample for sample in world.samples if sample.score is not None]) == 1
 
 

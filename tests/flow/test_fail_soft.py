@@ -10,6 +10,7 @@ import pytest
 from policies.limits import Limit, LimitsByName
 from policies.runs import RunLimits
 from proxy.snapshot import AgentRules
+from proxy.types import KeyRecord
 from tests.flow.test_runs import last_error
 from tests.flow.world import DONE, FINISH, KEY, ROLE, USAGE, Peer, World, token
 
@@ -193,9 +194,8 @@ async def test_nobody_else_gets_it_by_naming_the_run() -> None:
     async with World(
         answers, rules=BEST, limits_of=LimitsByName({}, {"run": (Limit("steps", 1, per="run"),)})
     ) as world:
+        world.keys.records |= {KEY: KeyRecord("key-1", team="t"), "hg-other": KeyRecord("key-2", team="t")}
         await world.request(asking(PLAIN, 0), headers=RUN)
-        record = world.keys.records[KEY]
-        world.keys.records["hg-other"] = type(record)("key-2")
         theirs = await world.request(PLAIN, headers=RUN, key="hg-other")
         assert theirs.error["code"] == "budget_exceeded"
         assert b"draft 0" in (await world.request(PLAIN, headers=RUN)).body

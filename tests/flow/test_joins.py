@@ -309,7 +309,7 @@ async def test_a_run_that_is_killed_ends_the_call_and_those_who_have_joined_it(a
         await asyncio.sleep(after_s)
         other, _ = await send(world, STREAM, AGAIN)
         await asyncio.sleep(0.2)
-        applied = await world.runs.apply(RunCommand("kill", "r", "1", "me", 0.0))
+        applied = await world.runs.apply(RunCommand("kill", "key:key-1/r", "1", "me", 0.0))
         assert applied.interrupted == 2
         for each in (reader, other):
             assert b"run_killed" in (await read_response(each)).body

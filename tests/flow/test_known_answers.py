@@ -165,7 +165,7 @@ async def test_who_has_money_does_not_get_what_another_runs_budget_has_shortened
         await peer.chunk(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n' + DONE)
         await peer.end()
 
-    limits = LimitsByName({"run:r": (Limit("usd", 1_000_000, "total"),)})
+    limits = LimitsByName({"run:key:key-1/r": (Limit("usd", 1_000_000, "total"),)})
     body = STREAM[:-1] + b',"max_tokens":1000}'
     async with World(slowly, rules=AgentRules(cache=CacheRules(exact="on")), limits_of=limits) as world:
         poor = asyncio.ensure_future(ask(world, body))  # noqa: TID251

@@ -75,7 +75,7 @@ async def test_the_third_time_is_said_the_fourth_waits_and_the_fifth_is_refused(
             4,
             "search",
         )
-        assert world.runs.state("trip").loops == 3
+        assert world.runs.state("key:key-1/trip").loops == 3
         assert [outcome.loop.action for outcome in world.outcomes if outcome.loop] == ["annotate", "throttle", "refuse"]
         assert "goes round in circles" in world.outcomes[-1].decisions[-1].said
 
@@ -87,7 +87,7 @@ async def test_a_kill_ends_a_call_that_is_made_to_wait() -> None:
             await agent.step("search")
         waiting = asyncio.ensure_future(agent.step("search"))  # noqa: TID251
         await asyncio.sleep(1)
-        await world.runs.apply(RunCommand("kill", "trip", id="k", by="test", at_wall=0.0))
+        await world.runs.apply(RunCommand("kill", "key:key-1/trip", id="k", by="test", at_wall=0.0))
         before = world.clock.now()
         assert (await waiting).error["code"] == "run_killed"
         assert world.clock.now() - before < 0.5

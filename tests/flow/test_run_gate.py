@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from policies.gate_line import Ask, run_id
+from policies.gate_line import Ask
 from policies.run_gate import GateRules
+from policies.tenancy import run_id
 from policies.tiers import TIERS
 from proxy.execution.gate_desk import Pool
 from proxy.runs.registry import RunCommand
@@ -52,7 +53,7 @@ class Clients:
 
 
 def kill(run: str) -> RunCommand:
-    return RunCommand("kill", run, "command", "operator", 1_700_000_000.0)
+    return RunCommand("kill", run_id("key:key-1", run), "command", "operator", 1_700_000_000.0)
 
 
 def decisions(world: World) -> list[str]:

@@ -17,6 +17,7 @@ from tests.flow.world import DONE, FINISH, REPLY, ROLE, USAGE, Peer, Response, W
 
 STREAM = b'{"model":"m","messages":[],"stream":true,"max_tokens":1000}'
 PLAIN = b'{"model":"m","messages":[],"max_tokens":1000}'
+TENANT = "key:key-1"  # the world's
 COST = 10 * 1_000 + 5 * 2_000  # what USAGE and REPLY report
 
 
@@ -25,7 +26,7 @@ def of(run: str, parent: str | None = None) -> str:
 
 
 def order(kind: Kind, run: str, *, cancel: bool = False) -> RunCommand:
-    return RunCommand(kind, run, id=f"{kind}-{run}", by="test", at_wall=0.0, cancel=cancel)
+    return RunCommand(kind, f"{TENANT}/{run}", id=f"{kind}-{run}", by="test", at_wall=0.0, cancel=cancel)
 
 
 def start(world: World, body: bytes, headers: str) -> asyncio.Task[Response]:
@@ -203,14 +204,14 @@ async def test_a_top_up_lets_a_call_through_that_waits_for_money() -> None:
         waiting = start(world, STREAM, of("top"))
         await asyncio.sleep(1)
         assert (world.store.waiting, len(world.upstreams[0].requests)) == (1, 1)
-        changes = world.store.top_up("t1", "run:top", unit="usd", amount=2_000_000)
+        changes = world.store.top_up("t1", f"run:{TENANT}/top", unit="usd", amount=2_000_000)
         assert changes is not None
-        assert [(change.account, change.granted) for change in changes] == [("run:top", 2_000_000)]
+        assert [(change.account, change.granted) for change in changes] == [(f"run:{TENANT}/top", 2_000_000)]
         await asyncio.sleep(0.1)
         assert (world.store.waiting, len(world.upstreams[0].requests)) == (0, 2)
         assert [response.complete for response in await asyncio.gather(first, waiting)] == [True, True]
-        assert world.store.top_up("t1", "run:top", unit="usd", amount=2_000_000) == ()
-        assert world.store.top_up("t2", "run:other", unit="usd", amount=1) is None
+        assert world.store.top_up("t1", f"run:{TENANT}/top", unit="usd", amount=2_000_000) == ()
+        assert world.store.top_up("t2", f"run:{TENANT}/other", unit="usd", amount=1) is None
 
 
 async def test_a_run_may_not_go_on_for_longer_than_it_may() -> None:
@@ -247,7 +248,7 @@ async def test_a_child_run_draws_from_all_runs_above_it() -> None:
     async with World(plain, limits_of=limits) as world:
         await world.request(headers=of("middle", "top"))
         await world.request(headers=of("low", "middle"))
-        spent = {run: world.store.standing(f"run:{run}")[0].totals.spent for run in ("top", "middle", "low")}
+        spent = {run: world.store.standing(f"run:{TENANT}/{run}")[0].totals.spent for run in ("top", "middle", "low")}
         assert spent == {"top": 2 * COST, "middle": 2 * COST, "low": COST}
 
 

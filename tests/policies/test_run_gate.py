@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
-from policies.gate_line import Ask, Run, run_id
+from policies.gate_line import Ask, Run
 from policies.run_gate import RUNS_MAX, GateRules, RunGate
+from policies.tenancy import run_id
 
 MEMORY = 1_000_000
 STANDARD = 2
@@ -311,14 +312,14 @@ def test_whatever_comes_the_sums_are_those_of_the_runs_and_nobody_is_held_for_no
     assert not held, "in the end everybody goes"
 
 
-def test_killed_runs_count_no_more_whoevers_they_are_and_calls_without_a_run_do() -> None:
+def test_killed_runs_count_no_more_and_another_tenants_of_that_name_does() -> None:
     one = gate(1.0)
     for owner, name in (("t1", "r"), ("t2", "r"), ("t1", "other"), ("r", "")):
         enter(one, run_id(owner, name))
-    one.killed(frozenset(["r", "unknown"]))
-    assert (one.active, one.in_use) == (2, 200_000)
-    assert one.holds(run_id("t1", "other"), 0.0)
-    assert one.holds(run_id("r"), 0.0)
+    one.killed(frozenset([run_id("t1", "r"), run_id("t1", "unknown")]))
+    assert (one.active, one.in_use) == (3, 300_000)
+    assert not one.holds(run_id("t1", "r"), 0.0)
+    assert one.holds(run_id("t2", "r"), 0.0)
 
 
 def test_a_run_that_waits_is_released_with_all_its_calls() -> None:

@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from policies.tenancy import run_of
 from proxy.errors import CODES
 from proxy.types import Attempt, Outcome, Price
 from tests.sim.client import Asking
@@ -94,7 +95,7 @@ def _sums(run: Run) -> Iterator[str]:
         cost = sum(attempt.cost_usd_nanos or 0 for attempt in outcome.attempts)
         total += cost
         who = outcome.call.identity
-        for name in (f"team:{who.team}", f"key:{who.key_id}", f"agent:{who.agent}", f"run:{who.run}"):
+        for name in (f"team:{who.team}", f"key:{who.key_id}", f"agent:{who.agent}", f"run:{run_of(who)}"):
             posted[name] += cost
         if outcome.cost_usd_nanos not in (None, cost):
             yield f"{outcome.call.id}: costs {outcome.cost_usd_nanos}, its attempts {cost}"

@@ -19,7 +19,7 @@ from tests.proxy.admin import listening
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import attempt, call, outcome
 
-LIMITED = LimitsByName({"run:top": (Limit("usd", 2_000_000_000),)})
+LIMITED = LimitsByName({"run:key:k/top": (Limit("usd", 2_000_000_000),)})
 TREE = (
     outcome(call("plan", run="top"), duration_s=1.0),
     outcome(call("slow", run="child", parent="top", at_s=1.0), attempt(cost=123_000), duration_s=4.0),
@@ -99,8 +99,8 @@ async def test_a_run_that_was_never_seen_is_only_killed_when_that_is_meant(
 ) -> None:
     gate = Gate(tmp_path)
     assert await gate.run("kill", "later") == 1
-    assert "ever seen" in capsys.readouterr().err
-    assert await gate.run("kill", "later", "--unseen") == 0
+    assert "no run of this name" in capsys.readouterr().err
+    assert await gate.run("kill", "later", "--unseen", "--tenant", "key:k") == 0
     assert await gate.run("unknown/run") == 1
 
 

@@ -74,34 +74,20 @@ def outcome(*attempts: Attempt, id: str = "c0ffee", code: str | None = None) -> 
 
 async def test_a_call_asks_with_its_run_those_above_it_and_what_it_is() -> None:
     desk = Desk()
-    above = Run("top", (), 0.0, None)
-    run = Run("r", (above,), 0.0, None)
+    above = Run("key:k/top", (), 0.0, None)
+    run = Run("key:k/r", (above,), 0.0, None)
     await gating(desk).enter(running(who("r", "top"), run), PLAN)
-    assert desk.asked == [("m", Ask("key:k\0r", "agent", 2, 100, steps=7, above=("key:k\0top",)), pytest.approx(100.0))]
+    assert desk.asked == [("m", Ask("key:k/r", "agent", 2, 100, steps=7, above=("key:k/top",)), pytest.approx(100.0))]
 
 
 async def test_a_call_that_names_only_its_parent_is_the_parents_and_one_without_any_is_its_keys() -> None:
     desk = Desk()
     here = gating(desk)
-    await here.enter(running(who(parent="p")), PLAN)
+    await here.enter(running(who(parent="p"), Run("key:k/p", (), 0.0, None)), PLAN)
     await here.enter(running(who()), PLAN)
     (_, parents, _), (_, keys, _) = desk.asked
-    assert (parents.run, parents.named) == ("key:k\0p", True)
-    assert (keys.run, keys.named) == ("key:k\0", False)
-
-
-async def test_a_run_is_its_teams_or_else_its_keys_and_so_are_those_above_it() -> None:
-    desk = Desk()
-    here = gating(desk)
-    run = Run("r", (Run("top", (), 0.0, None),), 0.0, None)
-    for key, team in (("k1", None), ("k2", None), ("k1", "k1"), ("k2", "k1")):
-        await here.enter(running(Identity(key, "agent", team=team, run="r"), run), PLAN)
-    assert [(ask.run, ask.above) for _, ask, _ in desk.asked] == [
-        ("key:k1\0r", ("key:k1\0top",)),
-        ("key:k2\0r", ("key:k2\0top",)),
-        ("team:k1\0r", ("team:k1\0top",)),
-        ("team:k1\0r", ("team:k1\0top",)),
-    ]
+    assert (parents.run, parents.named) == ("key:k/p", True)
+    assert (keys.run, keys.named) == ("key:k/", False)
 
 
 @pytest.mark.parametrize("plan", [Plan("single", ((OTHER,), (UP,)), ""), Plan("single", (), "")])

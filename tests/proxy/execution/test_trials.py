@@ -100,7 +100,7 @@ async def test_runs_are_remembered_by_their_latest_calls(heard: Heard) -> None:
     who = Identity(key_id="k", agent="a", run="r")
     for number in range(300):
         heard.begin(structs.replace(call(identity=who), id=str(number)))
-    assert heard.trials.heed(Feedback(0.5, run="r")) == 256
+    assert heard.trials.heed(Feedback(0.5, run="key:k/r")) == 256
 
 
 def test_whoever_keeps_nothing_can_be_told() -> None:

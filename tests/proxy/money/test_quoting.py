@@ -152,9 +152,9 @@ async def test_a_request_that_no_model_would_be_sent_is_an_error(tmp_path: Path)
 
 async def test_a_killed_run_is_refused_and_so_is_one_below_it(tmp_path: Path) -> None:
     gate = Gate(tmp_path)
-    gate.runs.of(Identity(key_id="k", agent="a", run="child", parent_run="top"))
-    assert (await gate.quote(run="child")).accounts[-2:] == ("run:top", "run:child")
-    await gate.runs.apply(RunCommand("kill", "top", "1", "me", 0.0))
+    gate.runs.of(Identity(key_id="open", agent="a", run="child", parent_run="top"))
+    assert (await gate.quote(run="child")).accounts[-2:] == ("run:key:open/top", "run:key:open/child")
+    await gate.runs.apply(RunCommand("kill", "key:open/top", "1", "me", 0.0))
     for run in ("top", "child"):
         refused = (await gate.quote(run=run)).refused
         assert refused is not None and refused.code == "run_killed"

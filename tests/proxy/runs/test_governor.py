@@ -17,7 +17,7 @@ from proxy.types import Identity
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import call, outcome
 
-LIMITED = LimitsByName({"run:r": (Limit("usd", 1_000), Limit("tokens", 50))})
+LIMITED = LimitsByName({"run:key:k/r": (Limit("usd", 1_000), Limit("tokens", 50))})
 
 
 def desk(folder: Path) -> Desk:
@@ -25,10 +25,10 @@ def desk(folder: Path) -> Desk:
 
 
 def order(kind: Kind, run: str = "r", id: str = "one") -> RunCommand:
-    return RunCommand(kind, run, id, "me", 5.0)
+    return RunCommand(kind, f"key:k/{run}", id, "me", 5.0)
 
 
-def top_up(amount: int, id: str = "one", account: str = "run:r") -> RunCommand:
+def top_up(amount: int, id: str = "one", account: str = "run:key:k/r") -> RunCommand:
     return RunCommand("topup", account, id, "me", 5.0, unit="usd", amount=amount)
 
 
@@ -46,13 +46,13 @@ async def test_a_command_is_answered_once_it_stands_in_the_ledger(tmp_path: Path
     at = desk(tmp_path)
     place(at, "r")
     done = await at.governor.govern(order("kill"))
-    assert (done.run, done.state, done.repeated) == ("r", "killed", False)
+    assert (done.run, done.tenant, done.state, done.repeated) == ("r", "key:k", "killed", False)
     assert at.ledger.waiting == 0
     ((kind, subject, body),) = at.ledger.read_now(
         lambda connection: connection.execute("SELECT kind, subject, body FROM event").fetchall()
     )
-    assert (kind, subject) == ("run", "r")
-    assert json.decode(body) == {"kind": "kill", "run": "r", "id": "one", "by": "me", "at_wall": 5.0}
+    assert (kind, subject) == ("run", "key:k/r")
+    assert json.decode(body) == {"kind": "kill", "run": "key:k/r", "id": "one", "by": "me", "at_wall": 5.0}
 
 
 async def test_a_kill_that_was_carried_out_is_told_of_the_run_and_of_all_below_it_and_a_pause_is_not(
@@ -67,7 +67,7 @@ async def test_a_kill_that_was_carried_out_is_told_of_the_run_and_of_all_below_i
     assert at.over == []
     await at.governor.govern(order("kill", id="two"))
     await at.governor.govern(order("kill", "nobody", id="three"), unseen=True)
-    assert at.over == [{"r", "child", "grandchild"}, {"nobody"}]
+    assert at.over == [{"key:k/r", "key:k/child", "key:k/grandchild"}, {"key:k/nobody"}]
 
 
 async def test_a_run_that_was_never_seen_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_a_repeat_does_nothing_and_says_so(tmp_path: Path) -> None:
     await at.governor.govern(order("resume", id="r"))
     again = await at.governor.govern(structs.replace(order("pause", id="p"), by="someone else", at_wall=9.0))
     assert again.repeated
-    assert at.runs.state("r").state == "idle"
+    assert at.runs.state("key:k/r").state == "idle"
 
 
 async def test_a_repeat_that_comes_at_once_waits_for_the_first(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_a_top_up_raises_the_limits_of_its_unit_once(tmp_path: Path) -> No
     assert [(limit.limit, limit.left) for limit in first.limits] == [(1_500, 1_500)]
     assert (first.repeated, again.repeated) == (False, True)
     assert first.limits == again.limits
-    assert {each.period.unit: each.limit for each in at.budgets.standing("run:r")} == {"usd": 1_500, "tokens": 50}
+    assert {each.period.unit: each.limit for each in at.budgets.standing("run:key:k/r")} == {"usd": 1_500, "tokens": 50}
 
 
 async def test_the_ledger_has_what_a_top_up_adds_to_balances(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ async def test_the_ledger_has_what_a_top_up_adds_to_balances(tmp_path: Path) -> 
     )
     made = json.decode(body, type=TopUp)
     (change,) = made.changes
-    assert (subject, made.id, made.amount, made.by) == ("run:r", "one", 500, "me")
-    assert (change.account, change.unit, change.granted, change.spent) == ("run:r", "usd", 500, 0)
+    assert (subject, made.id, made.amount, made.by) == ("run:key:k/r", "one", 500, "me")
+    assert (change.account, change.unit, change.granted, change.spent) == ("run:key:k/r", "usd", 500, 0)
     assert [change.granted for change in json.decode(more, type=TopUp).changes] == [300]
 
 
@@ -178,10 +178,10 @@ async def test_killed_and_paused_survive_a_restart_and_so_do_ids(tmp_path: Path)
     await at.governor.top_up(top_up(500, id="5"))
     at.ledger.close()
     later = desk(tmp_path)
-    assert [later.runs.state(id).state for id in ("k", "p", "r")] == ["killed", "paused", "idle"]
+    assert [later.runs.state(f"key:k/{id}").state for id in ("k", "p", "r")] == ["killed", "paused", "idle"]
     assert (await later.governor.govern(order("kill", "k", "1"))).repeated
     assert (await later.governor.top_up(top_up(500, id="5"))).repeated
-    assert [each.limit for each in later.budgets.standing("run:r") if each.period.unit == "usd"] == [1_000]
+    assert [each.limit for each in later.budgets.standing("run:key:k/r") if each.period.unit == "usd"] == [1_000]
     assert later.ledger.appended_seq == 5  # nothing was written again
 
 

@@ -33,8 +33,12 @@ class Place:
         return running
 
 
+def mine(run: str) -> str:
+    return f"key:k/{run}"
+
+
 def order(kind: Kind, run: str) -> RunCommand:
-    return RunCommand(kind, run, "id", "me", 0.0)
+    return RunCommand(kind, run if kind == "topup" else mine(run), "id", "me", 0.0)
 
 
 async def test_a_call_without_a_run_of_its_own_belongs_to_its_parent() -> None:
@@ -42,19 +46,21 @@ async def test_a_call_without_a_run_of_its_own_belongs_to_its_parent() -> None:
     assert place.runs.of(Identity(key_id="k", agent="a")) is None
     run = place.runs.of(Identity(key_id="k", agent="a", parent_run="p"))
     assert run is not None
-    assert run.accounts == ("run:p",)
+    assert run.accounts == ("run:key:k/p",)
 
 
 async def test_the_state_of_a_run_is_that_of_its_calls_and_of_those_above_it() -> None:
     place = Place()
     top, low = place.begun("top"), place.begun("low", "top")
     assert (place.runs.active, place.runs.in_flight) == (2, 2)
-    assert place.runs.state("top") == RunState("top", "running", None, None, ("planner",), 1, ("low",))
+    assert place.runs.state(mine("top")) == RunState(
+        mine("top"), "running", None, None, ("planner",), 1, (mine("low"),)
+    )
     place.runs.leave(low)
-    assert place.runs.state("low") == RunState("low", "idle", None, "top")
+    assert place.runs.state(mine("low")) == RunState(mine("low"), "idle", None, mine("top"))
     await place.runs.apply(order("pause", "top"))
-    assert (place.runs.state("top").state, place.runs.state("top").in_flight) == ("paused", 1)
-    assert (place.runs.state("low").state, place.runs.state("low").stopped_by) == ("paused", "top")
+    assert (place.runs.state(mine("top")).state, place.runs.state(mine("top")).in_flight) == ("paused", 1)
+    assert (place.runs.state(mine("low")).state, place.runs.state(mine("low")).stopped_by) == ("paused", mine("top"))
     place.runs.leave(top)
     assert place.runs.active == 0
     place.runs.leave(top)  # a second time: nothing
@@ -83,11 +89,11 @@ async def test_limits_are_those_of_the_agent_that_calls() -> None:
 async def test_what_was_known_before_a_restart_is_known_after_it() -> None:
     place = Place()
     now, wall = place.gate.clock.now(), place.gate.clock.wall()
-    seen = [Seen("top", None, wall - 100, wall - 50), Seen("low", "top", wall - 90, wall - 40)]
-    place.runs.restore([("top", "killed")], seen)
+    seen = [Seen(mine("top"), None, wall - 100, wall - 50), Seen(mine("low"), mine("top"), wall - 90, wall - 40)]
+    place.runs.restore([(mine("top"), "killed")], seen)
     run = place.runs.of(Identity(key_id="k", agent="a", run="low"))
     assert run is not None
-    assert run.accounts == ("run:top", "run:low")
+    assert run.accounts == ("run:key:k/top", "run:key:k/low")
     assert abs(run.first_at - (now - 90)) < 1e-3
     assert run.stop() is not None
 
@@ -95,7 +101,7 @@ async def test_what_was_known_before_a_restart_is_known_after_it() -> None:
 async def test_what_one_process_remembers_another_can_begin_with() -> None:
     one, other = Place(), Place()
     one.begun("low", "top")
-    other.runs.restore([("top", "killed")], one.runs.seen)
+    other.runs.restore([(mine("top"), "killed")], one.runs.seen)
     refused = other.call("low")
     assert isinstance(refused, ProxyError)
     assert refused.code == "run_killed"
@@ -104,8 +110,8 @@ async def test_what_one_process_remembers_another_can_begin_with() -> None:
 async def test_who_is_looked_at_comes_first_and_whoever_is_busy_too() -> None:
     place = Place()
     place.begun("busy")
-    states = await place.runs.look(["asked", "busy"])
-    assert [(state.run, state.state) for state in states] == [("asked", "idle"), ("busy", "running")]
+    states = await place.runs.look([mine("asked"), mine("busy")])
+    assert [(state.run, state.state) for state in states] == [(mine("asked"), "idle"), (mine("busy"), "running")]
 
 
 async def test_another_process_is_told_of_each_link_once_and_learns_it() -> None:
@@ -115,11 +121,11 @@ async def test_another_process_is_told_of_each_link_once_and_learns_it() -> None
     for parent in (None, "top", "top", None, "elsewhere"):
         one.of(Identity(key_id="k", agent="a", run="low", parent_run=parent))
     one.of(Identity(key_id="k", agent="a", run="top", parent_run="low"))  # a circle: not heard, not told
-    assert told == [("low", "top")]
+    assert told == [(mine("low"), mine("top"))]
     for run, parent in told:
         other.learn(run, parent)
     await other.apply(order("kill", "top"))
-    assert (other.state("low").state, other.state("low").stopped_by) == ("killed", "top")
+    assert (other.state(mine("low")).state, other.state(mine("low")).stopped_by) == ("killed", mine("top"))
 
 
 def test_answers_of_several_processes_add_up() -> None:
@@ -129,8 +135,8 @@ def test_answers_of_several_processes_add_up() -> None:
 async def test_a_command_on_money_is_not_the_runs_business() -> None:
     place = Place()
     place.begun("top")
-    assert await place.runs.apply(order("topup", "run:top")) == Applied()
-    assert place.runs.state("top").state == "running"
+    assert await place.runs.apply(order("topup", "run:key:k/top")) == Applied()
+    assert place.runs.state(mine("top")).state == "running"
 
 
 async def test_steps_are_the_answers_that_a_run_has_had_and_not_its_tries() -> None:

@@ -39,7 +39,7 @@ async def test_a_run_shows_its_state_its_calls_in_flight_and_its_sums(tmp_path: 
     begin(at, "r")
     (row,) = (await at.views.runs(10)).rows
     assert (row.run, row.state, row.in_flight, row.summary.calls) == ("r", "running", 1, 1)
-    tree = await at.views.run("r")
+    tree = await at.views.run("key:k/r")
     assert tree is not None
     assert (tree.run.state, tree.run.in_flight, tree.total_usd_nanos) == ("running", 1, 1_000)
 
@@ -47,7 +47,7 @@ async def test_a_run_shows_its_state_its_calls_in_flight_and_its_sums(tmp_path: 
 async def test_a_run_counts_as_seen_from_its_first_call_on(tmp_path: Path) -> None:
     at = desk(tmp_path, outcome(call("1", run="old")))
     begin(at, "new")
-    assert [await at.views.seen(run) for run in ("old", "new", "other")] == [True, True, False]
+    assert [await at.views.seen(f"key:k/{run}") for run in ("old", "new", "other")] == [True, True, False]
 
 
 async def test_a_run_whose_first_call_is_in_flight_is_there(tmp_path: Path) -> None:
@@ -60,20 +60,20 @@ async def test_a_run_whose_first_call_is_in_flight_is_there(tmp_path: Path) -> N
     ]
     assert [row.run for row in (await at.views.runs(10, agent="b")).rows] == []
     assert [row.run for row in (await at.views.runs(10, before=99)).rows] == ["old"]  # of the first page only
-    tree = await at.views.run("old")
+    tree = await at.views.run("key:k/old")
     assert tree is not None
     assert [(child.run.run, child.run.in_flight) for child in tree.children] == [("new", 1)]
-    alone = await at.views.run("new")
+    alone = await at.views.run("key:k/new")
     assert alone is not None
     assert (alone.run.parent, alone.run.in_flight) == ("old", 1)
 
 
 async def test_what_stops_a_run_is_shown_at_every_run_below(tmp_path: Path) -> None:
     at = desk(tmp_path, outcome(call("1", run="top")), outcome(call("2", run="low", parent="top")))
-    await at.runs.apply(RunCommand("pause", "top", "1", "me", 0.0))
+    await at.runs.apply(RunCommand("pause", "key:k/top", "1", "me", 0.0))
     begun = at.runs.of(Identity(key_id="k", agent="a", run="low", parent_run="top"))
     assert begun is not None
-    tree = await at.views.run("top")
+    tree = await at.views.run("key:k/top")
     assert tree is not None
     (child,) = tree.children
     assert (tree.run.state, tree.run.stopped_by) == ("paused", None)
@@ -82,9 +82,9 @@ async def test_what_stops_a_run_is_shown_at_every_run_below(tmp_path: Path) -> N
 
 async def test_a_run_shows_what_it_may_still_spend(tmp_path: Path) -> None:
     at = desk(tmp_path, outcome(call("1", run="r")))
-    path = ("key:k", "agent:a", "run:r")
+    path = ("key:k", "agent:a", "run:key:k/r")
     await at.budgets.reserve("c", path, lambda *left: Amounts(usd_nanos=300), ttl_s=60.0)
-    tree = await at.views.run("r")
+    tree = await at.views.run("key:k/r")
     assert tree is not None
     assert tree.budget == [
         LimitRow(unit="usd", window="run", carrier="agent:a", limit=1_000, spent=0, held=300, left=700)
@@ -93,9 +93,9 @@ async def test_a_run_shows_what_it_may_still_spend(tmp_path: Path) -> None:
 
 async def test_an_unknown_run_is_none_and_a_killed_one_is_not_unknown(tmp_path: Path) -> None:
     at = desk(tmp_path)
-    assert await at.views.run("r") is None
-    assert not await at.views.seen("r")
-    await at.runs.apply(RunCommand("kill", "r", "1", "me", 0.0))
-    tree = await at.views.run("r")
+    assert await at.views.run("key:k/r") is None
+    assert not await at.views.seen("key:k/r")
+    await at.runs.apply(RunCommand("kill", "key:k/r", "1", "me", 0.0))
+    tree = await at.views.run("key:k/r")
     assert tree is not None
     assert (tree.run.state, tree.calls) == ("killed", [])

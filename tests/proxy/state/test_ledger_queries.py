@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from policies.tenancy import run_of
 from pricing.book import Bill, explain
 from pricing.gpu import GpuRate
 from proxy.errors import ProxyError
@@ -44,7 +45,8 @@ def reports(tmp_path: Path, *done: Outcome) -> LedgerReports:
 
 def key_of(by: str, done: Outcome, tried: Attempt | None) -> str | None:
     who = done.call.identity
-    of_call = {"agent": who.agent, "model": done.call.model, "run": who.run, "key": who.key_id, "team": who.team}
+    of_call: dict[str, str | None] = {"agent": who.agent, "model": done.call.model, "key": who.key_id, "team": who.team}
+    of_call["run"] = run_of(who)
     if by in of_call:
         return of_call[by]
     assert tried is not None
@@ -89,7 +91,8 @@ def numbers(row: SpendRow) -> list[int]:
 )
 def test_spend_is_the_exact_sum_of_what_was_recorded_whatever_was_recorded(all_done: list[Outcome], by: str) -> None:
     answer = spend(file_of(*all_done), by, None, None)
-    assert {row.key: numbers(row) for row in answer.rows} == model_of_spend(by, all_done)
+    whole = {row.key if row.tenant is None else f"{row.tenant}/{row.key}": numbers(row) for row in answer.rows}
+    assert whole == model_of_spend(by, all_done)
     assert answer.total.cost_usd_nanos == sum(a.cost_usd_nanos or 0 for done in all_done for a in done.attempts)
     assert [row.cost_usd_nanos for row in answer.rows] == sorted((r.cost_usd_nanos for r in answer.rows), reverse=True)
 

@@ -65,7 +65,7 @@ async def test_a_run_is_a_tree_with_the_cost_of_its_children(tmp_path: Path) -> 
         outcome(call("deep", run="rr", parent="r", at_s=5.0), attempt(cost=7), duration_s=1.0),
         outcome(call("sum", run="top", at_s=6.0), duration_s=1.0),
     ]
-    tree = await reports(tmp_path, *done).run("top")
+    tree = await reports(tmp_path, *done).run(("top", "key:k"))
     assert tree is not None
     assert [child.run.run for child in tree.children] == ["l", "r"]
     assert [child.run.run for child in tree.children[1].children] == ["rr"]
@@ -78,9 +78,9 @@ async def test_a_run_is_a_tree_with_the_cost_of_its_children(tmp_path: Path) -> 
 
 async def test_a_run_known_only_as_a_parent_is_found_and_an_unknown_one_is_not(tmp_path: Path) -> None:
     asked = reports(tmp_path, outcome(call(run="child", parent="silent")))
-    tree = await asked.run("silent")
+    tree = await asked.run(("silent", "key:k"))
     assert tree is not None and [child.run.run for child in tree.children] == ["child"]
-    assert await asked.run("nobody") is None
+    assert await asked.run(("nobody", "key:k")) is None
 
 
 async def test_runs_that_name_each_other_as_parents_do_not_go_in_circles(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_runs_that_name_each_other_as_parents_do_not_go_in_circles(tmp_pat
         outcome(call(run="y", parent="x")),
         outcome(call(run="x", parent="x")),
     )
-    tree = await asked.run("x")
+    tree = await asked.run(("x", "key:k"))
     assert tree is not None and [child.run.run for child in tree.children] == ["y"]
     assert tree.children[0].children == []
     assert tree.truncated
@@ -102,7 +102,7 @@ def chain() -> Iterator[Outcome]:
 
 
 async def test_a_tree_is_cut_where_no_run_may_be(tmp_path: Path) -> None:
-    tree = await reports(tmp_path, *chain()).run("0")
+    tree = await reports(tmp_path, *chain()).run(("0", "key:k"))
     depth = 0
     while tree is not None and tree.children:
         assert tree.truncated
@@ -113,7 +113,7 @@ async def test_a_tree_is_cut_where_no_run_may_be(tmp_path: Path) -> None:
 async def test_a_run_of_ten_thousand_calls_has_exact_sums_and_a_bounded_list(tmp_path: Path) -> None:
     many = 10_000
     done = (outcome(call(str(n), run="r", at_s=n), attempt(cost=3), duration_s=0.5) for n in range(many))
-    tree = await reports(tmp_path, *done).run("r")
+    tree = await reports(tmp_path, *done).run(("r", "key:k"))
     assert tree is not None
     assert (tree.run.summary.calls, tree.total_usd_nanos, tree.wall_s) == (many, 3 * many, many - 0.5)
     assert (tree.critical_path.calls, tree.critical_path.seconds) == (many, many / 2)
@@ -124,13 +124,15 @@ async def test_a_run_of_ten_thousand_calls_has_exact_sums_and_a_bounded_list(tmp
 
 async def test_the_critical_path_says_its_share_of_the_wall_time(tmp_path: Path) -> None:
     done = [outcome(call("a", run="r"), duration_s=1.0), outcome(call("b", run="r", at_s=3.0), duration_s=1.0)]
-    tree = await reports(tmp_path, *done).run("r")
+    tree = await reports(tmp_path, *done).run(("r", "key:k"))
     assert tree is not None
     assert (tree.wall_s, tree.critical_path.share) == (4.0, 0.5)
 
 
 async def test_runs_that_the_ledger_knows_are_told_from_others(tmp_path: Path) -> None:
-    assert await reports(tmp_path, outcome(call(run="r"))).known(["r", "s"]) == {"r"}
+    assert await reports(tmp_path, outcome(call(run="r"))).known([("r", "key:k"), ("s", "key:k"), ("r", "key:j")]) == {
+        ("r", "key:k")
+    }
 
 
 async def test_commands_are_read_back_in_their_order(tmp_path: Path) -> None:
@@ -155,12 +157,12 @@ async def test_what_ran_lately_is_read_back_with_its_parent_and_its_times(tmp_pa
     await kept.flush()
     begin = 1_700_000_000_000
 
-    def since(at_ms: int) -> list[tuple[str, str | None, int, int]]:
-        def ask(connection: sqlite3.Connection) -> list[tuple[str, str | None, int, int]]:
+    def since(at_ms: int) -> list[tuple[str, str, str | None, int, int]]:
+        def ask(connection: sqlite3.Connection) -> list[tuple[str, str, str | None, int, int]]:
             return run_queries.lately(connection, at_ms)
 
         return kept.read_now(ask)
 
-    new = ("new", "old", begin + 100_000, begin + 111_000)
-    assert since(begin) == [("old", None, begin, begin + 1_000), new]
+    new = ("key:k", "new", "old", begin + 100_000, begin + 111_000)
+    assert since(begin) == [("key:k", "old", None, begin, begin + 1_000), new]
     assert since(begin + 50_000) == [new]

@@ -42,6 +42,12 @@ def test_no_other_chain_is_longer(spans: list[tuple[int, int]]) -> None:
 
 
 def test_a_run_without_an_ended_call_has_nothing_to_show() -> None:
-    tree = unrecorded("r", "p", ("a",))
-    assert (tree.run.run, tree.run.parent, tree.run.agents, tree.run.summary.calls) == ("r", "p", ["a"], 0)
+    tree = unrecorded("r", "key:k", "p", ("a",))
+    assert (tree.run.run, tree.run.tenant, tree.run.parent, tree.run.agents, tree.run.summary.calls) == (
+        "r",
+        "key:k",
+        "p",
+        ["a"],
+        0,
+    )
     assert (tree.wall_s, tree.critical_path.seconds, tree.critical_path.share) == (0.0, 0.0, None)

@@ -5,15 +5,25 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from policies.tenancy import run_id
 from proxy.execution.given import Feedback, Reset, Word
 from proxy.surfaces.admin_cascades import CascadeRoutes
 from proxy.surfaces.admin_guard import Guard, Rules
 from tests.known import CascadeDesk
 from tests.proxy.admin import asking
 
+ANSWERS = {"answers": 2, "rungs": 0}
+
+
+class Runs:
+    """Everybody has a run `r`, nobody one that is called `unknown`."""
+
+    async def find(self, name: str, tenant: str | None = None) -> str | None:
+        return None if name == "unknown" else run_id(tenant or "key:k", name)
+
 
 def guarded(desk: CascadeDesk) -> Guard:
-    return Guard(Rules(lambda audit: None, None, frozenset(), ()), CascadeRoutes(desk).routes())
+    return Guard(Rules(lambda audit: None, None, frozenset(), ()), CascadeRoutes(desk, Runs()).routes())
 
 
 async def posted(client: ClientSession, path: str, body: object) -> tuple[int, Any]:
@@ -33,8 +43,10 @@ async def test_it_tells_what_is_known_of_each_rung() -> None:
 @pytest.mark.parametrize(
     ("path", "body", "word", "answer"),
     [
-        ("/feedback", {"request": "c1", "score": 0}, Feedback(0.0, request="c1"), {"answers": 2, "rungs": 0}),
-        ("/feedback", {"run": "r", "score": 0.7}, Feedback(0.7, run="r"), {"answers": 2, "rungs": 0}),
+        ("/feedback", {"request": "c1", "score": 0}, Feedback(0.0, request="c1"), ANSWERS),
+        ("/feedback", {"run": "r", "score": 0.7}, Feedback(0.7, run="key:k/r"), ANSWERS),
+        ("/feedback", {"run": "r", "tenant": "team:t", "score": 1}, Feedback(1.0, run="team:t/r"), ANSWERS),
+        ("/feedback", {"run": "unknown", "score": 1}, Feedback(1.0), ANSWERS),
         ("/cascades/reset", {"agent": "a"}, Reset("a"), {"answers": 0, "rungs": 1}),
         ("/cascades/reset", {"model": "m", "agent": "a"}, Reset("a", "m"), {"answers": 0, "rungs": 1}),
         ("/cascades/reset", {"all": True}, Reset(), {"answers": 0, "rungs": 1}),
@@ -55,6 +67,7 @@ async def test_what_is_said_is_heard(path: str, body: object, word: Word, answer
         ("/feedback", {"request": "c", "score": 1.1}),
         ("/feedback", {"request": "c", "score": -0.1}),
         ("/feedback", {"request": "c"}),
+        ("/feedback", {"request": "c", "tenant": "team:t", "score": 1}),
         ("/feedback", {"request": "", "score": 1}),
         ("/feedback", {"request": "c", "score": 1, "why": "so"}),
         ("/cascades/reset", {}),

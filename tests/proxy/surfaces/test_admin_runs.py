@@ -15,7 +15,7 @@ from tests.proxy.admin import asking
 from tests.proxy.desk import Desk
 from tests.proxy.state.samples import call, outcome
 
-LIMITED = LimitsByName({"run:r": (Limit("usd", 1_000),), "agent:planner": (Limit("requests", 5, "day"),)})
+LIMITED = LimitsByName({"run:key:k/r": (Limit("usd", 1_000),), "agent:planner": (Limit("requests", 5, "day"),)})
 
 
 class Listener(Desk):
@@ -41,6 +41,7 @@ async def test_a_run_is_killed_and_the_command_is_audited(listener: Listener) ->
     assert status == 200
     assert answer == {
         "run": "r",
+        "tenant": "key:k",
         "state": "killed",
         "stopped_by": None,
         "interrupted": 0,
@@ -50,7 +51,7 @@ async def test_a_run_is_killed_and_the_command_is_audited(listener: Listener) ->
         "repeated": False,
     }
     assert [(line.method, line.path, line.status) for line in listener.audit] == [("POST", "/runs/r/kill", 200)]
-    assert listener.runs.mark_of("r") == "killed"
+    assert listener.runs.mark_of("key:k/r") == "killed"
 
 
 async def test_pause_and_resume(listener: Listener) -> None:
@@ -62,7 +63,7 @@ async def test_pause_and_resume(listener: Listener) -> None:
 async def test_a_run_never_seen_is_404_unless_that_is_said(listener: Listener) -> None:
     status, answer = await listener.ask("POST", "/runs/nobody/kill")
     assert (status, answer["error"]["code"]) == (404, "unknown_path")
-    assert (await listener.ask("POST", "/runs/nobody/kill", {"unseen": True}))[0] == 200
+    assert (await listener.ask("POST", "/runs/nobody/kill?tenant=key:k", {"unseen": True}))[0] == 200
 
 
 async def test_an_id_makes_a_repeat_harmless(listener: Listener) -> None:
@@ -78,7 +79,7 @@ async def test_a_name_may_have_any_characters(listener: Listener) -> None:
 @pytest.mark.parametrize("usd", ["0.0000005", 0.0000005])
 async def test_a_top_up_on_a_run_takes_money_as_text_or_number_exactly(listener: Listener, usd: object) -> None:
     status, answer = await listener.ask("POST", "/runs/r/topup", {"usd": usd})
-    assert (status, answer["account"], answer["unit"], answer["amount"]) == (200, "run:r", "usd", 500)
+    assert (status, answer["account"], answer["unit"], answer["amount"]) == (200, "run:key:k/r", "usd", 500)
     assert answer["limits"] == [{"window": "total", "limit": 1_500, "spent": 0, "left": 1_500}]
 
 
@@ -117,7 +118,7 @@ async def test_what_is_no_command_is_refused_and_does_nothing(
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
     assert word in answer["error"]["message"]
     assert listener.ledger.appended_seq == 0
-    assert listener.runs.mark_of("r") is None
+    assert listener.runs.mark_of("key:k/r") is None
 
 
 async def test_a_form_of_a_foreign_page_is_no_command(listener: Listener) -> None:
@@ -125,7 +126,7 @@ async def test_a_form_of_a_foreign_page_is_no_command(listener: Listener) -> Non
     assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
     assert (await listener.ask("POST", "/runs/r/kill", Origin="http://evil.example"))[0] == 403
     assert (await listener.ask("POST", "/runs/r/kill?x=1"))[0] == 400
-    assert listener.runs.mark_of("r") is None
+    assert listener.runs.mark_of("key:k/r") is None
 
 
 async def test_runs_are_listed_and_one_is_a_tree(listener: Listener) -> None:

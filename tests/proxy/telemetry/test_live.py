@@ -37,7 +37,7 @@ def test_a_call_counts_for_its_agent_its_route_its_run_and_the_targets_of_its_at
     delta = told(Live(0), [two])
     (agent,), (run,) = delta.agents, delta.runs
     assert (agent.name, agent.calls, agent.cost_usd_nanos) == ("a", 1, 700)
-    assert (run.name, run.agent, run.parent, run.cost_usd_nanos) == ("r", "a", "p", 700)
+    assert (run.name, run.agent, run.parent, run.cost_usd_nanos) == ("key:k/r", "a", "p", 700)
     assert names(delta.routes) == [two.call.route]
     assert [(row.name, row.calls, row.cost_usd_nanos) for row in delta.targets] == [
         ("other/model", 1, 400),

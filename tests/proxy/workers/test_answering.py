@@ -36,8 +36,8 @@ class Plane:
     async def apply(self, command: RunCommand) -> Applied:
         return Applied(interrupted=2)
 
-    async def look(self, runs: Sequence[str]) -> list[RunState]:
-        return [IDLE] * len(runs)
+    async def look(self, runs: Sequence[str], named: str = "") -> list[RunState]:
+        return [IDLE] * (len(runs) + (named == "t"))
 
     async def survey(self) -> list[Standing]:
         return []
@@ -57,6 +57,7 @@ class Plane:
     [
         (Command(1, RunCommand("kill", "r", "id", "by", 0.0)), Done(1, Applied(interrupted=2))),
         (Look(2, ("r", "s")), Looked(2, (IDLE, IDLE))),
+        (Look(2, ("r",), "t"), Looked(2, (IDLE, IDLE))),
         (Survey(3), Surveyed(3, ())),
         (TakeStock(4, None), Stocked(4, Stock(entries=3), Gone())),
         (TakeStock(5, Purge()), Stocked(5, Stock(entries=3), Gone(in_memory=4))),
