@@ -33,7 +33,7 @@ from proxy.state.target_report import Standing, TargetRow
 from proxy.surfaces import admin, identify, llm, overheard
 from proxy.surfaces.admin import AdminServices, KeyRequest
 from proxy.surfaces.admin_ledger import CorrectionRequest
-from proxy.surfaces.admin_runs import KillRequest, PauseRequest, TopUpRequest
+from proxy.surfaces.admin_runs import KillRequest, PauseRequest, RunServices, TopUpRequest
 from proxy.surfaces.batches import BatchSurface
 from proxy.telemetry.line import Line, Try
 from proxy.telemetry.live_report import Delta, Event, Gauges, Second, Snapshot, Totals
@@ -68,7 +68,8 @@ def reply_headers() -> set[str]:
 
 def admin_routes() -> set[str]:
     services: Any = dict.fromkeys(AdminServices.__struct_fields__)  # none of them is asked for anything
-    services |= {"hosts": frozenset(), "key_errors": ()}
+    nothing: Any = None
+    services |= {"hosts": frozenset(), "key_errors": (), "runs": RunServices(nothing, nothing, nothing, nothing)}
     return {f"{route.method} {route.path}" for route in admin.admin_routes(AdminServices(**services))}
 
 

@@ -726,6 +726,20 @@ PLANTED = (
         ("tests/flow/test_runs.py",),
     ),
     Mutation(
+        "a run that two tenants share",
+        "proxy/runs/registry.py",
+        "        id = run_id(owner, name)\n",
+        '        id = run_id("team:all", name)\n',
+        ("tests/flow/test_tenants.py",),
+    ),
+    Mutation(
+        "a report that adds two tenants' runs of one name",
+        "proxy/state/run_queries.py",
+        'MINE = f"o.run = ? AND {TENANT} = ?"',
+        "MINE = \"o.run = ? AND ? <> ''\"",
+        ("tests/proxy/state/test_run_queries.py",),
+    ),
+    Mutation(
         "killed until the next start",
         "proxy/runs/governor.py",
         "self._runs.restore(_marks(memory.commands), memory.seen)",

@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import DecodeError, Raw, json
 
+from policies.tenancy import shown
 from pricing.gpu import PICOS_PER_NANO
 from proxy.cli.asking import Refusal, add_connection, answer, refuse
 from proxy.cli.options import Subparsers
@@ -91,7 +92,7 @@ def _body(file: str | None, model: str | None, endpoint: str) -> Raw | dict[str,
 def _lines(found: Quote) -> Iterator[str]:
     keyed = any(account.startswith("key:") for account in found.accounts)
     more = "" if keyed else ", and the key it is sent with (--key-id)"
-    yield f"model {found.model}, agent {found.agent}; counts against {', '.join(found.accounts)}{more}"
+    yield f"model {found.model}, agent {found.agent}; counts against {', '.join(map(shown, found.accounts))}{more}"
     choices = f", {found.choices} choices" if found.choices > 1 else ""
     yield f"input: about {found.input_tokens_estimate} tokens{choices}"
     if found.refused is not None:

@@ -19,6 +19,7 @@ from policies.ladder import Ladder, reached
 from policies.limits import Instant, Standing
 from policies.recent import Recent
 from policies.refusal import amount
+from policies.tenancy import shown
 from policies.windows import iso
 from proxy.clock import Clock
 from proxy.pressure import share
@@ -39,7 +40,7 @@ Key = tuple[str, Unit, Per]
 class Query(Struct, frozen=True):
     """Which limits are asked for; None: any."""
 
-    account: str | None = None
+    account: str | None = None  # `run:NAME`: of every tenant
     kind: str | None = None  # team, key, agent, run
     unit: str | None = None
     rows_max: int = 100
@@ -123,7 +124,8 @@ class Outlook:
 
     def _chosen(self, query: Query) -> tuple[str, ...]:
         if query.account is not None:
-            return (query.account,)
+            runs = [name for name in self._accounts.names if name.startswith(RUN) and shown(name) == query.account]
+            return tuple(runs) or (query.account,)
         return tuple(name for name in self._all() if query.kind in (None, name.partition(":")[0]))
 
     def _row(self, standing: Standing, wall: float, ladder: Ladder) -> BudgetRow:

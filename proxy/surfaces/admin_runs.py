@@ -14,6 +14,7 @@ from typing import Annotated, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from policies.tenancy import is_tenant, split
 from proxy.errors import ProxyError
 from proxy.runs.registry import Kind, RunCommand
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
@@ -116,7 +117,7 @@ class RunRoutes:
         return json_reply(await self._services.views.runs(limit(given), agent=agent, since_ms=since, before=before))
 
     async def run(self, asked: AdminRequest) -> Reply:
-        id = await self._meant(asked)
+        id = await self._meant(asked, asked.params["id"])
         found = None if id is None else await self._services.views.run(id)
         if found is None:
             raise ProxyError("unknown_path", UNKNOWN)
@@ -136,22 +137,30 @@ class RunRoutes:
         return await self._govern(asked, self._command("resume", asked, order.id), unseen=order.unseen)
 
     async def top_up_run(self, asked: AdminRequest) -> Reply:
-        order, id = _order(asked, TopUpRequest), await self._meant(asked)
+        return await self._top_up_run(asked, asked.params["id"])
+
+    async def top_up_account(self, asked: AdminRequest) -> Reply:
+        """A run's by its name alone too."""
+        account = asked.params["name"]
+        kind, _, name = account.partition(":")
+        if kind == "run" and not is_tenant(split(name)[0]):
+            return await self._top_up_run(asked, name)
+        parameters(asked.query)
+        return await self._top_up(asked, _order(asked, TopUpRequest), account)
+
+    async def _meant(self, asked: AdminRequest, name: str) -> str | None:
+        """The id of the run that is called so; None: there is none. Raises ProxyError."""
+        tenant = parameters(asked.query, ("tenant",)).get("tenant")
+        return await self._services.views.find(name, tenant)
+
+    async def _top_up_run(self, asked: AdminRequest, name: str) -> Reply:
+        order, id = _order(asked, TopUpRequest), await self._meant(asked, name)
         if id is None:
             raise ProxyError("unknown_path", UNKNOWN)
         return await self._top_up(asked, order, f"run:{id}")
 
-    async def top_up_account(self, asked: AdminRequest) -> Reply:
-        parameters(asked.query)
-        return await self._top_up(asked, _order(asked, TopUpRequest), asked.params["name"])
-
-    async def _meant(self, asked: AdminRequest) -> str | None:
-        """The id of the run that a path names; None: there is none. Raises ProxyError."""
-        tenant = parameters(asked.query, ("tenant",)).get("tenant")
-        return await self._services.views.find(asked.params["id"], tenant)
-
     async def _govern(self, asked: AdminRequest, command: RunCommand, *, unseen: bool) -> Reply:
-        run = await self._meant(asked)
+        run = await self._meant(asked, asked.params["id"])
         if run is None:
             raise ProxyError("unknown_path", f"{UNKNOWN}; {UNSEEN}")
         command = msgspec.structs.replace(command, run=run)

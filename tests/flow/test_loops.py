@@ -15,7 +15,7 @@ from proxy.runs.registry import RunCommand
 from proxy.snapshot import AgentRules
 from proxy.types import Identity
 from tests import build
-from tests.flow.world import Peer, Response, World, plain
+from tests.flow.world import KEY, Peer, Response, World, plain
 
 ON = AgentRules(loops=LoopRules("on", frozenset({"wait"})))
 RUN = "X-Headgate-Run: trip\r\n"
@@ -24,15 +24,16 @@ RUN = "X-Headgate-Run: trip\r\n"
 class Agent:
     """Resends all of its conversation with each call, as agents do."""
 
-    def __init__(self, world: World, headers: str = RUN, **fields: object) -> None:
+    def __init__(self, world: World, headers: str = RUN, *, key: str = KEY, **fields: object) -> None:
         self._world = world
         self._headers = headers
+        self._key = key
         self._fields = fields
         self.messages: list[dict[str, object]] = [{"role": "user", "content": "book a trip"}]
 
     async def ask(self, headers: str = "") -> Response:
         body = json.dumps({"model": "m", "messages": self.messages, **self._fields}).encode()
-        return await self._world.request(body, headers=self._headers + headers)
+        return await self._world.request(body, headers=self._headers + headers, key=self._key)
 
     def used(self, tool: str, arguments: str, result: str, text: str | None = None) -> None:
         id = f"call_{len(self.messages)}"

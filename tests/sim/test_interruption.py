@@ -17,7 +17,7 @@ from tests.sim.gate import PLAIN, STREAM, SmallGate
 from tests.sim.test_cancellation import WAITS_MAX, cancelled_at
 from tests.sim.virtual import run
 
-KILL = RunCommand("kill", "r", "1", "test", 0.0)
+KILL = RunCommand("kill", "key:k/r", "1", "test", 0.0)
 
 
 async def kill_at(count: int, gate: SmallGate, raw: bytes) -> tuple[int, Applied | None]:

@@ -36,8 +36,16 @@ def free_port() -> int:
 
 class Fleet:
     def __init__(
-        self, folder: Path, *, workers: int = 2, budget: object = (), wait_s: float = 2.0, abort: str = "unknown"
+        self,
+        folder: Path,
+        *,
+        workers: int = 2,
+        budget: object = (),
+        wait_s: float = 2.0,
+        abort: str = "unknown",
+        **more: object,
     ) -> None:
+        """`more`: whole blocks of the configuration."""
         self.folder = folder
         self.port, self.admin_port, vendor_port = free_port(), free_port(), free_port()
         self.vendor_url = f"http://127.0.0.1:{vendor_port}"
@@ -54,6 +62,7 @@ class Fleet:
             "agents": {"a": {"budget": budget, "retry": {"attempts": 1}}},
             "budgets": {"wait_s": wait_s},
             "limits": {"drain_s": 10},
+            **more,
         }
         self.write()
         vendor = [sys.executable, str(Path(__file__).with_name("vendor.py")), str(vendor_port)]
@@ -128,11 +137,13 @@ class Clients:
     async def close(self) -> None:
         await self._session.close()
 
-    async def call(self, run: str = "r1", max_tokens: int = 500, *, parent: str | None = None) -> Answer | None:
+    async def call(
+        self, run: str = "r1", max_tokens: int = 500, *, parent: str | None = None, key: str = "x"
+    ) -> Answer | None:
         """None: there was no whole answer."""
         url = f"http://127.0.0.1:{self.fleet.port}/agents/a/runs/{run}/v1/chat/completions"
         body = {"model": "m", "max_tokens": max_tokens, "messages": [{"role": "user", "content": "hi"}]}
-        headers = {"Authorization": "Bearer x"} | ({"X-Headgate-Parent-Run": parent} if parent else {})
+        headers = {"Authorization": f"Bearer {key}"} | ({"X-Headgate-Parent-Run": parent} if parent else {})
         try:
             async with self._session.post(url, json=body, headers=headers) as reply:
                 content = await reply.json()
@@ -187,8 +198,12 @@ class Clients:
             return found
 
     async def post(self, path: str, body: dict[str, object]) -> int:
+        return (await self.order(path, body))[0]
+
+    async def order(self, path: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        """Status and answer."""
         async with self._session.post(f"http://127.0.0.1:{self.fleet.admin_port}{path}", json=body) as reply:
-            return reply.status
+            return reply.status, await reply.json()
 
     async def metric(self, name: str) -> float:
         async with self._session.get(f"http://127.0.0.1:{self.fleet.admin_port}/metrics") as reply:

@@ -26,7 +26,7 @@ def test_a_thousand_calls_on_four_workers_never_spend_more_than_the_run_has(tmp_
         assert {answer.code for answer in refused} == {"budget_exceeded"}
         bill, asked = await clients.bill()
         assert asked == len(served)
-        standing = await clients.standing("run:r1")
+        standing = await clients.standing("run:key:open/r1")
         print(f"{len(served)} served, {len(refused)} refused, bill {bill / USD}, {standing}")
         assert standing["spent"] == bill == sum(answer.cost_usd_nanos for answer in served)
         assert (standing["overrun"], standing["unresolved"]) == (0, 0)

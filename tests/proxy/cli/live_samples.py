@@ -12,7 +12,7 @@ SECOND = Second(AT_MS, 4, 0, 0, 1_000_000, 100, 10, 2, 0, 0.2, 0.8)
 PLANNER = Totals("planner", 10, 1, 2, 0, 20_000, 5_000, 900, 2_000_000, 0.25, 1.5, AT_MS - 5_000)
 WRITER = replace(PLANNER, name="writer", calls=99, failed=0, cost_usd_nanos=1_000, first_token_p95_s=0.5)
 TARGET = replace(PLANNER, name="up/small", hedges=3)
-RUN = replace(PLANNER, name="trip-1", agent="planner", parent="trip-0")
+RUN = replace(PLANNER, name="team:red/trip-1", agent="planner", parent="trip-0")
 BREAKER = Event(AT_MS, "breaker", "warning", {"target": "up/small", "state": "open"})
 SNAPSHOT = Snapshot(
     at_ms=AT_MS,

@@ -139,3 +139,21 @@ def test_the_command_starts_without_the_server_it_asks() -> None:
     script = f"import sys, proxy.cli.runs; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_where_two_tenants_have_a_run_of_one_name_one_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = Gate(tmp_path, *TREE, outcome(call("theirs", run="top", team="red")))
+    assert await gate.run("kill", "top") == 1
+    assert "key:k, team:red" in capsys.readouterr().err
+    assert await gate.run("kill", "top", "--tenant", "team:red") == 0
+    assert await gate.run("top", "--tenant", "key:k") == 0
+    assert "run top (a): idle, 1 call, $0.000125" in capsys.readouterr().out
+    assert await gate.run() == 0
+    rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(rows[1:]) == [
+        ["child", "key:k", "a", "idle"],
+        ["top", "key:k", "a", "idle"],
+        ["top", "team:red", "a", "killed"],
+    ]

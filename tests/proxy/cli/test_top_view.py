@@ -53,7 +53,7 @@ def test_a_terminal_gets_bars_and_a_pipe_none() -> None:
         ("agents", ["planner", "10.0"]),
         ("routes", ["small", "0.0"]),
         ("targets", ["up/small", "out", "3", "0.0"]),
-        ("runs", ["trip-1", "planner", "trip-0", "0.0"]),
+        ("runs", ["trip-1", "team:red", "planner", "trip-0", "0.0"]),
         ("requests", ["2026-11-22T13:40:50.201Z", "planner", "trip-1"]),
     ],
 )

@@ -195,3 +195,25 @@ async def test_a_killed_run_and_those_below_it_are_not_topped_up(tmp_path: Path)
     assert (caught.value.code, caught.value.status) == ("run_killed", 409)
     again = await at.governor.top_up(top_up(500, "before"))
     assert (again.repeated, again.limits) == (True, first.limits)
+
+
+async def test_one_tenants_run_is_killed_and_anothers_of_that_name_is_not(tmp_path: Path) -> None:
+    at = desk(tmp_path)
+    place(at, "r")
+    at.runs.of(Identity(key_id="k", agent="a", team="red", run="r"))
+    done = await at.governor.govern(order("kill"))
+    assert (done.run, done.tenant) == ("r", "key:k")
+    assert at.runs.state("team:red/r").state == "idle"
+    assert at.over == [{"key:k/r"}]
+
+
+async def test_a_command_of_before_runs_had_tenants_holds_for_all_who_had_that_name(tmp_path: Path) -> None:
+    at = desk(tmp_path)
+    for team in (None, "red"):
+        at.ledger.append(outcome(call(run="r", team=team)))
+    at.ledger.append_event("run", "r", RunCommand("kill", "r", "old", "me", 5.0))
+    at.ledger.append_event("run", "gone", RunCommand("kill", "gone", "older", "me", 5.0))
+    await at.ledger.flush()
+    at.ledger.close()
+    later = desk(tmp_path)
+    assert sorted(later.runs.marks) == [("key:k/r", "killed"), ("team:red/r", "killed")]

@@ -151,3 +151,23 @@ async def test_steps_are_the_answers_that_a_run_has_had_and_not_its_tries() -> N
     assert place.runs.steps(who) == 1
     assert place.runs.steps(Identity(key_id="k", agent="planner", parent_run="r")) == 1, "the call is its parent's"
     assert place.runs.steps(Identity(key_id="k", agent="planner")) == 0
+
+
+async def test_runs_are_found_by_their_name_whoevers_they_are() -> None:
+    place = Place()
+    place.begun("r")
+    place.begun("other/r")
+    place.runs.of(Identity(key_id="k", agent="a", team="red", run="r"))
+    await place.runs.apply(RunCommand("kill", "team:blue/r", "id", "me", 0.0))
+    states = await place.runs.look([], "r")
+    assert [state.run for state in states] == [mine("r"), "team:red/r", "team:blue/r", mine("other/r")]
+
+
+async def test_a_parent_is_one_of_the_same_tenant() -> None:
+    place = Place()
+    place.begun("top")
+    low = place.runs.of(Identity(key_id="other", agent="a", run="low", parent_run="top"))
+    assert low is not None
+    assert low.accounts == ("run:key:other/top", "run:key:other/low")
+    place.runs.mark(order("kill", "top"))
+    assert low.stop() is None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from policies.limits import Limit, LimitsByName
 from policies.runs import NO_LIMITS
+from proxy.errors import ProxyError
 from proxy.execution.purse import Purse
 from proxy.execution.record import Record
 from proxy.execution.running import Running
@@ -99,3 +102,49 @@ async def test_an_unknown_run_is_none_and_a_killed_one_is_not_unknown(tmp_path: 
     tree = await at.views.run("key:k/r")
     assert tree is not None
     assert (tree.run.state, tree.calls) == ("killed", [])
+
+
+async def test_a_plain_name_finds_the_run_of_the_one_tenant_that_has_it(tmp_path: Path) -> None:
+    at = desk(tmp_path, outcome(call("1", run="old", team="red")), outcome(call("2", run="low", parent="above")))
+    begin(at, "new")
+    await at.runs.apply(RunCommand("kill", "team:blue/marked", "1", "me", 0.0))
+    found = [await at.views.find(name) for name in ("old", "above", "new", "marked", "a/b")]
+    assert found == ["team:red/old", "key:k/above", "key:k/new", "team:blue/marked", None]
+    begin(at, "a/b")
+    begin(at, "b")
+    assert [await at.views.find(name) for name in ("a/b", "b")] == ["key:k/a/b", "key:k/b"], "a name may hold a slash"
+
+
+@pytest.mark.parametrize("where", ["ledger", "flight"])
+async def test_a_name_that_several_tenants_have_is_nobodys_until_one_is_named(where: str, tmp_path: Path) -> None:
+    at = desk(tmp_path, outcome(call("1", run="r", team="red")), *[outcome(call("2", run="r"))][: where == "ledger"])
+    if where == "flight":
+        begin(at, "r")
+    with pytest.raises(ProxyError, match="key:k, team:red") as caught:
+        await at.views.find("r")
+    assert (caught.value.status, caught.value.code, caught.value.details) == (409, "invalid_request", {})
+    assert await at.views.find("r", "team:red") == "team:red/r"
+    assert await at.views.find("r", "team:unseen") == "team:unseen/r"
+    with pytest.raises(ProxyError, match="`team:NAME`"):
+        await at.views.find("r", "red")
+
+
+async def test_of_many_tenants_some_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    at = desk(tmp_path, *[outcome(call(str(number), run="r", team=f"t{number:02}")) for number in range(12)])
+    with pytest.raises(ProxyError, match="team:t08, team:t09 and 2 more"):
+        await at.views.find("r")
+
+
+async def test_two_tenants_runs_of_one_name_are_shown_apart(tmp_path: Path) -> None:
+    at = desk(tmp_path, outcome(call("1", run="r", team="red")), outcome(call("2", run="child", parent="r")))
+    begin(at, "r")
+    rows = (await at.views.runs(10)).rows
+    assert [(row.run, row.tenant, row.in_flight) for row in rows] == [
+        ("r", "key:k", 1),
+        ("child", "key:k", 0),
+        ("r", "team:red", 0),
+    ]
+    mine, theirs = await at.views.run("key:k/r"), await at.views.run("team:red/r")
+    assert mine is not None and theirs is not None
+    assert ([child.run.run for child in mine.children], mine.run.in_flight) == (["child"], 1)
+    assert (theirs.children, theirs.run.in_flight) == ([], 0)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from proxy.types import Attempt, Call, Head, Identity, Outcome, Plan, Usage
+from proxy.types import Attempt, Call, Head, Identity, Outcome, Plan, RunSource, Usage
 from tests import build
 
 PLAN = Plan(mode="single", steps=((build.target(), build.target("other/model")),), reason="as configured")
 
 
 def call(
-    id: str = "req-1", *, agent: str = "a", run: str | None = None, parent: str | None = None, at_s: float = 0.0
+    id: str = "req-1",
+    *,
+    agent: str = "a",
+    run: str | None = None,
+    parent: str | None = None,
+    at_s: float = 0.0,
+    team: str | None = None,
 ) -> Call:
-    who = Identity(key_id="k", agent=agent, run=run, parent_run=parent, run_source="path" if run else "none")
+    source: RunSource = "path" if run else "none"
+    who = Identity(key_id="k", agent=agent, team=team, run=run, parent_run=parent, run_source=source)
     base = build.call("smart", head=Head(model="smart", stream=True), identity=who)
     return replace(base, id=id, arrived_at=base.arrived_at + at_s, arrived_wall=base.arrived_wall + at_s)
 

@@ -166,3 +166,47 @@ async def test_what_ran_lately_is_read_back_with_its_parent_and_its_times(tmp_pa
     new = ("key:k", "new", "old", begin + 100_000, begin + 111_000)
     assert since(begin) == [("key:k", "old", None, begin, begin + 1_000), new]
     assert since(begin + 50_000) == [new]
+
+
+TWO = (
+    outcome(call("1", run="r"), duration_s=1.0),
+    outcome(call("2", run="r", team="red", at_s=1.0), attempt(cost=7)),
+    outcome(call("3", run="child", parent="r", team="red", at_s=2.0), attempt(cost=70)),
+    outcome(call("4", run="r", at_s=3.0), duration_s=1.0),
+)
+
+
+async def test_runs_of_two_tenants_with_one_name_are_two_rows_and_two_trees(tmp_path: Path) -> None:
+    asked = reports(tmp_path, *TWO)
+    for agent in (None, "a"):
+        rows = (await asked.runs(10, agent=agent)).rows
+        assert [(row.run, row.tenant, row.summary.calls, row.summary.cost_usd_nanos) for row in rows] == [
+            ("r", "key:k", 2, 2_000),
+            ("child", "team:red", 1, 70),
+            ("r", "team:red", 1, 7),
+        ]
+    mine, theirs = await asked.run(("r", "key:k")), await asked.run(("r", "team:red"))
+    assert mine is not None and theirs is not None
+    assert (mine.total_usd_nanos, mine.children, [each.request_id for each in mine.calls]) == (2_000, [], ["1", "4"])
+    assert (theirs.total_usd_nanos, [child.run.tenant for child in theirs.children]) == (77, ["team:red"])
+    assert theirs.longest_step is not None and theirs.longest_step.request_id == "2"
+    assert (theirs.critical_path.calls, mine.critical_path.calls) == (1, 2)
+    assert await asked.run(("child", "key:k")) is None
+
+
+async def test_a_name_has_the_owners_that_named_it_as_a_run_or_as_a_parent(tmp_path: Path) -> None:
+    asked = reports(tmp_path, *TWO, outcome(call("5", run="low", parent="silent", team="blue")))
+    assert await asked.owners("r") == ["key:k", "team:red"]
+    assert await asked.owners("silent") == ["team:blue"]
+    assert await asked.owners("nobody") == []
+
+
+async def test_what_ran_lately_is_told_apart_by_its_tenant(tmp_path: Path) -> None:
+    kept = ledger(tmp_path, *TWO)
+    await kept.flush()
+    found = kept.read_now(lambda connection: run_queries.lately(connection, 0))
+    assert {(owner, run, parent) for owner, run, parent, _, _ in found} == {
+        ("team:red", "r", None),
+        ("team:red", "child", "r"),
+        ("key:k", "r", None),
+    }

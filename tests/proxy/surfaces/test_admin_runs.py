@@ -138,3 +138,32 @@ async def test_runs_are_listed_and_one_is_a_tree(listener: Listener) -> None:
     assert tree["critical_path"] == {"seconds": 2.0, "calls": 1, "request_ids": ["1"], "share": 1.0}
     assert [limit["unit"] for limit in tree["budget"]] == ["usd"]
     assert (await listener.ask("GET", "/runs/nobody"))[0] == 404
+
+
+async def test_a_name_that_two_tenants_have_needs_the_word_whose(listener: Listener) -> None:
+    listener.runs.of(Identity(key_id="k", agent="a", team="red", run="r"))
+    listener.ledger.append(outcome(call(run="r")))
+    for method, path in (("GET", "/runs/r"), ("POST", "/runs/r/kill"), ("POST", "/accounts/run:r/topup")):
+        body = {"usd": 1} if "topup" in path else None
+        status, answer = await listener.ask(method, path, body)
+        assert (status, answer["error"]["code"]) == (409, "invalid_request")
+        assert "key:k, team:red" in answer["error"]["message"]
+    status, answer = await listener.ask("POST", "/runs/r/kill?tenant=team:red")
+    assert (status, answer["run"], answer["tenant"]) == (200, "r", "team:red")
+    assert (await listener.ask("GET", "/runs/r?tenant=key:k"))[1]["run"]["state"] == "idle"
+    assert (await listener.ask("GET", "/runs/r?tenant=red"))[0] == 400
+    assert (await listener.ask("GET", "/runs/r?tenant=team:blue"))[0] == 404
+
+
+@pytest.mark.parametrize("name", ["run:r", "run:key:k%2Fr"])
+async def test_the_account_of_a_run_is_topped_up_by_its_plain_name_and_by_its_whole_one(
+    listener: Listener, name: str
+) -> None:
+    status, answer = await listener.ask("POST", f"/accounts/{name}/topup", {"usd": "0.0000005"})
+    assert (status, answer["account"]) == (200, "run:key:k/r")
+
+
+async def test_a_run_that_nobody_has_is_no_account_and_an_unseen_one_needs_a_tenant(listener: Listener) -> None:
+    assert (await listener.ask("POST", "/runs/nobody/topup", {"usd": 1}))[0] == 404
+    status, answer = await listener.ask("POST", "/runs/nobody/kill", {"unseen": True})
+    assert (status, "--tenant" in answer["error"]["message"]) == (404, True)
