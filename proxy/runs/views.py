@@ -144,7 +144,8 @@ def _unrecorded(state: RunState) -> RunTree:
 def _ambiguous(ids: Sequence[str]) -> ProxyError:
     owners = [split(id)[0] for id in ids]
     more = f" and {len(owners) - OWNERS_TOLD} more" if len(owners) > OWNERS_TOLD else ""
-    message = f"several tenants have a run of this name, {', '.join(owners[:OWNERS_TOLD])}{more}: name one as `tenant` (--tenant)"
+    told = ", ".join(owners[:OWNERS_TOLD]) + more
+    message = f"several tenants have a run of this name, {told}: name one as `tenant` (--tenant)"
     return ProxyError("invalid_request", message, status=409, param="tenant")
 
 

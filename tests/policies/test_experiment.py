@@ -39,6 +39,18 @@ def test_the_arm_of_a_run_is_written_down_nowhere_and_is_the_same_tomorrow() -> 
     assert [number for number in range(30) if arm(SPLIT, of(f"r{number}")) == "candidate"] == [2, 3, 6, 7, 9, 10, 17]
 
 
+def test_the_keys_of_a_team_have_one_run_and_other_tenants_draw_for_themselves() -> None:
+    half = structs.replace(SPLIT, share=0.5)
+
+    def arms(key: str, team: str | None) -> list[str | None]:
+        calls = [of(f"r{number}", key=key) for number in range(100)]
+        who = [structs.replace(each.identity, team=team) for each in calls]
+        return [arm(half, structs.replace(one, identity=by)) for one, by in zip(calls, who, strict=True)]
+
+    assert arms("k", "red") == arms("j", "red")
+    assert len({tuple(arms("red", team)) for team in (None, "red", "blue")}) == 3
+
+
 def test_a_larger_share_takes_nobody_out_of_the_candidates_arm() -> None:
     runs = [of(f"r{number}") for number in range(500)]
     few = {each.identity.run for each in runs if arm(SPLIT, each) == "candidate"}

@@ -68,11 +68,12 @@ def test_hedges_never_exceed_the_start_and_a_share_of_the_primaries(steps: list[
 
 
 def test_a_run_has_two_hedges() -> None:
-    credits = Credits(structs.replace(RULES, start=4.0))
+    credits = Credits(structs.replace(RULES, start=6.0))
     assert taken(credits, calling(run="r")) == 2
     short = credits.withdraw(calling(run="r"), cost_usd_nanos=0, left_usd_nanos=None)
     assert short == ("run_budget", "its run has had its hedges")
     assert taken(credits, calling(run="s")) == 2
+    assert taken(credits, calling(run="r", team="t")) == 2, "another tenant's of that name"
 
 
 def test_a_tenant_pays_its_hedges_from_a_share_of_what_it_paid() -> None:

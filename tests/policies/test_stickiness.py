@@ -14,8 +14,15 @@ HERE, THERE = target("a/m"), target("b/m")
 BOTH = (HERE, THERE)
 
 
-def step(run: str | None = "r", *, tokens: int = 50_000, key: str = "k", deadline: float = 1600.0) -> Call:
-    made = call(identity=Identity(key_id=key, agent="a", run=run), deadline=deadline)
+def step(
+    run: str | None = "r",
+    *,
+    tokens: int = 50_000,
+    key: str = "k",
+    team: str | None = None,
+    deadline: float = 1600.0,
+) -> Call:
+    made = call(identity=Identity(key_id=key, agent="a", team=team, run=run), deadline=deadline)
     return structs.replace(made, input_tokens_estimate=tokens)
 
 
@@ -43,8 +50,15 @@ def test_a_run_stays_where_its_first_answer_came_from() -> None:
     assert sticky.home(step(), BOTH, 1010.0) is HERE
     assert sticky.home(step("other"), BOTH, 1010.0) is None
     assert sticky.home(step(key="another"), BOTH, 1010.0) is None
+    assert sticky.home(step(team="red"), BOTH, 1010.0) is None
     assert sticky.home(step(None), BOTH, 1010.0) is None
     assert sticky.home(step(tokens=1_023), BOTH, 1010.0) is None, "so little is cached nowhere"
+
+
+def test_the_keys_of_a_team_have_one_run() -> None:
+    sticky = Stickiness(Loads())
+    sticky.answered(step(team="red"), HERE, 1000.0)
+    assert sticky.home(step(team="red", key="another"), BOTH, 1010.0) is HERE
 
 
 def test_what_was_not_used_for_long_is_cold_everywhere() -> None:

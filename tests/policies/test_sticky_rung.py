@@ -77,6 +77,8 @@ def test_other_runs_agents_and_cascades_are_not_concerned() -> None:
     sticky = climbed()
     assert sticky.first(step("other"), PLAN, NOW)[0] == 0
     assert sticky.first(step(None), PLAN, NOW)[0] == 0
+    theirs = structs.replace(step(), identity=structs.replace(step().identity, team="red"))
+    assert sticky.first(theirs, PLAN, NOW)[0] == 0
     assert sticky.first(step(), structs.replace(PLAN, model="else"), NOW)[0] == 0
     sticky.answered(step(None), PLAN, 1, escalated=True, now=NOW)
     assert sticky.first(step(None), PLAN, NOW)[0] == 0

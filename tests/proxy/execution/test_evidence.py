@@ -98,6 +98,7 @@ def test_of_the_last_rung_only_the_learnt_choice_hears() -> None:
     seen = Seen(structs.replace(FLOOR, dear_share=0.5))
     asked = call(identity=Identity(key_id="k", agent="a", run="r"))
     seen.evidence.answered(asked, PLAN, 1, escalated=True, now=0.0)
+    assert seen.evidence.feedback(Feedback(0.0, run="team:red/r")) == 0, "another tenant's of that name"
     assert seen.evidence.feedback(Feedback(0.0, run="key:k/r")) == 1
     assert [(label.rung, label.last, label.kind) for label in seen.told] == [(1, True, "7 text latin")]
     assert seen.evidence.standings == []

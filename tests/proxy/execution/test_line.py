@@ -130,8 +130,8 @@ def test_lines_in_use_are_kept_and_others_make_room() -> None:
     assert lines.of(target("p/used")) is used
 
 
-def of_run(run: str | None, *, parent: str | None = None, at: float = 0.0) -> Call:
-    return structs.replace(call(identity=Identity("k", "a", run=run, parent_run=parent)), arrived_at=at)
+def of_run(run: str | None, *, parent: str | None = None, at: float = 0.0, team: str | None = None) -> Call:
+    return structs.replace(call(identity=Identity("k", "a", team=team, run=run, parent_run=parent)), arrived_at=at)
 
 
 def placed(lines: Lines[Ticket], of: Call, rise_s: float = inf) -> Ticket:
@@ -162,6 +162,8 @@ def test_another_tenants_run_of_the_same_name_is_another() -> None:
     theirs = structs.replace(of_run("r"), identity=Identity("other", "a", run="r"))
     assert lines.place(theirs, 0.0, inf).class_ == 0
     assert lines.place(of_run("r"), 0.0, inf).class_ == 2
+    below = [lines.place(of_run("c", parent="r", team=team), 0.0, inf).parent for team in ("red", "blue", "red")]
+    assert below[0] == below[2] != below[1], "nor are those below it siblings"
 
 
 def test_a_call_says_where_it_stood_and_why() -> None:

@@ -129,3 +129,13 @@ async def test_another_keys_run_of_the_same_name_is_another_run() -> None:
     for record in (first, other):
         caching.look(record, wanted(PROVIDER))
     assert other.decisions is None
+
+
+async def test_the_keys_of_a_team_have_one_run() -> None:
+    caching = PromptCaching(StillClock())
+    found = []
+    for key, order in (("k", "ab"), ("another", "ba")):
+        call = asking([FRONT], tools=[tool(name) for name in order])
+        found.append(record_of(structs.replace(call, identity=structs.replace(call.identity, key_id=key, team="red"))))
+        caching.look(found[-1], wanted(PROVIDER))
+    assert [(each.decisions or [None])[0] is not None for each in found] == [False, True]

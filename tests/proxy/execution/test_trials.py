@@ -100,6 +100,7 @@ async def test_runs_are_remembered_by_their_latest_calls(heard: Heard) -> None:
     who = Identity(key_id="k", agent="a", run="r")
     for number in range(300):
         heard.begin(structs.replace(call(identity=who), id=str(number)))
+    assert heard.trials.heed(Feedback(0.5, run="team:red/r")) == 0, "another tenant's of that name"
     assert heard.trials.heed(Feedback(0.5, run="key:k/r")) == 256
 
 

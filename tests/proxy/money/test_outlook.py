@@ -105,6 +105,10 @@ async def test_filters_are_account_kind_and_unit() -> None:
     assert [row.account for row in desk.rows(unit="tokens")] == ["team:t"]
     assert [row.account for row in desk.rows(account="agent:planner")] == ["agent:planner"]
     assert desk.rows(account="key:nobody") == []
+    for tenant in ("red", "blue"):
+        desk.spend(1, "agent:planner", f"run:team:{tenant}/a/b")
+    assert {row.account for row in desk.rows(account="run:a/b")} == {"run:team:red/a/b", "run:team:blue/a/b"}
+    assert [row.account for row in desk.rows(account="run:team:red/a/b")] == ["run:team:red/a/b"]
     assert desk.rows(kind="run")[0].rate_per_hour is None
 
 

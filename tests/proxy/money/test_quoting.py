@@ -160,6 +160,16 @@ async def test_a_killed_run_is_refused_and_so_is_one_below_it(tmp_path: Path) ->
         assert refused is not None and refused.code == "run_killed"
 
 
+async def test_a_run_is_that_of_the_tenant_who_asks(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    record, _ = gate.assembly.keys.create("planner", team="core")
+    await gate.runs.apply(RunCommand("kill", "team:core/r", "1", "me", 0.0))
+    found = await gate.quote(key=record.id, run="r")
+    assert found.accounts[-1] == "run:team:core/r"
+    assert found.refused is not None and found.refused.code == "run_killed"
+    assert (await gate.quote(run="r")).refused is None
+
+
 async def test_a_key_says_who_calls_and_what_it_may(tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     record, _ = gate.assembly.keys.create("planner", team="core", models=("small",), budget=("0.001/day",))

@@ -215,6 +215,7 @@ async def test_a_key_is_made_shown_once_and_never_listed(gate: Gate) -> None:
         ('{"agent": "a", "admin": true}', "application/json", 400),
         ('{"agent": 7}', "application/json", 400),
         ('{"agent": ""}', "application/json", 400),
+        ('{"team": "a/b"}', "application/json", 400),
         ('{"lasts_s": -1}', "application/json", 400),
         ('{"budget": [{"usd": 5, "per": "fortnight"}]}', "application/json", 400),
         ('{"budget": [{"usd": 5, "tokens": 5}]}', "application/json", 400),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
+from policies.tenancy import run_of
 from proxy.state.ledger_insert import insert
 from proxy.state.ledger_queries import requests
 from proxy.state.ledger_rows import entry
@@ -30,6 +31,13 @@ def told(live: Live, outcomes: Iterable[Outcome], at_ms: int = 1_000) -> Delta:
 
 def names(rows: list[Totals]) -> list[str]:
     return [row.name for row in rows]
+
+
+def test_runs_of_two_tenants_with_one_name_are_two_rows() -> None:
+    calls = [call(run="r", team=team) for team in (None, "red", "red")]
+    delta = told(Live(0), [outcome(each) for each in calls])
+    assert [(row.name, row.calls) for row in delta.runs] == [("key:k/r", 1), ("team:red/r", 2)]
+    assert [row.name for row in delta.runs] == sorted({str(run_of(each.identity)) for each in calls})
 
 
 def test_a_call_counts_for_its_agent_its_route_its_run_and_the_targets_of_its_attempts() -> None:

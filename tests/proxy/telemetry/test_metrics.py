@@ -170,6 +170,12 @@ def test_a_run_starts_once_and_a_call_without_one_is_its_own() -> None:
     }
 
 
+def test_a_run_of_two_keys_of_one_team_starts_once() -> None:
+    calls = [replace(CALL, identity=replace(IDENTITY, key_id=key, team="red")) for key in ("k1", "k2")]
+    found = scrape(metrics(*(replace(OUTCOME, call=call) for call in (*calls, CALL))))
+    assert moved(found, "runs_started_total") == {("runs_started_total", "planner", "header"): 2}
+
+
 def test_remembered_runs_are_bounded_and_the_busy_ones_stay() -> None:
     made = metrics(OUTCOME)
     for n in range(RUNS_MAX):
