@@ -65,7 +65,7 @@ def _unit(unit: Unit, call: Call) -> tuple[str, ...]:
     if unit == "agent":
         return "agent", who.agent
     if unit == "run" and who.run is not None:
-        return "run", who.key_id if who.team is None else tenant(who), who.run  # as arms were drawn before teams
+        return "run", who.key_id if who.team is None else tenant(who), who.run  # whom no team owns stays in its arm
     return "call", call.cause or call.id  # a call without a run stands for itself
 
 

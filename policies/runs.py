@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from math import inf
 from typing import Final, Literal
 
@@ -219,7 +219,8 @@ class Tree:
 
     def named(self, name: str) -> list[str]:
         """The ids of all runs of that name, those that are only marked among them. Looks at every run."""
-        return [id for id in {**self._runs, **self._marks} if id.endswith(name) and run_name(id) == name]
+        ids = chain(self._runs, self._marks)
+        return list(dict.fromkeys([id for id in ids if id.endswith(name) and run_name(id) == name]))
 
     def place(self, id: str, parent: str | None, now: float) -> Run:
         """The run of a call. One that stands too deep is not kept: it is only good for being refused."""

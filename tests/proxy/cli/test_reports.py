@@ -113,6 +113,20 @@ async def test_spend_is_a_table_with_a_total(tmp_path: Path, capsys: pytest.Capt
     ]
 
 
+async def test_spend_by_run_parts_two_tenants_runs_of_one_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = [
+        outcome(call(run="r", team="red"), attempt(cost=2_000_000)),
+        outcome(call(run="r"), attempt(cost=1_000_000)),
+        outcome(),
+    ]
+    assert await Gate(tmp_path, *done).run("spend", "--by", "run") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows[:3]] == [["run", "tenant"], ["r", "team:red"], ["r", "key:k"]]
+    assert [row[0] for row in rows[3:]] == ["-", "total"]
+
+
 async def test_what_was_read_from_and_written_to_prompt_caches_stands_beside_the_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
