@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +18,7 @@ import msgspec
 
 ROOT = Path(__file__).parents[2]
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+HELLO = ({"role": "user", "content": "hi"},)
 ONE_LOOK = aiohttp.ClientTimeout(total=5)  # whoever is asked can be killed, or be still on its way
 
 
@@ -138,11 +139,17 @@ class Clients:
         await self._session.close()
 
     async def call(
-        self, run: str = "r1", max_tokens: int = 500, *, parent: str | None = None, key: str = "x"
+        self,
+        run: str = "r1",
+        max_tokens: int = 500,
+        *,
+        parent: str | None = None,
+        key: str = "x",
+        messages: Sequence[object] = HELLO,
     ) -> Answer | None:
         """None: there was no whole answer."""
         url = f"http://127.0.0.1:{self.fleet.port}/agents/a/runs/{run}/v1/chat/completions"
-        body = {"model": "m", "max_tokens": max_tokens, "messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": "m", "max_tokens": max_tokens, "messages": messages}
         headers = {"Authorization": f"Bearer {key}"} | ({"X-Headgate-Parent-Run": parent} if parent else {})
         try:
             async with self._session.post(url, json=body, headers=headers) as reply:

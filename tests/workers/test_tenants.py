@@ -25,9 +25,10 @@ async def codes(clients: Clients, key: str, count: int = 6, run: str = "r1") -> 
     return {answer.code for answer in answers if answer is not None}
 
 
-async def left(clients: Clients, tenant: str) -> object:
+async def room(clients: Clients, tenant: str) -> tuple[int, int]:
+    """Limit and spent; what is left also depends on what workers were lent."""
     (limit,) = (await clients.admin(f"/runs/r1?tenant={tenant}"))["budget"]  # type: ignore[misc]  # one limit
-    return limit["left"]
+    return limit["limit"], limit["spent"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -69,16 +70,50 @@ def test_a_budget_of_each_run_is_one_teams_over_crashes_and_so_is_its_top_up(wor
             assert await codes(clients, key, STEPS // 2) == {None}
         assert await codes(clients, RED, 1) == {"budget_exceeded"}, "the keys of a team draw on one run"
         assert await codes(clients, BLUE, STEPS - 2) == {None}
-        assert (await left(clients, "team:red"), await left(clients, "team:blue")) == (0, 2)
+        assert (await room(clients, "team:red"), await room(clients, "team:blue")) == (
+            (STEPS, STEPS),
+            (STEPS, STEPS - 2),
+        )
         assert (await clients.order("/runs/r1/topup?tenant=team:red", {"steps": 3}))[0] == 200
-        assert (await left(clients, "team:red"), await left(clients, "team:blue")) == (3, 2)
+        topped_up = ((STEPS + 3, STEPS), (STEPS, STEPS - 2))
+        assert (await room(clients, "team:red"), await room(clients, "team:blue")) == topped_up
         processes = [*fleet.workers(), fleet.supervisor]
         for pid in processes:
             fleet.kill(pid)
         fleet.start()
         await clients.ready()
-        assert (await left(clients, "team:red"), await left(clients, "team:blue")) == (3, 2)
+        assert (await room(clients, "team:red"), await room(clients, "team:blue")) == topped_up
         assert await codes(clients, RED_TOO, 3) == await codes(clients, BLUE, 2) == {None}
         assert await codes(clients, RED, 2) == await codes(clients, BLUE, 2) == {"budget_exceeded"}
+
+    play(fleet, scene)
+
+
+def circling(times: int) -> list[object]:
+    """A conversation in which the same tool was asked the same so often."""
+    said: list[object] = [{"role": "user", "content": "book a trip"}]
+    for number in range(times):
+        used = {"id": f"c{number}", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+        said += [
+            {"role": "assistant", "content": None, "tool_calls": [used]},
+            {"role": "tool", "tool_call_id": f"c{number}", "content": "none"},
+        ]
+    return said
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_neither_one_teams_circles_nor_its_fan_out_stand_in_anothers_way(workers: int, tmp_path: Path) -> None:
+    agent = {"run": {"width": 1}, "loops": {"mode": "on"}, "retry": {"attempts": 1}}
+    fleet = Fleet(tmp_path, workers=workers, keys=KEYS, agents={"a": agent})
+
+    async def scene(clients: Clients) -> None:
+        for _ in range(4):
+            red = await clients.call(key=RED, messages=circling(5))
+            blue = await clients.call(key=BLUE, messages=circling(1))
+            assert red is not None and blue is not None
+            assert (red.code, blue.code) == ("loop_detected", None)
+        wide, alone = await asyncio.gather(codes(clients, RED, 40), codes(clients, BLUE, 1))
+        assert wide == {"run_width_exceeded", None}
+        assert alone == {None}
 
     play(fleet, scene)
