@@ -1162,7 +1162,7 @@ PLANTED = (
     Mutation(
         "names may be repeated",
         "proxy/dialects/json_body.py",
-        "        _refuse_repeated_names(raw, fields)\n",
+        "        _refuse_repeated_names(raw, fields, compact)\n",
         "",
         (REFUSALS,),
     ),
@@ -1409,8 +1409,8 @@ PLANTED = (
     Mutation(
         "a log line with content",
         "proxy/telemetry/line.py",
-        "        printable(call.model),\n",
-        "        printable(call.raw.decode()),\n",
+        "        _name(call.model),\n",
+        "        _name(call.raw.decode()),\n",
         ("tests/proxy/telemetry/test_log.py", "tests/proxy/telemetry/test_line.py"),
     ),
     Mutation(
