@@ -9,6 +9,7 @@ awaits: each operation is one step for everyone else.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from policies import admission
+from policies.ladder import FIRST
 from policies.limits import (
     Crossing,
     Instant,
@@ -26,7 +28,7 @@ from policies.limits import (
     Totals,
 )
 from policies.meter import Balance
-from policies.roster import Account, Bounds, Roster
+from policies.roster import Account, Bounds, Chart, Roster
 from proxy.holds import Left
 from proxy.pressure import Pressure
 from proxy.types import Amounts, Charge, Period, Unit
@@ -36,8 +38,6 @@ TOPUPS_MAX: Final = 4_096
 
 NOTHING: Final = Posting()
 CALM: Final = Pressure()
-EASED: Final = (0, 1, 5)  # indices of money, tokens and soft money
-MONEY: Final = (0, 5)
 
 
 class Hold(Struct, frozen=True):
@@ -85,27 +85,28 @@ class Accounts:
         """Accounts and limits whose count is gone, for whatever reason."""
         return self._roster.forgotten
 
-    def reserve(self, id: str, path: tuple[str, ...], *, draw: Amounts, at: Instant, ttl_s: float) -> Hold | Refusal:
-        """All accounts of the path, or none. A repeat of a hold's id returns that hold, ended or not; a refusal took
-        nothing, so asking again is a new question."""
+    def reserve(
+        self, id: str, path: tuple[str, ...], *, ask: Callable[[Left], Amounts], at: Instant, ttl_s: float
+    ) -> Hold | Refusal:
+        """What `ask` makes of the room there is, of all accounts of the path, or of none. A repeat of a hold's id
+        returns that hold, ended or not; a refusal took nothing, so asking again is a new question."""
+        chart = self._roster.chart(path, at)
+        draw = ask(_left(chart))
         hold = self._live.get(id) or self._ended.get(id)
         if hold is not None:
             return hold
-        chart = self._roster.chart(path, at)
-        balances: tuple[Balance, ...] = ()
+        balances = chart.balances
         amounts: tuple[int, ...] = ()
-        if chart.meters:
-            wall, needs = at.wall, draw.by_index
-            balances = tuple([m.balance if wall < m.balance.resets_wall else m.roll(wall) for m in chart.meters])
-            amounts = tuple([needs[balance.index] for balance in balances])
-            refusal = admission.refusal(balances, amounts, wall=wall)
+        if balances:
+            needs = draw.by_index
+            amounts = tuple([needs[index] for index in chart.indices])
+            refusal = admission.refusal(balances, amounts, wall=at.wall)
             if refusal is not None:
                 return refusal
             for balance, amount in zip(balances, amounts):  # noqa: B905  (made side by side)
-                balance.pending += amount
+                balance.free -= amount
             self._roster.hold(chart, at.now)
-        hold = Hold(id, path, draw, at.now + ttl_s, balances, amounts, chart.accounts)
-        self._live[id] = hold
+        hold = self._live[id] = Hold(id, path, draw, at.now + ttl_s, balances, amounts, chart.accounts)
         return hold
 
     def extend(self, id: str, total: Amounts, *, wall: float) -> Hold | Refusal | None:
@@ -120,7 +121,7 @@ class Accounts:
         if refusal is not None:
             return refusal
         for balance, amount in zip(hold.balances, more, strict=True):
-            balance.pending += amount
+            balance.free -= amount
         extended = self._live[id] = replace(hold, draw=_larger(hold.draw, total), amounts=amounts)
         return extended
 
@@ -131,12 +132,12 @@ class Accounts:
             return None
         if not hold.balances:
             return NOTHING
-        figures = (used.usd_nanos, used.tokens, None, None, 0, used.usd_nanos)  # in the order of `limits.index`
+        usd_nanos, draw = used.usd_nanos, hold.draw
+        figures = (usd_nanos, used.tokens, draw.requests, draw.steps, 0, usd_nanos)  # in the order of `limits.index`
         charges: list[Charge] = []
         crossings: list[Crossing] = []
-        for balance, held in zip(hold.balances, hold.amounts, strict=True):
-            figure = figures[balance.index]
-            amount = held if figure is None else figure
+        for balance, held in zip(hold.balances, hold.amounts):  # noqa: B905  (made side by side)
+            amount = figures[balance.index]
             overrun = balance.post(held, amount)
             if amount:
                 charges.append(Charge(balance.period, amount, overrun))
@@ -150,7 +151,7 @@ class Accounts:
         if hold is None:
             return False
         for balance, held in zip(hold.balances, hold.amounts, strict=True):
-            balance.pending -= held
+            balance.free += held
         return True
 
     def hand_over(self, id: str) -> Hold:
@@ -216,9 +217,8 @@ class Accounts:
 
     def refusal(self, path: tuple[str, ...], draw: Amounts, *, at: Instant) -> Refusal | None:
         """What `reserve` would say. Nothing is taken."""
-        balances = tuple(meter.at(at.wall) for meter in self._roster.chart(path, at).meters)
-        needs = draw.by_index
-        return admission.refusal(balances, tuple(needs[balance.index] for balance in balances), wall=at.wall)
+        chart, needs = self._roster.chart(path, at), draw.by_index
+        return admission.refusal(chart.balances, tuple([needs[index] for index in chart.indices]), wall=at.wall)
 
     def dismiss(self, path: tuple[str, ...], *, at: Instant) -> None:
         """Only questions were asked about this path: accounts of it that have nothing are not kept for that."""
@@ -229,43 +229,16 @@ class Accounts:
 
     def room(self, path: tuple[str, ...], *, at: Instant) -> Left:
         """What a call on this path may take, and how its limits want that held."""
-        chart = self._roster.chart(path, at)
-        wall, least = at.wall, None
-        for meter in chart.meters:
-            balance = meter.balance if wall < meter.balance.resets_wall else meter.roll(wall)
-            if balance.index in MONEY:
-                free = balance.limit - balance.used - balance.pending
-                if free < 0 or (balance.overrun and balance.blocked):
-                    free = 0
-                least = free if least is None or free < least else least
-        return chart.demands if least is None else replace(chart.demands, usd_nanos=least)
+        return _left(self._roster.chart(path, at))
 
     def pressure(self, path: tuple[str, ...], *, at: Instant) -> Pressure:
-        """Of the limits in money and tokens; the others are no matter of degree."""
-        tightest: Balance | None = None
-        felt, pace = -1, 0
-        wall = at.wall
-        for meter in self._roster.chart(path, at).meters:
-            balance = meter.balance
-            if balance.index in EASED:
-                if wall >= balance.resets_wall:
-                    balance = meter.roll(wall)
-                if balance.pace > pace:
-                    pace = balance.pace
-                if balance.press() > felt:
-                    tightest, felt = balance, balance.felt
-        if tightest is None:
-            return CALM
-        resets = None if tightest.resets_wall == inf else tightest.resets_wall
-        return Pressure(
-            felt=felt,
-            pace=pace,
-            limit=tightest.limit,
-            used=tightest.used,
-            held=tightest.pending,
-            period=tightest.period,
-            resets_wall=resets,
-        )
+        """Of the limits in money and tokens; the others are no matter of degree. `CALM` where nobody would act on it:
+        below the first rung, and with no pace."""
+        balances = self._roster.chart(path, at).eased
+        for balance in balances:
+            if balance.free <= balance.plenty or balance.felt >= FIRST or balance.pace:
+                return _tightest(balances)
+        return CALM
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -298,3 +271,27 @@ class Accounts:
 
 def _larger(one: Amounts, other: Amounts) -> Amounts:
     return Amounts(*map(max, one.by_index, other.by_index))
+
+
+def _left(chart: Chart) -> Left:
+    least: int | None = None
+    for balance in chart.money:
+        free = balance.free
+        if free < 0 or (balance.overrun and balance.blocked):
+            free = 0
+        if least is None or free < least:
+            least = free
+    return chart.demands if least is None else replace(chart.demands, usd_nanos=least)
+
+
+def _tightest(balances: tuple[Balance, ...]) -> Pressure:
+    tightest = max(balances, key=Balance.press)
+    return Pressure(
+        felt=tightest.felt,
+        pace=max([balance.pace for balance in balances]),
+        limit=tightest.limit,
+        used=tightest.used,
+        held=tightest.pending,
+        period=tightest.period,
+        resets_wall=None if tightest.resets_wall == inf else tightest.resets_wall,
+    )

@@ -15,7 +15,7 @@ def refusal(
     """None: all of it fits. `own` is what the same call holds already."""
     for balance, need in zip(balances, needs):  # noqa: B905  (made side by side)
         # The first test is the hot one, and never admits more than the second.
-        if (balance.overrun or need > balance.limit - balance.used - balance.pending) and not balance.admits(need):
+        if (need > balance.free or balance.overrun) and not balance.admits(need):
             return Refusal(_shortfalls(balances, needs, own or (0,) * len(needs)), wall)
     return None
 

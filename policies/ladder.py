@@ -17,6 +17,7 @@ from proxy.types import Call, Endpoint, Rung
 
 # Thousandths.
 ENTERED: Final[dict[Rung, int]] = {"cheaper": 700, "shorter": 800, "cache_only": 900, "queue": 950, "stop": 1_000}
+FIRST: Final = ENTERED["cheaper"]  # below, a pressure changes nothing
 NOTICED: Final = 800  # from here on replies say how much is used
 GENERATING: Final[frozenset[Endpoint]] = frozenset({"chat", "completions", "responses"})
 OUTPUT_TOKENS_USUAL: Final = 4_096  # of a silent client, where nobody knows the model's maximum
@@ -26,7 +27,7 @@ Ladder = tuple[Rung, ...]
 
 def reached(ladder: Ladder, felt: int) -> Ladder:
     """The rungs of this ladder that hold at a pressure, in the order in which they are entered."""
-    if not ladder or felt < ENTERED["cheaper"]:
+    if not ladder or felt < FIRST:
         return ()
     return tuple([rung for rung, entered in ENTERED.items() if felt >= entered and rung in ladder])
 

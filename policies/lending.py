@@ -69,7 +69,7 @@ class Lending:
             lease = self._lease(balance, named[balance.period.account])
             wish = wanted.get(lease.number) or Wanted(lease.number, amount, 2 * amount)
             more = ahead(balance, wish, slots=self._slots)
-            balance.pending += more
+            balance.free -= more
             lease.amount += amount + more
             lent.append(_terms(lease, amount + more, exact=not more))
         return tuple(lent)
@@ -81,7 +81,7 @@ class Lending:
             if lease is not None:
                 balance = lease.balance
                 more = ahead(balance, wish, slots=self._slots) if wall < balance.resets_wall else 0
-                balance.pending += more
+                balance.free -= more
                 lease.amount += more
                 lent.append(_terms(lease, more, exact=not more))
         return tuple(lent)
@@ -98,7 +98,7 @@ class Lending:
             else:
                 amount = min(amount, lease.amount)
                 lease.amount -= amount
-                lease.balance.pending -= amount
+                lease.balance.free += amount
                 names[lease.balance.period.account] = None
         return tuple(names)
 
@@ -129,7 +129,7 @@ class Lending:
         """The slot is dead and all it had to settle has been settled: the rest is nobody's any more."""
         names = tuple({lease.account.name: None for lease in self._by_number.values()})
         for lease in list(self._by_number.values()):
-            lease.balance.pending -= lease.amount
+            lease.balance.free += lease.amount
             lease.amount = 0
             self._drop(lease)
         return names
@@ -145,7 +145,7 @@ class Lending:
 
     def _drop(self, lease: Lent) -> None:
         if lease.amount:  # cannot be, but money is not lost for it
-            lease.balance.pending -= lease.amount
+            lease.balance.free += lease.amount
         lease.account.holds -= 1
         del self._by_number[lease.number]
         if self._by_period.get(lease.balance.period) is lease:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from math import inf
 
 from policies.forecast import pace_in
+from policies.ladder import FIRST
 from policies.limits import Crossing, Limit, Reason, Shortfall, Standing, Totals, index, name_of
-from policies.windows import window
+from policies.windows import Window, window
 from proxy.types import Period
 
 PERCENTS = (50, 80, 100)
 PLAY = 50  # thousandths
+NEVER = 2**63  # an integer, as what is used is: compared with infinity, it would be made a float each time
 
 
 class Balance:
@@ -26,6 +28,7 @@ class Balance:
         "_tolerance",
         "felt",
         "forgiven",
+        "free",
         "granted",
         "index",
         "limit",
@@ -33,8 +36,8 @@ class Balance:
         "name",
         "overrun",
         "pace",
-        "pending",
         "period",
+        "plenty",
         "resets_wall",
         "unresolved",
         "used",
@@ -44,10 +47,12 @@ class Balance:
         self.period = period
         self.name = name_of(period)
         self.resets_wall = resets_wall
-        self.used = self.overrun = self.unresolved = self.pending = 0
-        self.granted = self.forgiven = 0
+        self.used = self.overrun = self.unresolved = 0
+        self.limit = self.granted = self.forgiven = 0
+        self.free = 0  # neither used nor held; below zero after an overrun, or when the limit was lowered
         self.felt = 0  # thousandths, as `press` left it
         self.pace = 0  # tenths, as `policies.forecast` says
+        self.plenty = 0  # with more free than this, `press` is below `FIRST`, or falls below it now
         self._tolerance = tolerance
         self._crossed = 0  # how many of PERCENTS have been told
         self.change(limit)
@@ -61,9 +66,9 @@ class Balance:
         return self.used - self.overrun - self.unresolved
 
     @property
-    def free(self) -> int:
-        """Below zero after an overrun, or when the limit was lowered."""
-        return self.limit - self.used - self.pending
+    def pending(self) -> int:
+        """What live holds keep back."""
+        return self.limit - self.used - self.free
 
     @property
     def blocked(self) -> bool:
@@ -82,8 +87,7 @@ class Balance:
     def change(self, limit: Limit) -> None:
         """Another limit for the same window; what was counted stays."""
         self.index = index(limit)
-        self.limit = limit.amount + self.granted
-        self._set_mark()
+        self._set_limit(limit.amount + self.granted)
 
     def admits(self, need: int) -> bool:
         """A limit stands in the way of what it is asked for, an overrun in the way of everything."""
@@ -99,42 +103,40 @@ class Balance:
 
     def post(self, held: int, used: int) -> int:
         """Ends a hold; returns what of `used` neither the hold nor the rest of the limit could pay."""
-        self.pending -= held
         self.used += used
+        self.free += held - used
         return self._overrun_of(used - held) if used > held else 0
 
     def adjust(self, difference: int) -> int:
         """Books what became known later; a refund takes back the overrun first. Returns what was overrun."""
         if difference < 0:
             refund = max(difference, self.unresolved - self.used)
-            self.used += refund
+            self._use(refund)
             self.overrun = max(0, self.overrun + refund)
             self.forgiven = min(self.forgiven, self.overrun)
             return 0
-        self.used += difference
+        self._use(difference)
         return self._overrun_of(difference)
 
     def resolve(self, unresolved: int, spent: int) -> int:
         """What a crash had left open turns out to be `spent`. Returns what was overrun."""
         released = min(unresolved, self.unresolved)
         self.unresolved -= released
-        self.used += spent - released
+        self._use(spent - released)
         return self._overrun_of(spent - released) if spent > released else 0
 
     def top_up(self, amount: int) -> None:
         self.granted += amount
         self.forgiven = self.overrun
         self.felt = 0  # whoever tops up wants the ladder left at once
-        self.limit += amount
-        self._set_mark()
+        self._set_limit(self.limit + amount)
 
     def restore(self, totals: Totals) -> None:
         """What the ledger knows of this window. Thresholds below it were told before, and are not told again."""
         self.overrun, self.unresolved = totals.overrun, totals.unresolved
-        self.used = totals.spent + totals.overrun + totals.unresolved
-        self.limit += totals.granted - self.granted
+        self._use(totals.spent + totals.overrun + totals.unresolved - self.used)
+        self._set_limit(self.limit + totals.granted - self.granted)
         self.granted, self.forgiven = totals.granted, totals.forgiven
-        self._set_mark()
         self.crossings()
 
     def crossings(self) -> tuple[Crossing, ...]:
@@ -185,23 +187,46 @@ class Balance:
         self.overrun += unpaid
         return unpaid
 
+    def _use(self, amount: int) -> None:
+        self.used += amount
+        self.free -= amount
+
+    def _set_limit(self, amount: int) -> None:
+        self.free += amount - self.limit
+        self.limit = amount
+        self.plenty = amount - amount * (FIRST - PLAY) // 1_000
+        self._set_mark()
+
     def _set_mark(self) -> None:
         ended = self._crossed == len(PERCENTS) or not self.limit
-        self.mark: float = inf if ended else -(-self.limit * PERCENTS[self._crossed] // 100)
+        self.mark = NEVER if ended else -(-self.limit * PERCENTS[self._crossed] // 100)
+
+
+class Common:
+    """What all meters of one owner share."""
+
+    __slots__ = ("tolerance", "turns")
+
+    def __init__(self, tolerance: int = 0) -> None:
+        self.tolerance = tolerance  # nano-dollars that a limit in money may be overrun by
+        self.turns = 0  # how often a window has followed another: who remembers open ones looks whether it still does
+
+    def __repr__(self) -> str:
+        return f"Common(tolerance={self.tolerance}, turns={self.turns})"
 
 
 class Meter:
     """One limit on one account, window after window."""
 
-    __slots__ = ("_account", "_carrier", "_limit", "_tolerance", "balance")
+    __slots__ = ("_account", "_carrier", "_common", "_limit", "balance")
 
-    def __init__(self, account: str, carrier: str, limit: Limit, *, tolerance: int, wall: float) -> None:
+    def __init__(self, account: str, carrier: str, limit: Limit, *, common: Common, wall: float) -> None:
         self._account = account
         self._carrier = carrier
+        self._common = common
         self._limit = limit
-        self._tolerance = tolerance if limit.unit == "usd" else 0
         opened = window(limit.per, wall, limit.time_zone)
-        self.balance = self._opened(opened.id, inf if opened.resets_wall is None else opened.resets_wall)
+        self.balance = self._opened(opened.id, _end(opened))
 
     def __repr__(self) -> str:
         return f"Meter({self._carrier}, {self.balance!r})"
@@ -225,19 +250,25 @@ class Meter:
         if id < self.balance.period.id:
             return
         if id > self.balance.period.id:
+            self._common.turns += 1
             self.balance = self._opened(id, self.balance.resets_wall)
         self.balance.restore(totals)
 
     def roll(self, wall: float) -> Balance:
         opened = window(self._limit.per, wall, self._limit.time_zone)
-        resets = inf if opened.resets_wall is None else opened.resets_wall
+        self._common.turns += 1
         if opened.id > self.balance.period.id:
-            self.balance = self._opened(opened.id, resets)
+            self.balance = self._opened(opened.id, _end(opened))
         else:  # another time zone, or a window restored from ahead of the clock: it goes on until its id is passed
-            self.balance.resets_wall = resets
+            self.balance.resets_wall = _end(opened)
         return self.balance
 
     def _opened(self, id: int, resets_wall: float) -> Balance:
         limit = self._limit
         period = Period(self._account, limit.unit, limit.per, id, self._carrier)
-        return Balance(period, limit, resets_wall=resets_wall, tolerance=self._tolerance)
+        tolerance = self._common.tolerance if limit.unit == "usd" else 0
+        return Balance(period, limit, resets_wall=resets_wall, tolerance=tolerance)
+
+
+def _end(window: Window) -> float:
+    return inf if window.resets_wall is None else float(window.resets_wall)

@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
+from math import inf
 from typing import Final
 
 from msgspec import Struct
 
 from policies.limits import NO_DEMANDS, Instant, Limit, Rulebook, Totals, demands, tightest
-from policies.meter import Balance, Meter
+from policies.meter import Balance, Common, Meter
 from proxy.holds import Left
 from proxy.types import Per, Period, Unit
 
 RUN: Final = "run:"
 CHARTS_MAX: Final = 50_000  # what is remembered of paths; forgetting them loses no money
 EXAMINED_MAX: Final = 16  # accounts looked at to make room for one
+EASED: Final = (0, 1, 5)  # indices of money, tokens and soft money
+MONEY: Final = (0, 5)
 KEPT_LEAST: Final = 256  # so many that the accounts of the path being resolved are never among those
 
 Key = tuple[str, Unit, Per]  # carrier first
@@ -64,24 +67,43 @@ class Account:
         return not any(balance.used or balance.granted for balance in balances)
 
 
-class Chart(Struct, frozen=True):
-    """What a path meets on its way down."""
+class Chart:
+    """What a path meets on its way down, and the windows that are open there until one of them ends, or is found to
+    have ended earlier: a clock set back opens nothing again."""
 
-    accounts: tuple[Account, ...] = ()
-    runs: tuple[Account, ...] = ()  # those of them that are runs
-    meters: tuple[Meter, ...] = ()
-    demands: Left = NO_DEMANDS
+    __slots__ = ("accounts", "balances", "demands", "eased", "indices", "meters", "money", "runs", "turns", "until")
 
+    def __init__(self, accounts: tuple[Account, ...] = (), meters: tuple[Meter, ...] = (), *, demands: Left) -> None:
+        self.accounts = accounts
+        self.runs = tuple([account for account in accounts if account.name.startswith(RUN)])
+        self.meters = meters
+        self.demands = demands
+        self.turns = -1  # none yet
+        self.until = inf
+        self.balances: tuple[Balance, ...] = ()
+        self.indices: tuple[int, ...] = ()  # of `Amounts.by_index`, one for each balance
+        self.money: tuple[Balance, ...] = ()
+        self.eased: tuple[Balance, ...] = ()  # in money and tokens
 
-UNLIMITED: Final = Chart()
+    def __repr__(self) -> str:
+        return f"Chart({self.balances})"
+
+    def open(self, wall: float, common: Common) -> None:
+        balances = self.balances = tuple([meter.at(wall) for meter in self.meters])
+        self.indices = tuple([balance.index for balance in balances])
+        self.money = tuple([balance for balance in balances if balance.index in MONEY])
+        self.eased = tuple([balance for balance in balances if balance.index in EASED])
+        self.until = min([balance.resets_wall for balance in balances], default=inf)
+        self.turns = common.turns
 
 
 class Roster:
     def __init__(self, rules: Rulebook, bounds: Bounds, *, tolerance: int) -> None:
         self._rules = rules
         self._bounds = bounds
-        self._tolerance = tolerance
+        self._common = Common(tolerance)
         self._charts: dict[tuple[str, ...], Chart] = {}
+        self._unlimited = Chart(demands=NO_DEMANDS)
         self._runs: OrderedDict[str, Account] = OrderedDict()
         self._others: OrderedDict[str, Account] = OrderedDict()
         self.dropped_early = 0
@@ -109,6 +131,8 @@ class Roster:
         for account in chart.accounts:
             if account.gone:
                 return self._resolve(path, at)
+        if at.wall >= chart.until or chart.turns != self._common.turns:
+            chart.open(at.wall, self._common)
         return chart
 
     def hold(self, chart: Chart, now: float) -> None:
@@ -161,10 +185,10 @@ class Roster:
             accounts.append(account)
             meters += [self._meter(account, carrier, limit, wall=at.wall) for carrier, limit in limits]
             met += [limit for _, limit in limits]
-        chart = UNLIMITED
+        chart = self._unlimited
         if meters:
-            runs = tuple(account for account in accounts if account.name.startswith(RUN))
-            chart = Chart(accounts=tuple(accounts), runs=runs, meters=tuple(meters), demands=demands(met))
+            chart = Chart(tuple(accounts), tuple(meters), demands=demands(met))
+            chart.open(at.wall, self._common)
         if len(self._charts) >= CHARTS_MAX:
             self._charts.clear()
         self._charts[path] = chart
@@ -186,7 +210,7 @@ class Roster:
         key = (carrier, limit.unit, limit.per)
         meter = account.meters.get(key)
         if meter is None:
-            meter = Meter(account.name, carrier, limit, tolerance=self._tolerance, wall=wall)
+            meter = Meter(account.name, carrier, limit, common=self._common, wall=wall)
             account.meters[key] = meter
         return meter
 

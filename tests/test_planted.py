@@ -558,7 +558,7 @@ PLANTED = (
     Mutation(
         "a lease that the accounts do not hold back",
         "policies/lending.py",
-        "            balance.pending += more\n            lease.amount += amount + more\n",
+        "            balance.free -= more\n            lease.amount += amount + more\n",
         "            lease.amount += amount + more\n",
         ("tests/policies/test_leases.py",),
     ),

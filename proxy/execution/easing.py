@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 
 from policies.forecast import held_back
-from policies.ladder import Ladder, denied, only_known, waits
+from policies.ladder import FIRST, Ladder, denied, only_known, waits
 from policies.limits import Refusal
 from policies.refusal import budget_exceeded
 from proxy.clock import Clock
@@ -52,6 +52,8 @@ class Easing:
         """The pressure to plan with. Raises `budget_exceeded` for a call that may only have a known answer, or has
         waited in vain."""
         pressure = record.purse.pressure()
+        if pressure.felt < FIRST and not pressure.pace:
+            return pressure
         if _hurries(record, ladder, pressure) and self.waiting < waiting_max:
             pressure = await self._held_back(record, ladder, _account(pressure))
         if only_known(ladder, pressure.felt):

@@ -193,9 +193,7 @@ class Budgets:
     # --- waiting for the holds of others -----------------------------------------------------------------------------
 
     def _try(self, id: str, path: tuple[str, ...], ask: Ask, ttl_s: float) -> Reservation | Refusal | ProxyError:
-        at = self._at()
-        amounts = ask(self.accounts.room(path, at=at))
-        answer = self.accounts.reserve(id, path, draw=amounts, at=at, ttl_s=ttl_s)
+        answer = self.accounts.reserve(id, path, ask=ask, at=self._at(), ttl_s=ttl_s)
         if isinstance(answer, Refusal):
             return answer
         failure = self._witnessed(answer)

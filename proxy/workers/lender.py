@@ -115,7 +115,9 @@ class Lender:
         """The raise of a hold does not wait for others."""
         bank = self._bank
         at = Instant(bank.clock.now(), bank.clock.wall())
-        answer = bank.budgets.accounts.reserve(asking.id, asking.path, draw=asking.most, at=at, ttl_s=asking.ttl_s)
+        answer = bank.budgets.accounts.reserve(
+            asking.id, asking.path, ask=lambda room: asking.most, at=at, ttl_s=asking.ttl_s
+        )
         return answer if isinstance(answer, Hold) else budget_exceeded(answer)
 
     def _answer(self, asking: Asking, answer: Reservation | Hold | ProxyError, left: int | None) -> None:

@@ -43,7 +43,7 @@ def usd(amount: int) -> Amounts:
 def reserve(
     found: Accounts, id: str, draw: Amounts, when: Instant | None = None, path: tuple[str, ...] = PATH
 ) -> Hold | Refusal:
-    return found.reserve(id, path, draw=draw, at=when or at(), ttl_s=60.0)
+    return found.reserve(id, path, ask=lambda left: draw, at=when or at(), ttl_s=60.0)
 
 
 def refusing(answer: Hold | Refusal | None) -> list[tuple[str, str, str]]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from math import inf
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from policies.accounts import ENDED_MAX, Accounts, Hold
+from policies.ladder import ENTERED, reached
 from policies.limits import Limit, LimitsByName, Posting, Refusal
+from policies.meter import Balance
 from proxy.holds import Left
 from proxy.pressure import Pressure
 from proxy.types import Amounts, Period
 from tests.policies.rulebook import DAY, PATH, START, accounts, at, figures, refusing, reserve, usd
+
+LADDER = tuple(ENTERED)
 
 # --- reserve ---------------------------------------------------------------------------------------------------------
 
@@ -208,16 +217,32 @@ def test_a_soft_limit_holds_less_and_is_raised_alone() -> None:
 
 def test_the_pressure_is_that_of_the_tightest_limit_in_money_or_tokens() -> None:
     found = accounts()
-    reserve(found, "1", Amounts(usd_nanos=60, tokens=10, requests=3, steps=1))
+    reserve(found, "1", Amounts(usd_nanos=70, tokens=10, requests=3, steps=1))
     pressure = found.pressure(PATH, at=at())
     assert pressure.period is not None
     assert (pressure.period.account, pressure.period.carrier, pressure.felt, pressure.taken) == (
         "run:r",
         "agent:a",
-        600,
-        600,
+        700,
+        700,
     )
-    assert (pressure.limit, pressure.used, pressure.held, pressure.resets_wall) == (100, 0, 60, None)
+    assert (pressure.limit, pressure.used, pressure.held, pressure.resets_wall) == (100, 0, 70, None)
+
+
+@given(limit=st.integers(0, 3_000), shares=st.lists(st.integers(550, 1_000), min_size=1, max_size=12))
+def test_a_pressure_that_is_not_worked_out_leaves_the_ladder_where_it_would_stand(
+    limit: int, shares: list[int]
+) -> None:
+    """Against a limit that is asked each time."""
+    found = accounts({"run": (Limit("usd", limit),)})
+    asked = Balance(Period("run:r", "usd", "total", 0, "run:r"), Limit("usd", limit), resets_wall=inf, tolerance=0)
+    for number, share in enumerate(shares):
+        taken = limit * share // 1_000
+        reserve(found, str(number), Amounts(usd_nanos=taken))
+        asked.free = limit - taken
+        felt = found.pressure(PATH, at=at()).felt
+        assert reached(LADDER, felt) == reached(LADDER, asked.press())
+        found.void(str(number))
 
 
 def test_nothing_presses_a_path_without_such_limits() -> None:

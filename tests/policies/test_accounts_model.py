@@ -71,7 +71,7 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(id=ids, path=st.sampled_from(PATHS), draw=draws, ttl_s=st.integers(1, 90))
     def reserve(self, id: str, path: tuple[str, ...], draw: Amounts, ttl_s: int) -> None:
-        answer = self.accounts.reserve(id, path, draw=draw, at=self.at, ttl_s=ttl_s)
+        answer = self.accounts.reserve(id, path, ask=lambda left: draw, at=self.at, ttl_s=ttl_s)
         if id in self.live or id in self.ended:
             assert isinstance(answer, Hold) and answer.id == id
             return

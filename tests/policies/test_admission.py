@@ -12,7 +12,7 @@ from proxy.types import Period
 
 def balance(account: str, amount: int, *, pending: int = 0) -> Balance:
     made = Balance(Period(account, "usd", "total", 0, account), Limit("usd", amount), resets_wall=inf, tolerance=0)
-    made.pending = pending
+    made.free -= pending
     return made
 
 

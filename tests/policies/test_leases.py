@@ -144,7 +144,7 @@ class Pair:
     def ask(self, slot: int, amount: int) -> None:
         self.count += 1
         id = f"{slot}.{self.count}"
-        held = self.accounts.reserve(id, ("agent:a", f"run:{slot}"), draw=usd(amount), at=self.at, ttl_s=60)
+        held = self.accounts.reserve(id, ("agent:a", f"run:{slot}"), ask=lambda left: usd(amount), at=self.at, ttl_s=60)
         if hasattr(held, "draw"):
             self.down[slot].append(self.owner[slot].lend(id, {}))
 

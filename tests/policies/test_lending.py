@@ -16,7 +16,7 @@ AT = Instant(0.0, 0.0)
 
 def balance(limit: int, used: int = 0, unit: Unit = "usd") -> Balance:
     found = Balance(Period("a", unit, "total", 0, "a"), Limit(unit, limit), resets_wall=1e12, tolerance=0)
-    found.used = used
+    found.post(0, used)
     return found
 
 
@@ -51,7 +51,7 @@ def lending(limit: int) -> tuple[Accounts, Lending]:
 
 
 def lend(accounts: Accounts, to: Lending, amount: int, id: str = "c") -> int:
-    accounts.reserve(id, ("a",), draw=Amounts(amount), at=AT, ttl_s=60)
+    accounts.reserve(id, ("a",), ask=lambda left: Amounts(amount), at=AT, ttl_s=60)
     (terms,) = to.lend(id, {})
     return terms.amount
 

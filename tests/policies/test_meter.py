@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.limits import Limit, Totals
-from policies.meter import Balance, Meter
+from policies.meter import Balance, Common, Meter
 from tests.policies.rulebook import DAY, START
 
 
 def meter(amount: int = 100, **about: object) -> Meter:
     limit = Limit("usd", amount, **about)  # type: ignore[arg-type]  # tables name the fields
-    return Meter("agent:a", "agent:a", limit, tolerance=0, wall=START)
+    return Meter("agent:a", "agent:a", limit, common=Common(), wall=START)
 
 
 def balance(amount: int = 100, held: int = 0, spent: int = 0) -> Balance:
     found = meter(amount).balance
-    found.pending = held + spent
+    found.free -= held + spent
     found.post(spent, spent)
     return found
 
@@ -55,7 +55,7 @@ def test_an_excess_is_spent_while_there_is_room_and_overrun_after_that(
 def test_an_overrun_blocks_even_when_money_comes_free_again() -> None:
     found = balance(held=100)
     found.post(40, 41)
-    found.pending -= 60  # the other hold is voided
+    found.free += 60  # the other hold is voided
     assert found.free == 59
     assert not found.admits(1) and not found.admits(0)
     assert found.shortfall(1).reason == "overrun"
@@ -66,14 +66,14 @@ def test_a_top_up_lifts_the_block_and_the_next_overrun_sets_it_again() -> None:
     found.post(100, 110)
     found.top_up(30)
     assert found.admits(20) and not found.admits(21)
-    found.pending += 20
+    found.free -= 20
     found.post(20, 21)
     assert not found.admits(0)
 
 
 def test_a_tolerated_overrun_does_not_block() -> None:
-    found = Meter("a", "a", Limit("usd", 100), tolerance=5, wall=START).balance
-    found.pending = 100
+    found = Meter("a", "a", Limit("usd", 100), common=Common(tolerance=5), wall=START).balance
+    found.free -= 100
     found.post(50, 55)
     assert found.overrun == 5 and found.admits(0)
     found.post(50, 51)
@@ -81,8 +81,8 @@ def test_a_tolerated_overrun_does_not_block() -> None:
 
 
 def test_only_money_has_a_tolerance() -> None:
-    found = Meter("a", "a", Limit("tokens", 100), tolerance=5, wall=START).balance
-    found.pending = 100
+    found = Meter("a", "a", Limit("tokens", 100), common=Common(tolerance=5), wall=START).balance
+    found.free -= 100
     found.post(100, 101)
     assert not found.admits(0)
 
@@ -101,7 +101,7 @@ def test_a_refund_after_a_top_up_does_not_pardon_the_next_overrun() -> None:
     found.post(100, 110)
     found.top_up(10)
     found.adjust(-10)
-    found.pending += 10
+    found.free -= 10
     found.post(10, 15)
     assert found.overrun == 5 and found.blocked
 
@@ -127,7 +127,7 @@ def test_a_late_bill_is_spent_while_there_is_room() -> None:
 def test_a_shortfall_says_why(totals: Totals, held: int, need: int, reason: str) -> None:
     found = balance()
     found.restore(totals)
-    found.pending = held
+    found.free -= held
     assert not found.admits(need)
     shortfall = found.shortfall(need)
     assert shortfall.reason == reason
@@ -159,7 +159,7 @@ def test_what_was_told_before_a_restart_is_not_told_again() -> None:
     found = balance()
     found.restore(Totals(spent=79, unresolved=2))
     assert found.crossings() == ()
-    found.pending = 19
+    found.free -= 19
     found.post(19, 19)
     assert [crossing.percent for crossing in found.crossings()] == [100]
 
@@ -172,7 +172,7 @@ def test_a_limit_of_nothing_has_no_thresholds() -> None:
 def test_the_next_window_starts_at_nothing_and_the_last_keeps_its_holds() -> None:
     daily = meter(per="day")
     first = daily.at(START)
-    first.pending = 10
+    first.free -= 10
     second = daily.at(START + DAY)
     assert second is not first and second.free == 100 and first.pending == 10
     assert second.period.id == first.period.id + 1
@@ -208,7 +208,7 @@ def test_no_posting_takes_what_is_spent_above_the_limit(calls: list[tuple[int, i
     overrun = 0
     for held, used in calls:
         if found.free >= held:
-            found.pending += held
+            found.free -= held
             overrun += found.post(held, used)
     assert found.spent <= amount
     assert found.overrun == overrun
@@ -234,14 +234,14 @@ def test_the_pressure_that_is_felt_rises_at_once_and_falls_late(taken: list[int]
     found = balance(1_000)
     seen = []
     for each in taken:
-        found.pending = each
+        found.free = 1_000 - each
         seen.append(found.press())
     assert seen == felt
 
 
 def test_a_new_window_and_a_topup_end_the_pressure_at_once() -> None:
     found = meter(100, per="day")
-    found.balance.pending = 90
+    found.balance.free -= 90
     assert found.balance.press() == 900
     found.balance.top_up(50)
     assert found.balance.press() == 600

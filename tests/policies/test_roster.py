@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policies.limits import Instant, Limit, Totals
-from policies.roster import KEPT_LEAST, UNLIMITED, Bounds, Chart, Roster
+from policies.roster import KEPT_LEAST, Bounds, Chart, Roster
 from proxy.types import Period
 from tests.policies.rulebook import DAY, Rules, at
 
@@ -25,7 +25,7 @@ def met(chart: Chart) -> list[tuple[str, str, str]]:
 
 def spend(chart: Chart, amount: int = 1) -> None:
     for meter in chart.meters:
-        meter.balance.pending += amount
+        meter.balance.free -= amount
         meter.balance.post(amount, amount)
 
 
@@ -58,7 +58,7 @@ def test_two_agents_in_one_run_have_their_own_share_of_it() -> None:
 
 def test_a_path_without_limits_makes_no_account() -> None:
     found = roster()
-    assert found.chart(("key:k", "run:r"), at()) is UNLIMITED
+    assert found.chart(("key:k", "run:r"), at()).balances == ()
     assert len(found) == 0
 
 
@@ -151,7 +151,7 @@ def test_a_run_of_which_another_process_holds_money_is_never_forgotten() -> None
     found = roster(Bounds(runs_max=KEPT_LEAST, idle_s=HOUR), agent=(PER_RUN,))
     fill(found, "run")
     lent = found.chart(("agent:a", "run:0"), at())
-    lent.meters[0].balance.pending = 5
+    lent.meters[0].balance.free -= 5
     for number in range(20):
         found.chart(("agent:a", f"run:new{number}"), at(2 * HOUR))
     assert found.chart(("agent:a", "run:0"), at(2 * HOUR)).meters[0].balance.pending == 5
@@ -211,3 +211,14 @@ def test_it_is_known_how_often_a_count_was_lost() -> None:
     assert found.forgotten == 0
     found.replace(Rules({"key": (DAILY,)}))
     assert found.forgotten == 2 + 2, "two limits, and the two accounts that have none left"
+
+
+def test_a_window_that_one_path_has_seen_end_is_closed_to_all_though_the_clock_goes_back() -> None:
+    found = roster(key=(Limit("usd", 9, per="day"),))
+    one, other = ("key:k",), ("key:k", "run:r")
+    before = found.chart(one, at()).balances
+    assert found.chart(other, at()).balances == before
+    after = found.chart(one, at(DAY)).balances
+    assert after[0] is not before[0]
+    assert found.chart(other, at(DAY - 1)).balances == after
+    assert found.chart(one, at(DAY - 1)).balances == after

@@ -60,7 +60,7 @@ async def test_a_rung_is_one_of_the_agents_own_ladder(tmp_path: Path) -> None:
     desk, assembly, accounts = desk_in(tmp_path)
     at = Instant(0.0, assembly.tools.clock.wall())
     for agent, hold in (("planner", 4_900_000_000), ("other", 990_000_000)):
-        accounts.reserve(agent, (f"agent:{agent}",), draw=Amounts(hold), at=at, ttl_s=60.0)
+        accounts.reserve(agent, (f"agent:{agent}",), ask=lambda left, hold=hold: Amounts(hold), at=at, ttl_s=60.0)
     rungs = {row.account: row.rung for row in desk.outlook.answer(Query(kind="agent")).rows}
     assert (rungs["agent:planner"], rungs["agent:other"]) == ("queue", None)
 

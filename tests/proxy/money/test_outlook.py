@@ -52,7 +52,7 @@ class Desk:
         self._calls += 1
         id = str(self._calls)
         at = Instant(0.0, self.clock.shown)
-        self.accounts.reserve(id, path or ("agent:planner",), draw=Amounts(requests=1), at=at, ttl_s=60.0)
+        self.accounts.reserve(id, path or ("agent:planner",), ask=lambda left: Amounts(requests=1), at=at, ttl_s=60.0)
         posting = self.accounts.post(id, Amounts(usd_nanos, tokens))
         assert posting is not None
         self.outlook.charged(posting.charges)

@@ -35,7 +35,7 @@ def standing_accounts(*names: str) -> Accounts:
     accounts = Accounts(rules)
     for name in names:
         path = ("team:t", name, f"run:{name}")
-        accounts.reserve(name, path, draw=Amounts(DOLLAR // 2), at=AT, ttl_s=60.0)
+        accounts.reserve(name, path, ask=lambda left: Amounts(DOLLAR // 2), at=AT, ttl_s=60.0)
     return accounts
 
 
