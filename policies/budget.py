@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from policies import clamp
-from policies.clamp import Clamp, Unpayable, Wish
+from policies.clamp import SILENT_SHARE, Clamp, Unpayable, Wish
 from policies.estimate import Expected
 from policies.settle import CONTEXT_TOKENS_MAX
 from pricing.book import MAY_OCCUR, InputClass, hold_usd_nanos
@@ -61,6 +61,39 @@ def allowance(
     call: Call, target: Target, expected: Expected, left: Left = NO_LIMITS, *, output_max: int | None = None
 ) -> Allowance:
     """`output_max`: the plan's word on each choice, where it allows less than the client asked for."""
+    found = as_asked(call, target, expected, left) if output_max is None else None
+    return found or fitted(call, target, expected, left, output_max=output_max)
+
+
+def as_asked(call: Call, target: Target, expected: Expected, left: Left) -> Allowance | None:
+    """For most calls: nothing makes the answer shorter than the client asked for, and what it may cost is one sum. None
+    for all others; `fitted` would say the same of these."""
+    head, price, most = call.head, target.price, target.traits.output_tokens_max
+    if left.strict or left.soft or price is None or head.fields is None or call.endpoint in SILENT_ENDPOINTS:
+        return None
+    limit, free = head.output_tokens_max, left.usd_nanos
+    silent = limit is None
+    if limit is None:
+        limit = OUTPUT_TOKENS_DEFAULT if most is None else most
+        free = None if free is None else free // SILENT_SHARE
+    elif most is not None and most < limit:
+        return None
+    if price.per_second or expected.time is not None:
+        return None
+    tokens, may_occur = _input_tokens(call, target, expected, left), _may_occur(call, price)
+    output = held = (limit + target.traits.reasoning_tokens_max) * head.choices if limit else 0
+    usd_nanos = hold_usd_nanos(price, tokens, output, may_occur=may_occur)
+    if usd_nanos > HOLD_USD_NANOS_MAX or (free is not None and usd_nanos > free):
+        return None
+    if left.tokens and expected.watched:
+        held = min(output, (OUTPUT_TOKENS_USUAL if expected.q95 is None else expected.q95) * head.choices)
+    amounts = Amounts(usd_nanos, tokens + held, 1, 1, 1)
+    open = silent and most is None and limit > 0
+    return Allowance(amounts, tokens, limit, output, held, False, left, may_occur, open)
+
+
+def fitted(call: Call, target: Target, expected: Expected, left: Left, *, output_max: int | None = None) -> Allowance:
+    """As `allowance`, whatever limits there are."""
     tokens = _input_tokens(call, target, expected, left)
     may_occur = _may_occur(call, target.price)
     head, traits = call.head, target.traits

@@ -239,7 +239,10 @@ def hold_usd_nanos(
 
 
 def _hold_picos(price: Price, input_tokens: int, output_tokens: int, may_occur: tuple[InputClass, ...]) -> int:
-    c_in: int = max([getattr(price, name) for name in may_occur])
+    if may_occur is MAY_OCCUR:  # as with most calls
+        c_in = max(price.input_uncached, price.input_cache_write_5m)
+    else:
+        c_in = max([getattr(price, name) for name in may_occur])
     c_out = max(price.output, price.reasoning, price.output_audio)
     return input_tokens * c_in + output_tokens * c_out + price.per_call
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from policies import budget
@@ -10,9 +12,10 @@ from policies.estimate import Expected
 from pricing.book import hold_usd_nanos
 from pricing.gpu import GpuForecast, GpuRate
 from proxy.holds import Left
-from proxy.types import Call, Head, Identity, Target, Traits
+from proxy.types import Call, Head, Identity, Price, Target, Traits
 from tests.build import PRICE, call, target, with_traits
 
+TIERED = structs.replace(PRICE, long_context_above=90, long_context=structs.replace(PRICE, output=9_000_000))
 SMALL = with_traits(target(), Traits(output_tokens_max=500))
 EXACT = Expected(input_tokens=100, input_margin=100)
 
@@ -75,6 +78,27 @@ def test_below_the_floor_the_least_useful_answer_is_asked_for_and_the_accounts_r
     found = allowed(call(head=Head(model="m", fields={}, output_tokens_max=4_000)), target(), 1_000)
     assert found.output_limit == 64
     assert found.amounts.usd_nanos > 1_000
+
+
+COUNTS = st.one_of(st.none(), st.integers(0, 6_000))
+
+
+@given(
+    head=st.builds(Head, model=st.just("m"), fields=st.just({}), output_tokens_max=COUNTS, choices=st.integers(1, 3)),
+    traits=st.builds(Traits, output_tokens_max=COUNTS, reasoning_tokens_max=st.sampled_from([0, 300])),
+    expected=st.builds(Expected, st.just(100), st.integers(1, 200), q95=COUNTS, watched=st.booleans()),
+    left=st.builds(Left, st.one_of(st.none(), st.integers(0, 40_000_000)), hard=st.booleans(), tokens=st.booleans()),
+    price=st.sampled_from([PRICE, structs.replace(PRICE, output=0), TIERED]),
+)
+def test_what_is_held_as_asked_is_what_all_limits_together_would_say(
+    head: Head, traits: Traits, expected: Expected, left: Left, price: Price
+) -> None:
+    asked, at = call(head=head), with_traits(target(price=price), traits)
+    short = budget.as_asked(asked, at, expected, left)
+    if short is not None:
+        assert short == budget.fitted(asked, at, expected, left)
+    elif head.output_tokens_max is None or traits.output_tokens_max is None:
+        assert left.usd_nanos is not None, "only the money stands in the way"
 
 
 def test_a_form_is_never_shortened() -> None:
