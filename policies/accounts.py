@@ -136,14 +136,17 @@ class Accounts:
         figures = (usd_nanos, used.tokens, draw.requests, draw.steps, 0, usd_nanos)  # in the order of `limits.index`
         charges: list[Charge] = []
         crossings: list[Crossing] = []
+        overruns: list[Charge] = []
         for balance, held in zip(hold.balances, hold.amounts):  # noqa: B905  (made side by side)
             amount = figures[balance.index]
             overrun = balance.post(held, amount)
             if amount:
                 charges.append(Charge(balance.period, amount, overrun))
+            if overrun:
+                overruns.append(charges[-1])
             if balance.used >= balance.mark:
                 crossings += balance.crossings()
-        return Posting(tuple(charges), tuple(crossings))
+        return Posting(tuple(charges), tuple(crossings), tuple(overruns))
 
     def void(self, id: str) -> bool:
         """Nothing was sent, or it is known not to be billed. False: the hold has ended before."""

@@ -105,15 +105,19 @@ class Lending:
     def settle(self, used: Iterable[Used]) -> Posting:
         charges: list[Charge] = []
         crossings: list[Crossing] = []
+        overruns: list[Charge] = []
         for number, amount in used:
             lease = self._by_number.get(number)
             if lease is not None:
                 covered = min(amount, lease.amount)
                 lease.amount -= covered
-                charges.append(Charge(lease.balance.period, amount, lease.balance.post(covered, amount)))
+                overrun = lease.balance.post(covered, amount)
+                charges.append(Charge(lease.balance.period, amount, overrun))
+                if overrun:
+                    overruns.append(charges[-1])
                 if lease.balance.used >= lease.balance.mark:
                     crossings += lease.balance.crossings()
-        return Posting(tuple(charges), tuple(crossings))
+        return Posting(tuple(charges), tuple(crossings), tuple(overruns))
 
     def numbers(self, accounts: frozenset[str]) -> tuple[int, ...]:
         """The leases on these accounts that hold something."""

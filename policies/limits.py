@@ -140,6 +140,7 @@ class Crossing(Struct, frozen=True):
 class Posting(Struct, frozen=True):
     charges: tuple[Charge, ...] = ()
     crossings: tuple[Crossing, ...] = ()
+    overruns: tuple[Charge, ...] = ()  # those of the charges that had no room for all of it
 
 
 NO_DEMANDS: Final = Left()

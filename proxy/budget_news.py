@@ -33,15 +33,15 @@ class Counters(Protocol):
 
 
 class BudgetNews:
-    """`learn` is told every charge."""
+    """`charged` is who wants to know of every charge."""
 
     def __init__(
-        self, log: RequestLog, events: Events, counters: Counters, learn: Callable[[tuple[Charge, ...]], None]
+        self, log: RequestLog, events: Events, counters: Counters, charged: Callable[[tuple[Charge, ...]], None]
     ) -> None:
         self._log = log
         self._events = events
         self._counters = counters
-        self._learn = learn
+        self.charged = charged
         self._refused: dict[str, int] = {}  # by account, in the present second
         self._due: asyncio.TimerHandle | None = None
 
@@ -53,13 +53,10 @@ class BudgetNews:
         self._log.event("budget", "warning", told)
         self._events.append_event("limit", crossing.period.account, told)
 
-    def charged(self, charges: tuple[Charge, ...]) -> None:
-        self._learn(charges)
-        for charge in charges:
-            if charge.overrun:
-                period = charge.period
-                overrun: dict[str, str | int] = {**_named(period), "overrun": amount(period.unit, charge.overrun)}
-                self._log.event("budget overrun", "warning", overrun)
+    def overran(self, charge: Charge) -> None:
+        period = charge.period
+        overrun: dict[str, str | int] = {**_named(period), "overrun": amount(period.unit, charge.overrun)}
+        self._log.event("budget overrun", "warning", overrun)
 
     def denied(self, refusal: Refusal) -> None:
         self._counters.denied(refusal)

@@ -27,10 +27,14 @@ class News:
     def __init__(self) -> None:
         self.crossings: list[Crossing] = []
         self.charges: list[Charge] = []
+        self.overruns: list[Charge] = []
         self.refusals: list[Refusal] = []
 
     def crossed(self, crossing: Crossing) -> None:
         self.crossings.append(crossing)
+
+    def overran(self, charge: Charge) -> None:
+        self.overruns.append(charge)
 
     def charged(self, charges: tuple[Charge, ...]) -> None:
         self.charges += charges

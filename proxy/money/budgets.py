@@ -15,7 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from policies.accounts import Accounts, Hold
-from policies.limits import Crossing, Instant, Refusal, Standing, Totals
+from policies.limits import Crossing, Instant, Posting, Refusal, Standing, Totals
 from policies.refusal import budget_exceeded
 from proxy.clock import Clock
 from proxy.errors import ProxyError
@@ -37,6 +37,8 @@ class Listener(Protocol):
     """Is told what people want to know of budgets. Must not wait."""
 
     def crossed(self, crossing: Crossing) -> None: ...
+
+    def overran(self, charge: Charge) -> None: ...
 
     def charged(self, charges: tuple[Charge, ...]) -> None: ...
 
@@ -164,14 +166,22 @@ class Budgets:
         posting = self.accounts.post(reservation.id, used)
         if posting is None:
             return ()
+        charges = posting.charges
+        if posting.crossings or posting.overruns:
+            self._tell(posting)
+        if charges:
+            if self._witness is not None:
+                self._witness.posted(reservation.id, charges)
+            self._listener.charged(charges)
+        if self._lines:
+            self.released(reservation.path)
+        return charges
+
+    def _tell(self, posting: Posting) -> None:
         for crossing in posting.crossings:
             self._listener.crossed(crossing)
-        if posting.charges:
-            if self._witness is not None:
-                self._witness.posted(reservation.id, posting.charges)
-            self._listener.charged(posting.charges)
-        self.released(reservation.path)
-        return posting.charges
+        for charge in posting.overruns:
+            self._listener.overran(charge)
 
     def void(self, reservation: Reservation) -> None:
         if self.accounts.void(reservation.id):

@@ -24,7 +24,7 @@ from policies.windows import iso
 from proxy.clock import Clock
 from proxy.pressure import share
 from proxy.state.budget_report import BudgetList, BudgetRow
-from proxy.types import Charge, Per, Unit
+from proxy.types import Charge, Per, Period, Unit
 
 RUN: Final = "run:"
 RATES_MAX: Final = 5_000
@@ -59,7 +59,7 @@ class Outlook:
         self._clock = clock
         self._names = names
         self._rates: Recent[Key, Rate] = Recent(RATES_MAX, lambda: Rate(self._charged_wall))
-        self._fresh: dict[Key, int] = {}  # charged since the last fold
+        self._fresh: dict[Period, int] = {}  # charged since the last fold
         self._charged_wall = self._fold_wall = 0.0
 
     def __repr__(self) -> str:
@@ -73,15 +73,14 @@ class Outlook:
         self._charged_wall = wall
         for charge in charges:
             period = charge.period
-            if not period.account.startswith(RUN):
-                key = (period.account, period.unit, period.per)
-                fresh[key] = fresh.get(key, 0) + charge.amount
+            fresh[period] = fresh.get(period, 0) + charge.amount
 
     def _fold(self) -> None:
         """Rates learn once in a while, not with each call. All of it was charged in the same stretch."""
         wall = self._charged_wall
-        for key, spent in self._fresh.items():
-            self._rates.get(key).add(spent, wall)
+        for period, spent in self._fresh.items():
+            if not period.account.startswith(RUN):
+                self._rates.get((period.account, period.unit, period.per)).add(spent, wall)
         self._fresh.clear()
 
     def answer(self, query: Query) -> BudgetList:

@@ -91,6 +91,9 @@ class _Books:
     def crossed(self, crossing: Crossing) -> None:
         """Nobody is told."""
 
+    def overran(self, charge: Charge) -> None:
+        """Nobody is told."""
+
     def charged(self, charges: tuple[Charge, ...]) -> None:
         """Nobody is told."""
 

@@ -33,6 +33,8 @@ class Listener(Protocol):
 
     def crossed(self, crossing: Crossing) -> None: ...
 
+    def overran(self, charge: Charge) -> None: ...
+
     def charged(self, charges: tuple[Charge, ...]) -> None: ...
 
 
@@ -84,6 +86,8 @@ class Lender:
         listener = self._bank.listener
         for crossing in posting.crossings:
             listener.crossed(crossing)
+        for charge in posting.overruns:
+            listener.overran(charge)
         if posting.charges:
             listener.charged(posting.charges)
         return posting.charges

@@ -72,10 +72,10 @@ class AccountsMachine(RuleBasedStateMachine):
     @rule(id=ids, path=st.sampled_from(PATHS), draw=draws, ttl_s=st.integers(1, 90))
     def reserve(self, id: str, path: tuple[str, ...], draw: Amounts, ttl_s: int) -> None:
         answer = self.accounts.reserve(id, path, ask=lambda left: draw, at=self.at, ttl_s=ttl_s)
+        asked = {period: self.model.periods[period] for period in self.model.open(path, self.wall)}
         if id in self.live or id in self.ended:
             assert isinstance(answer, Hold) and answer.id == id
             return
-        asked = {period: self.model.periods[period] for period in self.model.open(path, self.wall)}
         refused = {period for period, sums in asked.items() if not fits(sums, need(period, sums, draw))}
         if refused:
             assert isinstance(answer, Refusal)

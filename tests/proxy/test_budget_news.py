@@ -45,6 +45,7 @@ def test_thresholds_and_overruns_are_told() -> None:
     told = Told()
     told.news.crossed(Crossing(DAY, 80))
     charges = (Charge(DAY, 5), Charge(DAY, 500_000_000, 20_000_000))
+    told.news.overran(charges[1])
     told.news.charged(charges)
     told.log.close()
     crossed, overrun = told.sink.getvalue().decode().splitlines()
