@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Raw
 from msgspec.structs import replace
 
 from policies import admission
@@ -29,7 +29,7 @@ from policies.limits import (
 )
 from policies.meter import Balance
 from policies.roster import Account, Bounds, Chart, Roster
-from proxy.holds import Left
+from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
 from proxy.types import Amounts, Charge, Period, Unit
 
@@ -40,15 +40,12 @@ NOTHING: Final = Posting()
 CALM: Final = Pressure()
 
 
-class Hold(Struct, frozen=True):
+class Hold(Reservation, frozen=True):
     """What is kept back for one call, under an id that its caller made."""
 
-    id: str
-    path: tuple[str, ...]
-    draw: Amounts
-    expires_at: float
     balances: tuple[Balance, ...]  # what it was taken from
-    amounts: tuple[int, ...]  # one for each of them
+    names: tuple[Raw, ...]  # theirs
+    taken: tuple[int, ...]  # of each of them
     accounts: tuple[Account, ...]
 
     @property
@@ -96,17 +93,17 @@ class Accounts:
         if hold is not None:
             return hold
         balances = chart.balances
-        amounts: tuple[int, ...] = ()
+        taken: tuple[int, ...] = ()
         if balances:
             needs = draw.by_index
-            amounts = tuple([needs[index] for index in chart.indices])
-            refusal = admission.refusal(balances, amounts, wall=at.wall)
+            taken = tuple([needs[index] for index in chart.indices])
+            refusal = admission.refusal(balances, taken, wall=at.wall)
             if refusal is not None:
                 return refusal
-            for balance, amount in zip(balances, amounts):  # noqa: B905  (made side by side)
+            for balance, amount in zip(balances, taken):  # noqa: B905  (made side by side)
                 balance.free -= amount
             self._roster.hold(chart, at.now)
-        hold = self._live[id] = Hold(id, path, draw, at.now + ttl_s, balances, amounts, chart.accounts)
+        hold = self._live[id] = Hold(id, path, draw, at.now + ttl_s, balances, chart.names, taken, chart.accounts)
         return hold
 
     def extend(self, id: str, total: Amounts, *, wall: float) -> Hold | Refusal | None:
@@ -115,14 +112,14 @@ class Accounts:
         if hold is None:
             return None
         needs = total.by_index
-        amounts = tuple([max(held, needs[b.index]) for b, held in zip(hold.balances, hold.amounts, strict=True)])
-        more = tuple([amount - held for amount, held in zip(amounts, hold.amounts, strict=True)])
-        refusal = admission.refusal(hold.balances, more, wall=wall, own=hold.amounts)
+        taken = tuple([max(held, needs[b.index]) for b, held in zip(hold.balances, hold.taken, strict=True)])
+        more = tuple([amount - held for amount, held in zip(taken, hold.taken, strict=True)])
+        refusal = admission.refusal(hold.balances, more, wall=wall, own=hold.taken)
         if refusal is not None:
             return refusal
         for balance, amount in zip(hold.balances, more, strict=True):
             balance.free -= amount
-        extended = self._live[id] = replace(hold, draw=_larger(hold.draw, total), amounts=amounts)
+        extended = self._live[id] = replace(hold, amounts=_larger(hold.amounts, total), taken=taken)
         return extended
 
     def post(self, id: str, used: Amounts) -> Posting | None:
@@ -132,12 +129,12 @@ class Accounts:
             return None
         if not hold.balances:
             return NOTHING
-        usd_nanos, draw = used.usd_nanos, hold.draw
+        usd_nanos, draw = used.usd_nanos, hold.amounts
         figures = (usd_nanos, used.tokens, draw.requests, draw.steps, 0, usd_nanos)  # in the order of `limits.index`
         charges: list[Charge] = []
         crossings: list[Crossing] = []
         overruns: list[Charge] = []
-        for balance, held in zip(hold.balances, hold.amounts):  # noqa: B905  (made side by side)
+        for balance, held in zip(hold.balances, hold.taken):  # noqa: B905  (made side by side)
             amount = figures[balance.index]
             overrun = balance.post(held, amount)
             if amount:
@@ -153,7 +150,7 @@ class Accounts:
         hold = self._end(id)
         if hold is None:
             return False
-        for balance, held in zip(hold.balances, hold.amounts, strict=True):
+        for balance, held in zip(hold.balances, hold.taken, strict=True):
             balance.free += held
         return True
 

@@ -7,6 +7,7 @@ low. What is held for a call on the strength of this is decided by `policies.bud
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Final
 
 from msgspec import Struct
@@ -47,7 +48,7 @@ class Histogram:
     __slots__ = ("_counts", "total")
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._counts: defaultdict[int, int] = defaultdict(int)
         self.total = 0
 
     def __repr__(self) -> str:
@@ -56,11 +57,12 @@ class Histogram:
     def add(self, value: int) -> None:
         octave = value.bit_length() - 5  # as `_upper_edge`: below 32 a bucket each; above, an octave has sixteen
         bucket = value if octave <= 0 else 16 * octave + (value >> octave)
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        self._counts[bucket] += 1
         self.total += 1
         if self.total >= SAMPLES_MAX:
-            self._counts = {bucket: count // 2 for bucket, count in self._counts.items() if count > 1}
-            self.total = sum(self._counts.values())
+            halves = {bucket: count // 2 for bucket, count in self._counts.items() if count > 1}
+            self._counts = defaultdict(int, halves)
+            self.total = sum(halves.values())
 
     def quantile(self, permille: int) -> int:
         """What at least so many of 1,000 samples do not exceed. 0 without any."""
@@ -88,12 +90,14 @@ class _Inputs:
         self.margin: float | None = None
 
     def add(self, estimate: int, reported: int) -> None:
-        ratio = min(RATIO_MAX, -(-reported * UNITY // max(1, estimate)))
-        self.ratios.add(ratio)
-        weight = max(WEIGHT, 1 / self.ratios.total)
+        ratio = min(RATIO_MAX, -(-reported * UNITY // (estimate or 1)))
+        ratios = self.ratios
+        ratios.add(ratio)
+        total = ratios.total
+        weight = WEIGHT if total * WEIGHT > 1 else 1 / total
         self.factor += weight * (ratio / UNITY - self.factor)
-        if self.ratios.total >= INPUTS_LEAST and (self.margin is None or not self.ratios.total % REVIEW_EVERY):
-            self.margin = self.ratios.quantile(999) / UNITY
+        if total >= INPUTS_LEAST and (self.margin is None or not total % REVIEW_EVERY):
+            self.margin = ratios.quantile(999) / UNITY
 
 
 class _Outputs:
@@ -185,15 +189,13 @@ class Experience:
         )
 
     def ended(self, call: Call, target: Target, sample: Sample) -> None:
-        usage, who = sample.usage, call.identity
-        if usage.source == "reported" and usage.input_total:
-            inputs = self._inputs.get((who.key_id, target.id))
-            inputs.add(call.input_tokens_estimate, usage.input_total)
+        usage, who, id = sample.usage, call.identity, target.id
+        if usage.source == "reported" and (reported := usage.input_total):
+            self._inputs.get((who.key_id, id)).add(call.input_tokens_estimate, reported)
         if sample.whole:
-            outputs = self._outputs.get((who.agent, target.id, call.route))
-            outputs.add(usage.output_total // call.head.choices)
+            self._outputs.get((who.agent, id, call.route)).add(usage.output_total // call.head.choices)
             if sample.stream_s and usage.source == "reported":
-                self._paces.get(target.id).add(sample)
+                self._paces.get(id).add(sample)
 
     def took(self, target: Target, seconds: float) -> None:
         """A whole answer of an engine whose time is what costs."""

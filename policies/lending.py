@@ -65,7 +65,7 @@ class Lending:
         hold = self._accounts.hand_over(hold_id)
         named = {account.name: account for account in hold.accounts}
         lent: list[Terms] = []
-        for balance, amount in zip(hold.balances, hold.amounts, strict=True):
+        for balance, amount in zip(hold.balances, hold.taken, strict=True):
             lease = self._lease(balance, named[balance.period.account])
             wish = wanted.get(lease.number) or Wanted(lease.number, amount, 2 * amount)
             more = ahead(balance, wish, slots=self._slots)

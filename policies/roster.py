@@ -14,7 +14,7 @@ from itertools import islice
 from math import inf
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from policies.limits import NO_DEMANDS, Instant, Limit, Rulebook, Totals, demands, tightest
 from policies.meter import Balance, Common, Meter
@@ -71,7 +71,10 @@ class Chart:
     """What a path meets on its way down, and the windows that are open there until one of them ends, or is found to
     have ended earlier: a clock set back opens nothing again."""
 
-    __slots__ = ("accounts", "balances", "demands", "eased", "indices", "meters", "money", "runs", "turns", "until")
+    __slots__ = (
+        *("accounts", "balances", "demands", "eased", "indices"),
+        *("meters", "money", "names", "runs", "turns", "until"),
+    )
 
     def __init__(self, accounts: tuple[Account, ...] = (), meters: tuple[Meter, ...] = (), *, demands: Left) -> None:
         self.accounts = accounts
@@ -81,6 +84,7 @@ class Chart:
         self.turns = -1  # none yet
         self.until = inf
         self.balances: tuple[Balance, ...] = ()
+        self.names: tuple[Raw, ...] = ()  # theirs
         self.indices: tuple[int, ...] = ()  # of `Amounts.by_index`, one for each balance
         self.money: tuple[Balance, ...] = ()
         self.eased: tuple[Balance, ...] = ()  # in money and tokens
@@ -90,6 +94,7 @@ class Chart:
 
     def open(self, wall: float, common: Common) -> None:
         balances = self.balances = tuple([meter.at(wall) for meter in self.meters])
+        self.names = tuple([balance.name for balance in balances])
         self.indices = tuple([balance.index for balance in balances])
         self.money = tuple([balance for balance in balances if balance.index in MONEY])
         self.eased = tuple([balance for balance in balances if balance.index in EASED])

@@ -650,7 +650,7 @@ PLANTED = (
     Mutation(
         "a hold that does not wait for its turn",
         "proxy/money/budgets.py",
-        "        line = self._line_ahead(path)\n",
+        "        line = self._line_ahead(path) if self._lines else None\n",
         "        line = None\n",
         ("tests/proxy/money/test_budgets.py",),
     ),
@@ -1219,8 +1219,8 @@ PLANTED = (
     Mutation(
         "sent although the hold could not be written",
         "proxy/money/budgets.py",
-        "        return failure or _reservation(answer)\n",
-        "        return _reservation(answer)\n",
+        "        return failure or answer\n",
+        "        return answer\n",
         ("tests/flow/test_budgets.py", "tests/proxy/money/test_books.py"),
     ),
     Mutation(

@@ -98,12 +98,15 @@ class Purse:
 
     def give_back(self, part: Amounts, used: Amounts, *, sent: bool) -> None:
         """An attempt has ended. `sent`: a byte of it may have reached the upstream."""
+        self._sent = self._sent or sent
+        self._used = used if self._used is NOTHING else _sum(self._used, used)
+        if part is self._held:  # the only one
+            self._held = NOTHING
+            return
         soft = None if self._held.soft_usd_nanos is None else self._held.by_index[5] - part.by_index[5]
         self._held = Amounts(
             self._held.usd_nanos - part.usd_nanos, self._held.tokens - part.tokens, soft_usd_nanos=soft
         )
-        self._used = used if self._used is NOTHING else _sum(self._used, used)
-        self._sent = self._sent or sent
 
     def close(self) -> None:
         """Ends the reservation. The second time: nothing."""

@@ -65,8 +65,8 @@ class Books:
 
     def held(self, hold: Hold) -> ProxyError | None:
         """Before the hold counts. The error: it could not be written, so nothing may be sent."""
-        taken = [(balance.name, amount) for balance, amount in zip(hold.balances, hold.amounts)]  # noqa: B905
-        payload = _ENCODE((hold.id, self._clock.wall(), hold.path, hold.draw.by_index, taken))
+        taken = tuple(zip(hold.names, hold.taken))  # noqa: B905  (made side by side)
+        payload = _ENCODE((hold.id, self._clock.wall(), hold.path, taken))
         try:
             if self.journal.full:
                 self.tidy()

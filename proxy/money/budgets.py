@@ -21,7 +21,7 @@ from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
-from proxy.state.events import Change
+from proxy.state.events import Change, change
 from proxy.state.store import Ask
 from proxy.types import Amounts, Charge, Period, Unit
 
@@ -108,8 +108,7 @@ class Budgets:
         """Books what became known after a call had ended, where the windows are still open."""
         before = self._totals(periods)
         posting = self.accounts.adjust(periods, Amounts(usd_nanos=usd_nanos), at=self._at())
-        for crossing in posting.crossings:
-            self._listener.crossed(crossing)
+        self._tell(posting)
         return self._changed(before)
 
     def resolve(self, held: tuple[Change, ...], usd_nanos: int) -> tuple[Change, ...]:
@@ -141,8 +140,10 @@ class Budgets:
         return tuple(change for change in changes if change.counts)
 
     async def reserve(self, id: str, path: tuple[str, ...], ask: Ask, *, ttl_s: float) -> Reservation | ProxyError:
-        line = self._line_ahead(path)
+        line = self._line_ahead(path) if self._lines else None
         answer = None if line else self._try(id, path, ask, ttl_s)
+        if isinstance(answer, Hold):
+            return answer
         if answer is None or (isinstance(answer, Refusal) and answer.only_held):
             account = line or _held_by(answer)
             answer = await self._in_line(account, id, path, ask=ask, ttl_s=ttl_s)
@@ -156,7 +157,7 @@ class Budgets:
             return ProxyError("internal", "The hold of this call had ended before it could be raised.")
         if isinstance(answer, Refusal):
             return self._denied(answer)
-        return self._witnessed(answer) or _reservation(answer)
+        return self._witnessed(answer) or answer
 
     def mark(self, reservation: Reservation, reached: Amounts) -> None:
         if self._witness is not None:
@@ -191,7 +192,7 @@ class Budgets:
         """Ends the holds past their time with all that was held: what their calls really cost is not known."""
         ended = []
         for hold in self.accounts.expire(self._clock.now()):
-            posting = self.accounts.post(hold.id, hold.draw)
+            posting = self.accounts.post(hold.id, hold.amounts)
             ended.append((hold, posting.charges if posting else ()))
             self.released(hold.path)
         return ended
@@ -209,12 +210,10 @@ class Budgets:
         failure = self._witnessed(answer)
         if failure is not None:
             self.accounts.void(id)
-        return failure or _reservation(answer)
+        return failure or answer
 
     def _line_ahead(self, path: tuple[str, ...]) -> str | None:
         """The account of the path that others wait for already: whoever comes later stands behind them."""
-        if not self._lines:
-            return None
         return next((account for account in path if account in self._lines), None)
 
     async def _in_line(
@@ -290,19 +289,11 @@ def _held_by(refusal: Refusal | None) -> str:
 
 
 def _difference(period: Period, before: Totals, now: Totals) -> Change:
-    return Change(
-        period.account,
-        period.unit,
-        period.per,
-        period.id,
-        period.carrier,
+    return change(
+        period,
         spent=now.spent - before.spent,
         overrun=now.overrun - before.overrun,
         unresolved=now.unresolved - before.unresolved,
         granted=now.granted - before.granted,
         forgiven=now.forgiven - before.forgiven,
     )
-
-
-def _reservation(hold: Hold) -> Reservation:
-    return Reservation(hold.id, hold.path, hold.draw, hold.expires_at)

@@ -27,7 +27,6 @@ class HoldRecord(Struct, frozen=True, array_like=True):
     id: str
     wall: float
     path: tuple[str, ...]
-    amounts: tuple[int, ...]  # in the order of `Amounts.by_index`
     taken: tuple[Taken, ...]
     mark: Mark | None = None
 

@@ -37,7 +37,7 @@ class Journal:
         os.ftruncate(self._fd, whole)
         self._size = self._least = whole
         self._window: mmap | None = None  # of the file, from `_base` on
-        self._base = 0
+        self._base = self._end = 0
         self._unsynced = True  # who knows what the process before left
         self._old_fd: int | None = os.open(self._old, os.O_RDONLY) if self._old.exists() else None
 
@@ -61,12 +61,12 @@ class Journal:
     def append(self, kind: int, payload: bytes) -> None:
         """On OSError (the disk is full) the record is not there."""
         record = _record(kind, payload)
-        window = self._window
-        if window is None or self._size + len(record) > self._base + len(window):
-            window = self._make_room(len(record))
+        window, size = self._window, len(record)
+        if window is None or self._size + size > self._end:
+            window = self._make_room(size)
         at = self._size - self._base
-        window[at : at + len(record)] = record
-        self._size += len(record)
+        window[at : at + size] = record
+        self._size += size
         self._unsynced = True
 
     def rotate(self, live: Iterable[tuple[int, bytes]]) -> None:
@@ -121,7 +121,7 @@ class Journal:
             _write_whole(self._fd, bytes(size), self._size)
         self._shut_window()
         window = self._window = mmap(self._fd, length, offset=base)
-        self._base = base
+        self._base, self._end = base, base + length
         return window
 
     def _shut_window(self) -> None:

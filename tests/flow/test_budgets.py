@@ -116,7 +116,7 @@ class Packing:
     """Writes as the journal does."""
 
     def held(self, hold: Hold) -> ProxyError | None:
-        msgspec.msgpack.encode((hold.draw.by_index, hold.amounts))
+        msgspec.msgpack.encode((hold.amounts.by_index, hold.taken))
         return None
 
     def posted(self, id: str, charges: tuple[Charge, ...]) -> None:

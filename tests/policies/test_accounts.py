@@ -195,7 +195,7 @@ def test_a_hold_is_raised_under_the_same_test_and_never_lowered() -> None:
     found = accounts()
     reserve(found, "c/1", Amounts(usd_nanos=60, tokens=5))
     raised = found.extend("c/1", Amounts(usd_nanos=90), wall=START)
-    assert isinstance(raised, Hold) and (raised.draw.usd_nanos, raised.draw.tokens) == (90, 5)
+    assert isinstance(raised, Hold) and (raised.amounts.usd_nanos, raised.amounts.tokens) == (90, 5)
     assert figures(found, "agent:a") == [(0, 0, 5)] and figures(found, "run:r") == [(0, 0, 90)]
     answer = found.extend("c/1", Amounts(usd_nanos=101, tokens=6), wall=START)
     assert refusing(answer) == [("run:r", "usd", "floor")], "its own hold is not in its way"

@@ -145,7 +145,7 @@ class Pair:
         self.count += 1
         id = f"{slot}.{self.count}"
         held = self.accounts.reserve(id, ("agent:a", f"run:{slot}"), ask=lambda left: usd(amount), at=self.at, ttl_s=60)
-        if hasattr(held, "draw"):
+        if hasattr(held, "taken"):
             self.down[slot].append(self.owner[slot].lend(id, {}))
 
     def hold(self, slot: int, amount: int) -> None:

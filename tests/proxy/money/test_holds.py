@@ -19,7 +19,7 @@ TAKEN = [
 
 def held(id: str, usd: int = 500) -> tuple[int, bytes]:
     taken = [(TAKEN[0][0], usd), *TAKEN[1:]]
-    return HELD, msgpack.encode((id, 1.0, ("key:k", "run:r"), (usd, 90, 1, 1, 1, 200), taken))
+    return HELD, msgpack.encode((id, 1.0, ("key:k", "run:r"), taken))
 
 
 def marked(id: str, usd: int, tokens: int) -> tuple[int, bytes]:

@@ -24,7 +24,7 @@ TAKEN = [(("agent:a", "usd", "total", 0, "agent:a"), 500), (("agent:a", "concurr
 
 
 def hold(id: str) -> bytes:
-    return msgpack.encode((id, 1.0, ("agent:a",), (500, 0, 0, 0, 1, 500), TAKEN))
+    return msgpack.encode((id, 1.0, ("agent:a",), TAKEN))
 
 
 def settlement(id: str) -> bytes:
