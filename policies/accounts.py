@@ -17,20 +17,11 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from policies import admission
-from policies.ladder import FIRST
-from policies.limits import (
-    Crossing,
-    Instant,
-    Posting,
-    Refusal,
-    Rulebook,
-    Standing,
-    Totals,
-)
+from policies.limits import Crossing, Instant, Posting, Refusal, Rulebook, Standing, Totals
 from policies.meter import Balance
 from policies.roster import Account, Bounds, Chart, Roster
 from proxy.holds import Left, Reservation
-from proxy.pressure import Pressure
+from proxy.pressure import FIRST, Pressure
 from proxy.types import Amounts, Charge, Period, Unit
 
 ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
@@ -132,18 +123,17 @@ class Accounts:
         usd_nanos, draw = used.usd_nanos, hold.amounts
         figures = (usd_nanos, used.tokens, draw.requests, draw.steps, 0, usd_nanos)  # in the order of `limits.index`
         charges: list[Charge] = []
-        crossings: list[Crossing] = []
-        overruns: list[Charge] = []
+        news = False
         for balance, held in zip(hold.balances, hold.taken):  # noqa: B905  (made side by side)
             amount = figures[balance.index]
-            overrun = balance.post(held, amount)
             if amount:
-                charges.append(Charge(balance.period, amount, overrun))
-            if overrun:
-                overruns.append(charges[-1])
-            if balance.used >= balance.mark:
-                crossings += balance.crossings()
-        return Posting(tuple(charges), tuple(crossings), tuple(overruns))
+                charges.append(Charge(balance.period, amount, balance.post(held, amount)))
+                if amount > held or balance.used >= balance.mark:
+                    news = True
+            else:
+                balance.free += held
+        crossings, overruns = _news(hold, charges) if news else ((), ())
+        return Posting(tuple(charges), crossings, overruns)
 
     def void(self, id: str) -> bool:
         """Nothing was sent, or it is known not to be billed. False: the hold has ended before."""
@@ -271,6 +261,12 @@ class Accounts:
 
 def _larger(one: Amounts, other: Amounts) -> Amounts:
     return Amounts(*map(max, one.by_index, other.by_index))
+
+
+def _news(hold: Hold, charges: list[Charge]) -> tuple[tuple[Crossing, ...], tuple[Charge, ...]]:
+    """What a posting has reached, and what of it had no room."""
+    crossings = tuple([crossing for balance in hold.balances for crossing in balance.crossings()])
+    return crossings, tuple([charge for charge in charges if charge.overrun])
 
 
 def _left(chart: Chart) -> Left:

@@ -12,12 +12,11 @@ from typing import Final
 
 from policies.clamp import FLOOR_TOKENS
 from policies.limits import Refusal, Shortfall
-from proxy.pressure import Pressure
+from proxy.pressure import FIRST, Pressure
 from proxy.types import Call, Endpoint, Rung
 
 # Thousandths.
-ENTERED: Final[dict[Rung, int]] = {"cheaper": 700, "shorter": 800, "cache_only": 900, "queue": 950, "stop": 1_000}
-FIRST: Final = ENTERED["cheaper"]  # below, a pressure changes nothing
+ENTERED: Final[dict[Rung, int]] = {"cheaper": FIRST, "shorter": 800, "cache_only": 900, "queue": 950, "stop": 1_000}
 NOTICED: Final = 800  # from here on replies say how much is used
 GENERATING: Final[frozenset[Endpoint]] = frozenset({"chat", "completions", "responses"})
 OUTPUT_TOKENS_USUAL: Final = 4_096  # of a silent client, where nobody knows the model's maximum

@@ -10,9 +10,9 @@ from __future__ import annotations
 from math import inf
 
 from policies.forecast import pace_in
-from policies.ladder import FIRST
 from policies.limits import Crossing, Limit, Reason, Shortfall, Standing, Totals, index, name_of
 from policies.windows import Window, window
+from proxy.pressure import FIRST
 from proxy.types import Period
 
 PERCENTS = (50, 80, 100)

@@ -5,9 +5,13 @@ It is asked of the accounts once a call, before the call is planned; what it mea
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from proxy.types import Period
+
+FIRST: Final = 700  # thousandths, the first rung: below, a pressure changes nothing
 
 
 class Pressure(Struct, frozen=True):
@@ -22,6 +26,11 @@ class Pressure(Struct, frozen=True):
     held: int = 0
     period: Period | None = None  # None: nothing limits money or tokens
     resets_wall: float | None = None
+
+    @property
+    def counts(self) -> bool:
+        """There are rungs or a pace to go by."""
+        return self.felt >= FIRST or self.pace > 0
 
     @property
     def taken(self) -> int:

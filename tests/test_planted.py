@@ -1219,7 +1219,7 @@ PLANTED = (
     Mutation(
         "sent although the hold could not be written",
         "proxy/money/budgets.py",
-        "        return failure or answer\n",
+        "        self.accounts.void(id)\n        return failure\n",
         "        return answer\n",
         ("tests/flow/test_budgets.py", "tests/proxy/money/test_books.py"),
     ),

@@ -56,6 +56,7 @@ class Exchange:
         self._record = record
         self._provider = provider
         self.trip: Trip | None = None  # once it has its money
+        self._asked: Allowance | None = None
         self._allowance: Allowance | None = None  # once it is held
         self._started_at = bench.clock.now()
         self._first_event_at: float | None = None
@@ -217,20 +218,19 @@ class Exchange:
         self._bench.ended(self.target)
 
     async def _reserve(self) -> None:
-        sized: list[Allowance] = []  # as often as the accounts asked
-
-        def ask(left: Left) -> Amounts:
-            sized.append(self._sized(left))
-            return sized[-1].amounts
-
         try:
-            taken = await self._record.purse.take(ask)
+            taken = await self._record.purse.take(self._size)
             if isinstance(taken, ProxyError):
                 raise taken
         except ProxyError:
             self._withdraw()
             raise
-        self._allowance = sized[-1]
+        self._allowance = self._asked
+
+    def _size(self, left: Left) -> Amounts:
+        """As often as the accounts ask; the last answer counts."""
+        self._asked = self._sized(left)
+        return self._asked.amounts
 
     def _sized(self, left: Left) -> Allowance:
         plan = self._record.plan

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 
 from policies.forecast import held_back
-from policies.ladder import FIRST, Ladder, denied, only_known, waits
+from policies.ladder import Ladder, denied, only_known, waits
 from policies.limits import Refusal
 from policies.refusal import budget_exceeded
 from proxy.clock import Clock
@@ -48,19 +48,17 @@ class Easing:
     def __repr__(self) -> str:
         return f"Easing({self.waiting} waiting for {sorted(self._lines)})"
 
-    async def pressure(self, record: Record, ladder: Ladder, *, waiting_max: int) -> Pressure:
-        """The pressure to plan with. Raises `budget_exceeded` for a call that may only have a known answer, or has
-        waited in vain."""
+    async def pressure(self, record: Record, ladder: Ladder, *, most: int) -> Pressure:
+        """The pressure to plan with, where it counts. `most`: calls that may wait. Raises `budget_exceeded` for a call
+        that may only have a known answer, or has waited in vain."""
         pressure = record.purse.pressure()
-        if pressure.felt < FIRST and not pressure.pace:
-            return pressure
-        if _hurries(record, ladder, pressure) and self.waiting < waiting_max:
+        if _hurries(record, ladder, pressure) and self.waiting < most:
             pressure = await self._held_back(record, ladder, _account(pressure))
         if only_known(ladder, pressure.felt):
             raise self._refusal(pressure, ladder)
         if not waits(ladder, pressure.felt):
             return pressure
-        if self.waiting >= waiting_max:
+        if self.waiting >= most:
             raise self._refusal(pressure, ladder)
         began, until, account = self._clock.now(), record.call.deadline - ANSWER_S, _account(pressure)
         pressure = await self._in_line(record.purse, lambda now: waits(ladder, now.felt), until, line=account)

@@ -118,7 +118,8 @@ class Books:
         while ended and ended[0][0] <= on_disk:  # ends: each turn takes one
             id = ended.popleft()[1]
             self._live.pop(id, None)
-            self._marks.pop(id, None)
+            if self._marks:
+                self._marks.pop(id, None)
 
     def _end(self, id: str) -> None:
         self._posted.pop(id, None)

@@ -113,10 +113,10 @@ class Budgets:
 
     def resolve(self, held: tuple[Change, ...], usd_nanos: int) -> tuple[Change, ...]:
         """What a crash had left open of one call turns out to have cost so much; nothing: it was never sent."""
-        before = self._totals(change.period for change in held)
-        for change in held:
-            spent = usd_nanos if change.unit == "usd" or not usd_nanos else change.unresolved
-            self.accounts.resolve(change.period, change.unresolved, spent, at=self._at())
+        before = self._totals(each.period for each in held)
+        for each in held:
+            spent = usd_nanos if each.unit == "usd" or not usd_nanos else each.unresolved
+            self.accounts.resolve(each.period, each.unresolved, spent, at=self._at())
         return self._changed(before)
 
     def refusal(self, path: tuple[str, ...], amounts: Amounts) -> ProxyError | None:
@@ -208,9 +208,10 @@ class Budgets:
         if isinstance(answer, Refusal):
             return answer
         failure = self._witnessed(answer)
-        if failure is not None:
-            self.accounts.void(id)
-        return failure or answer
+        if failure is None:
+            return answer
+        self.accounts.void(id)
+        return failure
 
     def _line_ahead(self, path: tuple[str, ...]) -> str | None:
         """The account of the path that others wait for already: whoever comes later stands behind them."""

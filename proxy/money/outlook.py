@@ -7,6 +7,7 @@ Every half minute each limit's pace is moved (`policies.forecast`). Nothing in h
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 from typing import Final
@@ -59,7 +60,7 @@ class Outlook:
         self._clock = clock
         self._names = names
         self._rates: Recent[Key, Rate] = Recent(RATES_MAX, lambda: Rate(self._charged_wall))
-        self._fresh: dict[Period, int] = {}  # charged since the last fold
+        self._fresh: defaultdict[Period, int] = defaultdict(int)  # charged since the last fold
         self._charged_wall = self._fold_wall = 0.0
 
     def __repr__(self) -> str:
@@ -72,8 +73,7 @@ class Outlook:
             self._fold_wall = (wall // FOLD_S + 1) * FOLD_S
         self._charged_wall = wall
         for charge in charges:
-            period = charge.period
-            fresh[period] = fresh.get(period, 0) + charge.amount
+            fresh[charge.period] += charge.amount
 
     def _fold(self) -> None:
         """Rates learn once in a while, not with each call. All of it was charged in the same stretch."""

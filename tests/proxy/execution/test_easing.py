@@ -34,7 +34,7 @@ class Desk:
     async def ask(self, id: str, *, lasts_s: float = 60.0, ladder: Ladder = QUEUE, most: int = 10) -> Pressure:
         """And takes 10 at once, as a call would."""
         record = self.record(id, lasts_s=lasts_s)
-        pressure = await self.easing.pressure(record, ladder, waiting_max=most)
+        pressure = await self.easing.pressure(record, ladder, most=most)
         await record.purse.take(lambda left: Amounts(10))
         return pressure
 
@@ -74,7 +74,7 @@ async def test_a_ladder_without_the_rung_waits_for_nothing() -> None:
     desk = Desk()
     await desk.store.reserve("x", ("key:k",), lambda left: Amounts(99), ttl_s=60.0)
     began = loop_time()
-    pressure = await desk.easing.pressure(desk.record("y"), ("cheaper", "stop"), waiting_max=10)
+    pressure = await desk.easing.pressure(desk.record("y"), ("cheaper", "stop"), most=10)
     assert (pressure.felt, loop_time()) == (990, began)
 
 
@@ -111,7 +111,7 @@ async def test_what_is_not_known_is_refused_at_once_where_only_known_answers_may
         await desk.ask("a", ladder=("cache_only", "queue"))
     assert (refused.value.code, loop_time()) == ("budget_exceeded", began)
     assert [each.shortfalls[0].reason for each in desk.denied] == ["cache_only"]
-    assert (await desk.easing.pressure(desk.record("b"), QUEUE, waiting_max=10)).felt == 900
+    assert (await desk.easing.pressure(desk.record("b"), QUEUE, most=10)).felt == 900
 
 
 class Hurried(Desk):
@@ -125,7 +125,7 @@ class Hurried(Desk):
     async def let(self, id: str, priority: Priority, *, ladder: Ladder = QUEUE, most: int = 10) -> Record:
         record = self.record(id, priority=priority)
         record.purse = Paced(self, record.purse)
-        record.pressure = await self.easing.pressure(record, ladder, waiting_max=most)
+        record.pressure = await self.easing.pressure(record, ladder, most=most)
         return record
 
 
