@@ -21,7 +21,7 @@ from policies.limits import Crossing, Instant, Posting, Refusal, Rulebook, Stand
 from policies.meter import Balance
 from policies.roster import Account, Bounds, Chart, Roster
 from proxy.holds import Left, Reservation
-from proxy.pressure import FIRST, Pressure
+from proxy.pressure import Pressure
 from proxy.types import Amounts, Charge, Period, Unit
 
 ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
@@ -226,7 +226,7 @@ class Accounts:
         below the first rung, and with no pace."""
         balances = self._roster.chart(path, at).eased
         for balance in balances:
-            if balance.free <= balance.plenty or balance.felt >= FIRST or balance.pace:
+            if balance.free <= balance.plenty:
                 return _tightest(balances)
         return CALM
 

@@ -52,7 +52,7 @@ class Balance:
         self.free = 0  # neither used nor held; below zero after an overrun, or when the limit was lowered
         self.felt = 0  # thousandths, as `press` left it
         self.pace = 0  # tenths, as `policies.forecast` says
-        self.plenty = 0  # with more free than this, `press` is below `FIRST`, or falls below it now
+        self.plenty = 0  # with more free than this, there is no pace, and `press` is below `FIRST`
         self._tolerance = tolerance
         self._crossed = 0  # how many of PERCENTS have been told
         self.change(limit)
@@ -99,7 +99,12 @@ class Balance:
         taken = (self.used + self.pending) * 1_000 // self.limit if self.limit > 0 else 1_000
         if not taken <= self.felt <= taken + PLAY:
             self.felt = taken if self.felt < taken else taken + PLAY
+            self._set_plenty()
         return self.felt
+
+    def set_pace(self, pace: int) -> None:
+        self.pace = pace
+        self._set_plenty()
 
     def post(self, held: int, used: int) -> int:
         """Ends a hold; returns what of `used` neither the hold nor the rest of the limit could pay."""
@@ -194,8 +199,12 @@ class Balance:
     def _set_limit(self, amount: int) -> None:
         self.free += amount - self.limit
         self.limit = amount
-        self.plenty = amount - amount * (FIRST - PLAY) // 1_000
+        self._set_plenty()
         self._set_mark()
+
+    def _set_plenty(self) -> None:
+        pressing = self.felt >= FIRST or self.pace
+        self.plenty = NEVER if pressing else self.limit - self.limit * (FIRST - PLAY) // 1_000
 
     def _set_mark(self) -> None:
         ended = self._crossed == len(PERCENTS) or not self.limit
@@ -237,9 +246,9 @@ class Meter:
 
     def set_pace(self, wall: float) -> None:
         balance, limit = self.at(wall), self._limit
-        balance.pace = pace_in(
-            balance.pace, used=balance.used, limit=balance.limit, per=limit.per, time_zone=limit.time_zone, wall=wall
-        )
+        pace, used = balance.pace, balance.used
+        per, time_zone = limit.per, limit.time_zone
+        balance.set_pace(pace_in(pace, used=used, limit=balance.limit, per=per, time_zone=time_zone, wall=wall))
 
     def change(self, limit: Limit) -> None:
         self._limit = limit

@@ -147,10 +147,8 @@ class Pipeline:
         else:
             record.flight = self._flights.begin(call, downstream)
         # The budget before the plan: near its end the plan is a cheaper one, or the call waits for it to ease.
-        if record.purse.limited:
-            record.pressure = record.purse.pressure()
-            if record.pressure.counts:
-                record.pressure = await self._easing.pressure(record, rules.on_budget, most=snapshot.limits.eased_max)
+        if record.purse.limited and record.pressed():
+            record.pressure = await self._easing.pressure(record, rules.on_budget, most=snapshot.limits.eased_max)
         record.plan = plan = self._planned(record, rules, snapshot)
         # Money is held by each attempt, just before it is sent; a refusal above has held nothing.
         means = rules_of(rules, snapshot)

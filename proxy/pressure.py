@@ -28,11 +28,6 @@ class Pressure(Struct, frozen=True):
     resets_wall: float | None = None
 
     @property
-    def counts(self) -> bool:
-        """There are rungs or a pace to go by."""
-        return self.felt >= FIRST or self.pace > 0
-
-    @property
     def taken(self) -> int:
         """Thousandths."""
         return share(self.used + self.held, self.limit) if self.period else 0

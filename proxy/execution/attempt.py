@@ -101,7 +101,7 @@ class Exchange:
     async def open(self, timeouts: Timeouts) -> Reading:
         """The reply, begun: its first content event, or all of a plain one. Raises ProxyError, already settled."""
         if self._record.purse.limited:  # else nothing stands over this call, so there is nobody to ask
-            await self._reserve()
+            self._taken(await self._record.purse.take(self._size))
         trip = self.trip = self._bench.steering.begin(self._ask, self.target, self.role)
         try:
             with Alarm(self._patience(timeouts), self._bench.alarms):
@@ -217,14 +217,10 @@ class Exchange:
         self.permit.release(None)
         self._bench.ended(self.target)
 
-    async def _reserve(self) -> None:
-        try:
-            taken = await self._record.purse.take(self._size)
-            if isinstance(taken, ProxyError):
-                raise taken
-        except ProxyError:
+    def _taken(self, taken: Amounts | ProxyError) -> None:
+        if isinstance(taken, ProxyError):
             self._withdraw()
-            raise
+            raise taken
         self._allowance = self._asked
 
     def _size(self, left: Left) -> Amounts:

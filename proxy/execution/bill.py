@@ -84,7 +84,7 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
     reading, held, traits = facts.reading, facts.held, facts.target.traits
     passage = reading.passage if reading is not None else None
     guard = 0
-    if held is not None:
+    if held is not None and ending != "complete":
         # Nobody saw what a plain answer had become: it was made for as long as it took, at the target's speed.
         lengths = 1 if passage is not None or facts.streamed else ceil(facts.age_s / GUARD_S)
         guard = min(facts.expected.guard_tokens * lengths, max(0, held.output_max - facts.output_seen))
@@ -153,10 +153,5 @@ def sample(facts: Facts, ending: Ending, billed: Usage | None, *, stream_s: floa
     if billed is None or billed.source == "estimated" or billed.flags:
         return None
     passage = facts.reading.passage if facts.reading is not None else None
-    return Sample(
-        usage=billed,
-        whole=ending == "complete",
-        stream_bytes=passage.relayed if passage is not None and stream_s and facts.says_once else 0,
-        seen=facts.output_seen,
-        stream_s=stream_s,
-    )
+    stream_bytes = passage.relayed if passage is not None and stream_s and facts.says_once else 0
+    return Sample(billed, ending == "complete", stream_bytes, facts.output_seen, stream_s)

@@ -30,7 +30,7 @@ from proxy.observed import (
     Voted,
     Weighed,
 )
-from proxy.pressure import Pressure
+from proxy.pressure import FIRST, Pressure
 from proxy.telemetry.ladders import GapCounter
 from proxy.types import AbortRule, Attempt, Call, Plan, ServedBy
 
@@ -129,6 +129,11 @@ class Record:
         self.held = ""  # for a quiet time: so long, and how that ended
         self.delivered = False  # all of the reply has gone to the client
         self.client_gone = False
+
+    def pressed(self) -> bool:
+        """Whether its budgets have something to say of it; what, is noted."""
+        pressure = self.pressure = self.purse.pressure()
+        return pressure.felt >= FIRST or pressure.pace > 0
 
     def begin(self, attempt: Unended, now: float) -> None:
         if not self.open:
