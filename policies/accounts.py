@@ -126,12 +126,13 @@ class Accounts:
         news = False
         for balance, held in zip(hold.balances, hold.taken):  # noqa: B905  (made side by side)
             amount = figures[balance.index]
+            balance.used += amount
+            balance.free += held - amount
+            overrun = balance.overrun_of(amount - held) if amount > held else 0
             if amount:
-                charges.append(Charge(balance.period, amount, balance.post(held, amount)))
-                if amount > held or balance.used >= balance.mark:
+                charges.append(Charge(balance.period, amount, overrun))
+                if overrun or balance.used >= balance.mark:
                     news = True
-            else:
-                balance.free += held
         crossings, overruns = _news(hold, charges) if news else ((), ())
         return Posting(tuple(charges), crossings, overruns)
 

@@ -206,12 +206,13 @@ def _may_occur(call: Call, price: Price | None) -> tuple[InputClass, ...]:
     classes, usual = MAY_OCCUR, max(price.input_uncached, price.input_cache_write_5m)
     if price.input_cache_write_1h <= usual and price.input_audio <= usual and price.input_image <= usual:
         return classes  # the body need not be looked at
-    any_may = call.head.fields is None or b"\\u00" in call.raw  # an escape can hide each of these words
-    if price.input_cache_write_1h > usual and (any_may or b'"1h"' in call.raw or _writes_long(call)):
+    find = call.raw.find  # `in` tries each word as a number first, and has an error made of that
+    any_may = call.head.fields is None or find(b"\\u00") >= 0  # an escape can hide each of these words
+    if price.input_cache_write_1h > usual and (any_may or find(b'"1h"') >= 0 or _writes_long(call)):
         classes = (*classes, "input_cache_write_1h")
-    if price.input_audio > usual and (any_may or b"audio" in call.raw):
+    if price.input_audio > usual and (any_may or find(b"audio") >= 0):
         classes = (*classes, "input_audio")
-    if price.input_image > usual and (any_may or b"image" in call.raw):
+    if price.input_image > usual and (any_may or find(b"image") >= 0):
         classes = (*classes, "input_image")
     return classes
 

@@ -110,7 +110,7 @@ class Balance:
         """Ends a hold; returns what of `used` neither the hold nor the rest of the limit could pay."""
         self.used += used
         self.free += held - used
-        return self._overrun_of(used - held) if used > held else 0
+        return self.overrun_of(used - held) if used > held else 0
 
     def adjust(self, difference: int) -> int:
         """Books what became known later; a refund takes back the overrun first. Returns what was overrun."""
@@ -121,14 +121,14 @@ class Balance:
             self.forgiven = min(self.forgiven, self.overrun)
             return 0
         self._use(difference)
-        return self._overrun_of(difference)
+        return self.overrun_of(difference)
 
     def resolve(self, unresolved: int, spent: int) -> int:
         """What a crash had left open turns out to be `spent`. Returns what was overrun."""
         released = min(unresolved, self.unresolved)
         self.unresolved -= released
         self._use(spent - released)
-        return self._overrun_of(spent - released) if spent > released else 0
+        return self.overrun_of(spent - released) if spent > released else 0
 
     def top_up(self, amount: int) -> None:
         self.granted += amount
@@ -186,7 +186,7 @@ class Balance:
             return "floor"
         return "held" if self.used + need <= self.limit else "spent"
 
-    def _overrun_of(self, excess: int) -> int:
+    def overrun_of(self, excess: int) -> int:
         """The part of an excess, already counted as used, for which there was no room."""
         unpaid = max(0, min(excess, -self.free))
         self.overrun += unpaid

@@ -189,7 +189,9 @@ def billed(usage: Usage, call: Call) -> Usage:
     written, hints = usage.input_cache_write_5m, call.hints
     if not written:
         return usage
-    asked = hints.ttl == "1h" if hints is not None and hints.marks else b'"1h"' in call.raw and has_markers(call)
+    asked = (
+        hints.ttl == "1h" if hints is not None and hints.marks else call.raw.find(b'"1h"') >= 0 and has_markers(call)
+    )
     if not asked:
         return usage
     return structs.replace(usage, input_cache_write_5m=0, input_cache_write_1h=usage.input_cache_write_1h + written)
