@@ -86,8 +86,7 @@ class Accounts:
         balances = chart.balances
         taken: tuple[int, ...] = ()
         if balances:
-            needs = draw.by_index
-            taken = tuple([needs[index] for index in chart.indices])
+            taken = chart.pick(draw.by_index)
             refusal = admission.refusal(balances, taken, wall=at.wall)
             if refusal is not None:
                 return refusal
@@ -208,8 +207,8 @@ class Accounts:
 
     def refusal(self, path: tuple[str, ...], draw: Amounts, *, at: Instant) -> Refusal | None:
         """What `reserve` would say. Nothing is taken."""
-        chart, needs = self._roster.chart(path, at), draw.by_index
-        return admission.refusal(chart.balances, tuple([needs[index] for index in chart.indices]), wall=at.wall)
+        chart = self._roster.chart(path, at)
+        return admission.refusal(chart.balances, chart.pick(draw.by_index), wall=at.wall)
 
     def dismiss(self, path: tuple[str, ...], *, at: Instant) -> None:
         """Only questions were asked about this path: accounts of it that have nothing are not kept for that."""

@@ -9,9 +9,10 @@ first and never one with a hold: when nothing is counted in their open windows, 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from math import inf
+from operator import itemgetter
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -29,6 +30,7 @@ MONEY: Final = (0, 5)
 KEPT_LEAST: Final = 256  # so many that the accounts of the path being resolved are never among those
 
 Key = tuple[str, Unit, Per]  # carrier first
+Pick = Callable[[Sequence[int]], tuple[int, ...]]
 
 
 class Bounds(Struct, frozen=True):
@@ -72,8 +74,8 @@ class Chart:
     have ended earlier: a clock set back opens nothing again."""
 
     __slots__ = (
-        *("accounts", "balances", "demands", "eased", "indices"),
-        *("meters", "money", "names", "runs", "turns", "until"),
+        *("accounts", "balances", "demands", "eased", "meters"),
+        *("money", "names", "pick", "runs", "turns", "until"),
     )
 
     def __init__(self, accounts: tuple[Account, ...] = (), meters: tuple[Meter, ...] = (), *, demands: Left) -> None:
@@ -85,7 +87,7 @@ class Chart:
         self.until = inf
         self.balances: tuple[Balance, ...] = ()
         self.names: tuple[Raw, ...] = ()  # theirs
-        self.indices: tuple[int, ...] = ()  # of `Amounts.by_index`, one for each balance
+        self.pick: Pick = _nothing  # what each of them needs, out of `Amounts.by_index`
         self.money: tuple[Balance, ...] = ()
         self.eased: tuple[Balance, ...] = ()  # in money and tokens
 
@@ -95,11 +97,22 @@ class Chart:
     def open(self, wall: float, common: Common) -> None:
         balances = self.balances = tuple([meter.at(wall) for meter in self.meters])
         self.names = tuple([balance.name for balance in balances])
-        self.indices = tuple([balance.index for balance in balances])
+        self.pick = _picker([balance.index for balance in balances])
         self.money = tuple([balance for balance in balances if balance.index in MONEY])
         self.eased = tuple([balance for balance in balances if balance.index in EASED])
         self.until = min([balance.resets_wall for balance in balances], default=inf)
         self.turns = common.turns
+
+
+def _nothing(needs: Sequence[int]) -> tuple[int, ...]:
+    return ()
+
+
+def _picker(indices: list[int]) -> Pick:
+    """Of several at once; of one, `itemgetter` would make no tuple."""
+    if len(indices) > 1:
+        return itemgetter(*indices)
+    return lambda needs: tuple([needs[index] for index in indices])
 
 
 class Roster:

@@ -672,8 +672,9 @@ PLANTED = (
         "a ladder that flutters at its rungs",
         "policies/meter.py",
         "        if not taken <= self.felt <= taken + PLAY:\n"
-        "            self.felt = taken if self.felt < taken else taken + PLAY\n",
-        "        self.felt = taken\n",
+        "            self.felt = taken if self.felt < taken else taken + PLAY\n"
+        "            self._set_plenty()\n",
+        "        self.felt = taken\n        self._set_plenty()\n",
         ("tests/policies/test_meter.py",),
     ),
     Mutation(
@@ -819,8 +820,8 @@ PLANTED = (
     Mutation(
         "sent without a hold",
         "proxy/execution/attempt.py",
-        "            if isinstance(taken, ProxyError):\n                raise taken\n",
-        "            if isinstance(taken, ProxyError):\n                return\n",
+        "            self._withdraw()\n            raise taken\n",
+        "            return\n",
         (CANCELLATION,),
     ),
     Mutation(
