@@ -223,7 +223,7 @@ class Amounts(Struct, frozen=True):
         return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
 
 
-class Period(Struct, frozen=True):
+class Period(Struct, frozen=True, cache_hash=True):
     """The name of one window of one limit on one account: what a ledger row, a seed and an adjustment refer to."""
 
     account: str
