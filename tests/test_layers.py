@@ -38,7 +38,10 @@ LAYERS = (
     Layer("pure", ("policies", "pricing", "proxy.dialects"), ("nouns",), ("msgspec",)),
     Layer(
         "foundations",
-        ("proxy.clock", "proxy.secret", "proxy.tasks", "proxy.alarm", "proxy.counting", "proxy.memory"),
+        (
+            *("proxy.clock", "proxy.secret", "proxy.tasks", "proxy.alarm", "proxy.counting", "proxy.memory"),
+            "proxy.gatherer",
+        ),
         (),
         ("pydantic_core",),
     ),

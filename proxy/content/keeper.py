@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
 from typing import Final
 
 from msgspec import json
@@ -24,11 +23,11 @@ from proxy.content.messages import attributes
 from proxy.content.scribe import Scribe
 from proxy.content.segments import Writer, load_key
 from proxy.dialects.base import Dialect
+from proxy.gatherer import Gatherer
 from proxy.types import Call
 
 WAITING_MAX: Final = 4_096  # calls
 GATHER_S: Final = 0.05
-CLOSE_S: Final = 5.0
 
 
 class Keeper:
@@ -49,10 +48,9 @@ class Keeper:
         self._room = Room()
         self._running: dict[str, Heard] = {}
         self._waiting: deque[Heard] = deque()
-        self._wake, self._closing = Event(), Event()
         self._failing = False
-        self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._gatherer = Gatherer("content", GATHER_S, drain=self._drain, end=self._writer.close)
 
     def __repr__(self) -> str:
         return f"Keeper({len(self._waiting)} waiting, {self._room!r}, {self.lost} lost)"
@@ -76,18 +74,16 @@ class Keeper:
     def end(self, heard: Heard) -> None:
         """Does not wait."""
         self._running.pop(heard.call.id, None)
-        if self._closing.is_set() or len(self._waiting) >= WAITING_MAX or self._room.held > ROOM:
+        if self._gatherer.closed or len(self._waiting) >= WAITING_MAX or self._room.held > ROOM:
             self.dropped += 1
             self._room.taken -= heard.held
             if heard.then is not None:
                 heard.then({})
             return
         self._waiting.append(heard)
-        if self._thread is None:
+        if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._thread = Thread(target=self._run, name="content", daemon=True)
-            self._thread.start()
-        self._wake.set()
+        self._gatherer.wake()
 
     def tell(self, id: str, then: Then) -> bool:
         """Whether the words of a call that runs may be told as they are: then they will be, once it has ended."""
@@ -99,21 +95,9 @@ class Keeper:
 
     def close(self) -> None:
         """Writes what waits, for a few seconds at most."""
-        self._closing.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_S)
+        self._gatherer.close()
 
     # --- the writer's thread ------------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._wake.wait()
-            self._closing.wait(GATHER_S)
-            self._wake.clear()  # before the queue is read: what comes later wakes the writer again
-            self._drain()
-        self._drain()
-        self._writer.close()
 
     def _drain(self) -> None:
         while self._waiting:

@@ -12,19 +12,19 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from proxy.gatherer import Gatherer
 from proxy.telemetry.line import human_form, line_of, printable, utc_text
 from proxy.types import Outcome
 
 RECORDS_MAX = 10_000
 BATCH_MAX = 1_000
 GATHER_S = 0.02  # the writer wakes once for all that arrives in this time
-CLOSE_S = 5.0
 PLACES_MAX = 6  # frames of a library's exception
 BEGINNING_MAX = 80  # characters of a library's message
 
@@ -63,13 +63,9 @@ class RequestLog:
         self._note_form: Callable[[Note], bytes] = _human_note if terminal else _json_note
         self._queue: deque[bytes] = deque()  # lines
         self.listener: Callable[[Note], None] | None = None  # hears every event, on the thread it comes from
-        self._wake = Event()
-        self._closing = Event()
-        self._closed = False  # the same, for the hot path: an Event's own word costs a call
         self._drops = Lock()
         self._dropped = 0
-        self._thread = Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self._gatherer = Gatherer("log", GATHER_S, drain=self._drain)
 
     def __repr__(self) -> str:
         return f"RequestLog({len(self._queue)} waiting, {self._dropped} dropped)"
@@ -96,13 +92,10 @@ class RequestLog:
 
     def close(self) -> None:
         """Writes what waits, for a few seconds at most."""
-        self._closed = True
-        self._closing.set()
-        self._wake.set()
-        self._thread.join(CLOSE_S)
+        self._gatherer.close()
 
     def _has_room(self) -> bool:
-        if len(self._queue) < RECORDS_MAX and not self._closed:
+        if len(self._queue) < RECORDS_MAX and not self._gatherer.closed:
             return True
         self._drop(1)
         return False
@@ -114,22 +107,13 @@ class RequestLog:
         except (TypeError, ValueError, OverflowError):
             self._drop(1)
             return
-        if not self._wake.is_set():
-            self._wake.set()
+        self._gatherer.wake()
 
     def _drop(self, count: int) -> None:
         with self._drops:
             self._dropped += count
 
     # --- the writer's thread -------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._wake.wait()
-            self._closing.wait(GATHER_S)
-            self._wake.clear()  # before the queue is read: what comes later wakes the writer again
-            self._drain()
-        self._drain()
 
     def _drain(self) -> None:
         while self._queue:
