@@ -25,6 +25,7 @@ from proxy.config.unpayable import unpriced
 from proxy.config.values import usd_nanos
 from proxy.data_plane import DataPlane, Surroundings
 from proxy.desks.admin import AdminDesk
+from proxy.desks.batches import BatchDesk
 from proxy.desks.budgets import BudgetDesk
 from proxy.desks.caches import CacheDesk
 from proxy.desks.evidence import EvidenceDesk
@@ -258,7 +259,7 @@ class Gate:
             runs=self._run_services(),
             budgets=self.desk.outlook.answer,
             ledger=LedgerDesk(self.ledger, self.budgets, runs=self.runs, assembly=self.assembly).services,
-            batches=about.batches,
+            batches=BatchDesk(self.assembly),
             caches=CacheDesk(self._serving, self.metrics.caches.savings),
             cascades=self.evidence,
             experiments=self.experiments,

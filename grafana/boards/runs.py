@@ -30,8 +30,7 @@ def now() -> list[Json]:
     ]
 
 
-def flow() -> list[Json]:
-    waits = chosen("run_gate_wait_seconds", "route")
+def counts() -> list[Json]:
     return [
         stack(
             "New runs by source",
@@ -76,6 +75,12 @@ def flow() -> list[Json]:
             (gauge("batches_running"), "batches that run"),
             unit="short",
         ),
+    ]
+
+
+def waits() -> list[Json]:
+    gate = chosen("run_gate_wait_seconds", "route")
+    return [
         lines(
             "Room at the gates",
             "What active runs take, and what they may: tokens of prompts, or runs. At the limit, new runs wait.",
@@ -86,7 +91,7 @@ def flow() -> list[Json]:
         lines(
             "Wait at the gates, p95",
             "Of calls, however they ended. Above a minute: fewer runs at a time would end as many in an hour.",
-            (quantile(0.95, waits, "route"), "{{route}}"),
+            (quantile(0.95, gate, "route"), "{{route}}"),
             unit="s",
         ),
         lines(
@@ -99,5 +104,5 @@ def flow() -> list[Json]:
 
 
 def board() -> Json:
-    panels = [*now(), *flow()]
+    panels = [*now(), *counts(), *waits()]
     return dashboard("headgate-runs", "Headgate / Runs", "Do runs get through?", panels, choices=("route", "agent"))

@@ -13,7 +13,6 @@ from msgspec import Struct
 from pricing.book import Bill, explain
 from proxy.assembly import Assembly
 from proxy.config.models import Model
-from proxy.desks.batches import BatchDesk
 from proxy.serving import Serving
 from proxy.state.target_report import TargetRow
 from proxy.types import Usage
@@ -48,7 +47,6 @@ class AdminDesk:
         self._serving = serving
         self._base_url = base_url
         self._unpriced = unpriced
-        self.batches = BatchDesk(assembly)
 
     def __repr__(self) -> str:
         return f"AdminDesk({self._base_url})"

@@ -88,6 +88,7 @@ def test_no_line_is_lost_or_answered_twice_whoever_dies(tmp_path: Path) -> None:
         output = await owner.ask("GET", f"/files/{batch['output_file_id']}/content")
         assert [json.loads(line)["custom_id"] for line in output.splitlines()] == [f"{n}" for n in range(LINES)]
         bill, calls = await clients.bill()
+        print(f"{LINES} lines, each answered once; {calls} calls at the upstream")
         assert LINES <= calls <= LINES + 3 * AT_ONCE
         standing = await clients.standing("agent:a")
         assert standing["spent"] >= bill  # what nobody saw the end of counts in full
