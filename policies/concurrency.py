@@ -17,6 +17,7 @@ Mode = Literal["measured", "refusals", "started"]  # `started`: as after a refus
 
 EWMA: Final = 0.1
 RATIO_ALLOWED: Final = 1.3
+RATIO_MOST: Final = 1.7  # of one answer: a straggler says no more, and where all are so late the cut is the largest
 FACTOR_LEAST: Final = 0.8
 FACTOR_MOST: Final = 1.05
 GROWTH: Final = 0.01
@@ -101,8 +102,9 @@ class Measured(Cut):
         `explained` None: nobody knows yet; then a limit that time-outs have set grows one by one."""
         self._answered()
         if explained is not None and explained.predicted_s:
-            self._seen_s += EWMA * (first_event_s - self._seen_s)
-            self._predicted_s += EWMA * (explained.predicted_s - self._predicted_s)
+            predicted_s = explained.predicted_s
+            self._seen_s += EWMA * (min(first_event_s, RATIO_MOST * predicted_s) - self._seen_s)
+            self._predicted_s += EWMA * (predicted_s - self._predicted_s)
             self._alone_s += EWMA * (explained.alone_s - self._alone_s)
         elif self.limit == inf:
             return False

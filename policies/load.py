@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from policies.engine_load import EngineLoad
 from policies.pools import Pools
-from policies.speed import SECONDS_A_TOKEN, WEIGHT, Load, Ticket, is_plain
+from policies.speed import WEIGHT, Load, Ticket, is_plain
 from proxy.types import Call, Target
 
 BUSY_MAX: Final = 0.6  # a prompt delays those that come after it by two and a half times its length at most
@@ -172,7 +172,7 @@ class Loads:
         load = self._loads.get(target_id)
         if load is None:
             return Speed()
-        tokens_a_second = None if load.spt == SECONDS_A_TOKEN else 1 / load.spt
+        tokens_a_second = 1 / load.spt if load.shown else None
         return Speed(load.first_s or None, load.whole_s or None, tokens_a_second)
 
     def noise_s(self, target: Target, now: float) -> float:

@@ -3,8 +3,9 @@
 Seconds for each uncached token come from long prompts alone, measured from when the call before it was through, so
 nobody is blamed for having drawn one. A fixed part and a part for each call ahead come from short prompts and plain
 replies: the error of the predicted first event, divided between the two (normalised least mean squares; Widrow and
-Hoff, 1960). They tell apart engines that serve one after another from providers that serve all at once. Every update
-takes constant time. All targets together: `load`.
+Hoff, 1960). They tell apart engines that serve one after another from providers that serve all at once. While all
+prompts are short, what those ahead cost for each of their tokens is known as a bound alone: they have cost no more than
+the wait. Every update takes constant time. All targets together: `load`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def is_plain(call: Call) -> bool:
 class Ticket:
     """One attempt at one target, from its start to its end."""
 
-    __slots__ = ("ahead", "asked", "load", "plain", "predicted_s", "seen", "service_s", "started_at", "tokens")
+    __slots__ = (
+        "ahead", "asked", "behind", "load", "plain", "predicted_s", "seen", "service_s", "started_at", "tokens",
+    )  # fmt: skip
 
     def __init__(self, load: Load, call: Call, now: float, cached: float | None) -> None:
         self.load = load
@@ -44,6 +47,7 @@ class Ticket:
         self.tokens = load.missing(self.asked, cached)
         self.started_at = now
         self.ahead = len(load.waiting)
+        self.behind = load.tokens  # those of the calls ahead
         self.service_s = load.fixed_s(self.plain) + self.tokens * load.spt
         self.predicted_s = load.wait_s(now) + self.service_s
         self.seen = False  # its first event has come
@@ -56,8 +60,8 @@ class Load:
     """What is known of one target. `waiting` holds the calls without a first event, the oldest first."""
 
     __slots__ = (
-        "busy", "busy_at", "call_s", "cold_until", "decodes", "first_s", "foreign", "learned_at",
-        "noise_s", "progress_at", "spt", "tokens", "uncached", "waiting", "warm_s", "whole_s",
+        "ahead_spt", "busy", "busy_at", "call_s", "cold_until", "decodes", "first_s", "foreign", "learned_at",
+        "noise_s", "progress_at", "shown", "spt", "tokens", "uncached", "waiting", "warm_s", "whole_s",
     )  # fmt: skip
 
     def __init__(self, now: float, warm_s: float) -> None:
@@ -66,6 +70,8 @@ class Load:
         self.decodes = 0
         self.foreign = 0.0  # what it does for others, as it says itself, in answers that are being made
         self.spt = SECONDS_A_TOKEN
+        self.ahead_spt = SECONDS_A_TOKEN  # of calls ahead
+        self.shown = False  # both, by a long prompt
         self.call_s = CALL_S
         self.first_s = 0.0  # of a stream whose prompt is nothing; 0: unknown
         self.whole_s = 0.0  # of a plain reply
@@ -79,7 +85,9 @@ class Load:
         self.cold_until = now + warm_s
 
     def renew(self, now: float, warm_s: float) -> None:
-        self.spt, self.call_s, self.first_s, self.whole_s = SECONDS_A_TOKEN, CALL_S, 0.0, 0.0
+        self.spt = self.ahead_spt = SECONDS_A_TOKEN
+        self.shown = False
+        self.call_s, self.first_s, self.whole_s = CALL_S, 0.0, 0.0
         self.warm_s, self.cold_until = warm_s, now + warm_s
 
     def missing(self, asked: int, cached: float | None) -> float:
@@ -100,7 +108,7 @@ class Load:
         """Until a call that comes now is begun with. A target that lets its first in line wait has become slower."""
         if not self.waiting:
             return 0.0
-        wait = self.tokens * self.spt + len(self.waiting) * self.call_s
+        wait = self.tokens * self.ahead_spt + len(self.waiting) * self.call_s
         head = next(iter(self.waiting))
         late = now - max(head.started_at, self.progress_at) - head.service_s
         return wait + late if late > 0 else wait
@@ -133,10 +141,20 @@ class Load:
     def learn(self, ticket: Ticket, now: float) -> None:
         """From a first event, or from one that has not come so long after it was due."""
         if ticket.plain or ticket.tokens <= LONG_TOKENS:
+            if not self.shown and ticket.behind:
+                self._bound_ahead(ticket, now)
             self._learn_fixed(ticket, now)
         else:
             spt = (now - max(ticket.started_at, self.progress_at)) / ticket.tokens
             self.spt += WEIGHT * (min(CLIP * self.spt, max(self.spt / CLIP, spt)) - self.spt)
+            self.ahead_spt, self.shown = self.spt, True
+
+    def _bound_ahead(self, ticket: Ticket, now: float) -> None:
+        """Else calls that are answered side by side would look like a line, which no other part can make up for: none
+        of them is less than nothing."""
+        most = max(0.0, now - ticket.started_at - ticket.service_s) / ticket.behind
+        if most < self.ahead_spt:
+            self.ahead_spt += WEIGHT * (most - self.ahead_spt)
 
     def _learn_fixed(self, ticket: Ticket, now: float) -> None:
         """The wait for the prompts ahead was foreseen, so a call that waited long has not found its target slow."""

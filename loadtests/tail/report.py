@@ -1,9 +1,11 @@
-"""One table for each scenario: a row a side, the figures to reach below, and whether the last side reaches them."""
+"""One table for each scenario: a row a side, the figures to reach below, and whether the last side reaches them; or the
+same over several seeds, where one alone may have been lucky."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import mean, pstdev
 
 from .play import Played
 from .scenarios import Scenario
@@ -24,6 +26,21 @@ def table(scenario: Scenario, played: Mapping[str, Played]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
     return "\n".join([f"{scenario.name}: {scenario.about}", *lines])
+
+
+def spread(scenario: Scenario, plays: Sequence[Mapping[str, Played]]) -> str:
+    """`plays`: by side, one a seed. Of each goal the mean, the standard deviation, and how many seeds reach it."""
+    header = ["side", *(f"{goal.name} {goal.op} {goal.bound:g}" for goal in scenario.goals)]
+    rows = [header]
+    for side in plays[0]:
+        row = [side]
+        for goal in scenario.goals:
+            values = [goal.measure(played[side], played) for played in plays]
+            digits, reached = goal.digits + 1, sum(map(goal.met, values))
+            row.append(f"{mean(values):.{digits}f} +-{pstdev(values):.{digits}f} {reached:3}")
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join([f"{scenario.name}: {scenario.about}; {len(plays)} seeds", *(_line(row, widths) for row in rows)])
 
 
 def _line(row: list[str], widths: list[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import exp, inf, log
 from random import Random
 
 import pytest
@@ -72,6 +72,17 @@ def test_short_prompts_behind_long_ones_do_not_rule_it() -> None:
         learner.answered(4.0, Explained(4.0, 4.0), 50)
         learner.answered(0.4, Explained(0.01, 0.4), 50)
     assert learner.limit == inf, "forty times what was foreseen, but a tenth of all that was waited for"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_stragglers_are_no_sign_of_a_crowd(seed: int) -> None:
+    """Log-normal first events, 3 % of them ten times as late, which count as four in what is foreseen."""
+    learner, rng = Measured(), Random(seed)
+    usual_s = 0.2 * exp(0.35**2 / 2) * (0.97 + 4 * 0.03)
+    for _ in range(10_000):
+        took_s = rng.lognormvariate(log(0.2), 0.35) * (10.0 if rng.random() < 0.03 else 1.0)
+        learner.answered(took_s, Explained(usual_s, usual_s), rng.randrange(1, 9))
+    assert learner.limit == inf
 
 
 @pytest.mark.parametrize("learner", [Measured(), Refusals(START)])

@@ -73,6 +73,17 @@ def test_stragglers_are_waited_for_about_two_medians() -> None:
     assert hedges.delay_s(CALL, A, (B,), NOW) == pytest.approx(0.38, rel=0.03)
 
 
+def test_stragglers_of_which_each_is_given_up_stay_a_kind_of_their_own() -> None:
+    """A hedge that wins hides how late the first copy would have come: all that is known is three medians and more."""
+    known = FirstTokens()
+    for number in range(400):
+        known.learn(CALL, A, 0.2, NOW)
+        known.learn(CALL, B, 0.2, NOW)
+        if number % 33 == 0:
+            known.censored(CALL, A, 0.6, NOW)
+    assert Hedges(HedgeRules(), known).delay_s(CALL, A, (B,), NOW) == pytest.approx(0.38, rel=0.03)
+
+
 def test_delays_scale_with_the_class() -> None:
     slow = learnt(a=[100 * value for value in PROMPT + STRAGGLERS], b=[20.0] * 50)
     assert slow.delay_s(CALL, A, (B,), NOW) == pytest.approx(38.0, rel=0.03)

@@ -9,7 +9,7 @@ import pytest
 from loadtests.replay.traces import CONVERSATION
 from loadtests.tail import traces
 from loadtests.tail.play import Played
-from loadtests.tail.report import misses, table
+from loadtests.tail.report import misses, spread, table
 from loadtests.tail.scenarios import Goal, Scenario, amplification, back_s, less_than, ratio, recovery_s, scenarios
 from loadtests.tail.upstreams import Request
 from tests.conftest import TRACES
@@ -87,3 +87,12 @@ def test_the_table_names_every_side_and_every_target_and_judges_the_last() -> No
     assert [line.split()[0] for line in lines[1:]] == ["side", "base", "gate", "target", "reached"]
     assert "<= 3" in lines[-2] and "no" in lines[-1] and "yes" in lines[-1]
     assert "never" in table(scenario, {"gate": played([], 3)})
+
+
+def test_over_several_seeds_each_goal_has_a_mean_a_spread_and_the_seeds_that_reach_it() -> None:
+    goals = (Goal("p99/p50", ratio(0.99), "<=", 3.0, 1),)
+    scenario = Scenario("s", "about", [Request(0, 0.0)], lambda: None, goals)  # type: ignore[arg-type,return-value]
+    plays = [{"gate": played([1.0] * 97 + [late] * 3)} for late in (2.0, 2.5, 4.5)]
+    head, names, gate = spread(scenario, plays).splitlines()
+    assert head.endswith("3 seeds") and "p99/p50 <= 3" in names
+    assert gate.split() == ["gate", "3.00", "+-1.08", "2"]
