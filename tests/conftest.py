@@ -21,6 +21,8 @@ settings.load_profile("fast")
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     sys.dont_write_bytecode = False  # else each run, and each gate it starts, compiles everything anew
 
+gc.disable()  # while tests are collected: next to nothing of it is garbage
+
 PROCESSES_MAX = 4  # each collects all tests once more
 
 # A minute and more.
@@ -63,3 +65,4 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()

@@ -12,11 +12,13 @@ from tests.conftest import TRACES
 RUNS = agents(None, 1, 48)
 
 
+@pytest.mark.slow
 def test_made_up_agents_wait_less_than_with_any_other_router() -> None:
     found = {name: agents_figures([RUNS], EQUAL, make) for name, make in ROUTERS.items() if name != "least requests"}
     assert found[OURS].mean <= 1.05 * min(each.mean for each in found.values())
 
 
+@pytest.mark.slow
 def test_four_processes_that_share_homes_are_nearly_as_good_as_one() -> None:
     one = agents_figures([RUNS], EQUAL, ROUTERS[OURS])
     four = figures([worked(RUNS, EQUAL, processes(4, 1_500, 1, homes=Homes()), seed=0)])

@@ -24,6 +24,7 @@ def test_siblings_pay_once() -> None:
     assert virtual.run(duplicates(gate=False)) > 100
 
 
+@pytest.mark.slow
 def test_made_up_agents_pay_no_more_with_the_policy_than_with_one_life() -> None:
     made = runs(None, SEED)[:20]
     confirmed = structs.replace(MARKERS, longer_ttl_covers_prefix=True)

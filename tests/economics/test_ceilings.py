@@ -10,6 +10,7 @@ from tests.economics import ceilings
 from tests.economics.ceilings import STEPS, quality, workflow
 
 
+@pytest.mark.slow
 def test_every_figure_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "RUNS", 6)
     monkeypatch.setattr(ceilings, "RANDOM_RUNS", 10)

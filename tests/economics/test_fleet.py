@@ -13,6 +13,7 @@ def test_the_reference_is_what_its_numbers_give() -> None:
     assert [round(predicted(way)) for way in WAYS] == [127_800, 83_070, 24_336, 20_431, 18_871]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 async def test_a_tenth_of_the_fleet_costs_what_was_predicted(way: Way) -> None:
     seen = await lived(way, fleet.RUNS // 10)

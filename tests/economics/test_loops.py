@@ -13,6 +13,7 @@ from tests.economics import loops
 from tests.sim.virtual import run
 
 
+@pytest.mark.slow
 def test_every_figure_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "SEEDS", 1)
     monkeypatch.setattr(loops, "LOOP_STEPS", 40)

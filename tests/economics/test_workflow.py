@@ -21,6 +21,7 @@ def test_of_all_steps_the_share_that_was_said_is_known() -> None:
     assert 1 - len(set(asked)) / len(asked) == pytest.approx(KNOWN, abs=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [WAYS[2], WAYS[5], WAYS[6]], ids=lambda way: way.name)
 async def test_few_workflows_cost_what_was_predicted(way: Way) -> None:
     seen = await lived(way, 100)

@@ -38,6 +38,7 @@ def test_all_sides_are_dealt_the_same_cards() -> None:
     assert max(medians) <= 1.15 * min(medians)
 
 
+@pytest.mark.slow
 def test_hindsight_keeps_its_bound_on_calls_and_nearly_uses_it_up() -> None:
     scenario = scenarios(1, None, 2_000)[0]
     best = compare(scenario, seed=1)[HINDSIGHT]

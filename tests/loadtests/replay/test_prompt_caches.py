@@ -51,6 +51,7 @@ def test_a_prompt_that_turns_off_in_the_middle_is_read_to_there() -> None:
     assert bill((ask(0), "5m"), (other, "5m")) == pytest.approx(0.1 * 320 + 1.25 * 320)
 
 
+@pytest.mark.slow
 def test_made_up_runs_are_the_same_for_the_same_seed_and_profit_from_a_cache() -> None:
     made = runs(None, 3)
     assert made == runs(None, 3) != runs(None, 4)

@@ -11,6 +11,7 @@ def made() -> object:
     return questions.world(None, seed=0)
 
 
+@pytest.mark.slow
 def test_made_up_pairs_are_near_and_hard(made: object) -> None:
     same = sum(pair.same for pair in made.pairs)  # type: ignore[attr-defined]
     assert len(made.pairs) > 1_000  # type: ignore[attr-defined]
@@ -23,6 +24,7 @@ def test_an_answer_is_that_of_all_texts_that_ask_the_same() -> None:
     assert answer["a"] == answer["b"] == answer["c"] != answer["d"]
 
 
+@pytest.mark.slow
 def test_a_stream_is_the_same_for_the_same_seed_and_some_pairs_are_popular(made: object) -> None:
     asked = made.asked(3, pairs=50, requests=2_000)  # type: ignore[attr-defined]
     assert asked == made.asked(3, pairs=50, requests=2_000)  # type: ignore[attr-defined]
@@ -30,6 +32,7 @@ def test_a_stream_is_the_same_for_the_same_seed_and_some_pairs_are_popular(made:
     assert counts[0] > 10 * counts[-1]
 
 
+@pytest.mark.slow
 def test_a_fixed_threshold_is_wrong_where_the_near_ask_for_something_else(made: object) -> None:
     asked = made.asked(1, pairs=100, requests=1_000)  # type: ignore[attr-defined]
     low, high = questions.FixedThreshold(0.85, 400), questions.FixedThreshold(0.9999, 400)
