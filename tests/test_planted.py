@@ -1457,6 +1457,20 @@ PLANTED = (
         ("tests/proxy/content/test_attachments.py",),
     ),
     Mutation(
+        "one straggler takes places from an engine",
+        "policies/concurrency.py",
+        "min(first_event_s, RATIO_MOST * predicted_s) - self._seen_s",
+        "first_event_s - self._seen_s",
+        ("tests/policies/test_concurrency.py",),
+    ),
+    Mutation(
+        "calls that are answered side by side count as a line",
+        "policies/speed.py",
+        "        if most < self.ahead_spt:\n",
+        "        if most < 0.0:\n",
+        ("tests/policies/test_speed.py",),
+    ),
+    Mutation(
         "spans have the words of calls that are kept redacted",
         "proxy/content/keeper.py",
         'if heard is None or heard.keeping.policy != "full":',
