@@ -44,6 +44,7 @@ from proxy.recording import Recording
 from proxy.remembering import Remembering
 from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
+from proxy.sharing import sharing
 from proxy.side_calls import SideCalls
 from proxy.standing import standings
 from proxy.state.store import Store
@@ -82,6 +83,9 @@ class DataPlane:
         self._around = around
         self._counting = Counting(self._count_failed)
         self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps)
+        self._sharing = sharing(
+            around.assembly, around.tasks, self._pacing.rates, log=around.log, metrics=around.metrics
+        )
         around.metrics.watch("runs_active", lambda: around.runs.active)
         self.gating = Gating(around.gates, around.assembly.tools.clock, around.runs.steps)
         self.gating.use(around.assembly.present.pools)
@@ -118,6 +122,7 @@ class DataPlane:
                 ready=lambda: around.ready() and around.accepting(),
                 content=self.recording.content,
                 batches=self.batching.surface,
+                shared=None if self._sharing is None else self._sharing.health,
             )
         )
         self._server = Server(surface.handle, _edges(around.assembly.config), around.assembly.tools.clock.id)
@@ -137,6 +142,8 @@ class DataPlane:
         watch = EngineWatch(loads, assembly.tools.clock, lambda: assembly.snapshot.providers)
         self._around.tasks.start("engines", watch.keep())
         self._around.tasks.start("traces", self.recording.tracing.keep())
+        if self._sharing is not None:
+            self._around.tasks.start("shared store", self._sharing.keep())
         self.batching.keeper.start()
         self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
 
@@ -149,6 +156,8 @@ class DataPlane:
         await self.recording.stop()
         await self.batching.keeper.close()
         await self.remembering.close()
+        if self._sharing is not None:
+            await self._sharing.close()
 
     async def prepare(self, config: Config) -> str | None:
         """Nothing beyond what its process has made of it already."""

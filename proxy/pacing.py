@@ -1,6 +1,7 @@
 """The rate limits of a process that serves: made from its configuration, changed with it, shown in its metrics.
 
-Every process takes its part of each limit, an equal one; none asks another. Which calls fit is decided in
+Every process takes its part of each limit, an equal one; none asks another, but for limits of keys and agents that
+several gates count together (`proxy.sharing`). Which calls fit is decided in
 `proxy.money.rate_limits` for keys and agents, and in `proxy.execution.permits` for targets; which are let in at all,
 in `proxy.execution.admission`.
 """
@@ -9,8 +10,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from policies.rate_limit import Account, Opening
+from policies.shared_rate import SharedAccount
 from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
+from proxy.config.load import Config
 from proxy.execution.admission import Admission
 from proxy.execution.line import Progress, nothing_yet
 from proxy.execution.off_peak import OffPeak
@@ -33,7 +37,7 @@ class Pacing:
             on_refused=metrics.rate_limited,
             queueing=paces.queueing,
             waits=metrics.queues,
-            share=share,
+            opening=_opening(assembly.config),
         )
         self.permits = Permits(
             paces.targets,
@@ -70,3 +74,10 @@ class Pacing:
             for kind in ("requests", "tokens"):
                 read = partial(self.permits.ratio, target.id, kind)
                 self._metrics.watch("upstream_ratelimit_remaining_ratio", read, target.id, kind)
+
+
+def _opening(config: Config) -> Opening:
+    workers, shared = config.server.workers, config.shared
+    if shared.redis is None:
+        return partial(Account, share=1 / workers)
+    return partial(SharedAccount, processes=workers, holders=workers * shared.gates)
