@@ -104,7 +104,12 @@ class DataPlane:
         # They go through the pipeline that some of its own parts ask by them.
         self._sides = SideCalls(tools.clock, tools.dialect, around.tasks, lambda *call: self.pipeline.serve(*call))
         self.remembering = Remembering(
-            around.assembly, around.tasks, self._sides, log=around.log, metrics=around.metrics
+            around.assembly,
+            around.tasks,
+            self._sides,
+            log=around.log,
+            metrics=around.metrics,
+            elsewhere=None if self._sharing is None else self._sharing.answers,
         )
         self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
         self.recording = Recording(around.assembly, around.log, around.metrics)

@@ -10,6 +10,7 @@ import asyncio
 
 from proxy.assembly import Assembly
 from proxy.money.rate_limits import RateLimits
+from proxy.shared.answers import SharedAnswers
 from proxy.shared.link import BEAT_S, Link
 from proxy.shared.rates import SharedRates
 from proxy.state.shared_store import Store, connect
@@ -24,6 +25,9 @@ class Sharing:
         self.link = Link(store, clock, timeout_s=shared.timeout_s, heard=heard, tell=log.event)
         heard.watch(lambda: self.link.breaker.state)
         self.rates = SharedRates(self.link, clock, tasks, shared.prefix)
+        secret = assembly.secret(b"shared answers")
+        answers = SharedAnswers(self.link, clock, tasks, prefix=shared.prefix, secret=secret)
+        self.answers = answers if assembly.config.caches.persist else None  # else no answer leaves the process
 
     def __repr__(self) -> str:
         return f"Sharing({self.link}, {self.rates})"
@@ -36,6 +40,8 @@ class Sharing:
         while True:
             if self.link.up:
                 await self.rates.settle()
+                if self.answers is not None:
+                    await self.answers.settle()
                 await self.link.beat()
             else:
                 await self.link.probe()

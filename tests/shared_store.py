@@ -8,6 +8,7 @@ from math import ceil, floor
 
 from policies.rate_limit import SPAN_S
 from policies.shared_rate import Ask, Told
+from proxy.shared.answers import PURGE
 from proxy.state.shared_store import Order, StoreError
 
 
@@ -60,7 +61,7 @@ class FakeStore:
     async def run(self, script: str, orders: Sequence[Order]) -> list[list[int]]:
         self.asked.append("run")
         self._fail()
-        replies = [self._run(*order) for order in orders]
+        replies = [self._purge(*order) if script == PURGE else self._run(*order) for order in orders]
         await asyncio.sleep(self.delay_s)
         return replies
 
@@ -88,6 +89,16 @@ class FakeStore:
     def _fail(self) -> None:
         if self.broken:
             raise StoreError("ConnectionError")
+
+    def _purge(self, keys: Sequence[str], words: Sequence[str]) -> list[int]:
+        line, ttl_ms, most, all_of_it = words
+        before = self.values.get(keys[0], (b"", 0.0))[0]
+        after = before + line.encode()
+        self.values[keys[0]] = (
+            (after if len(after) <= int(most) else all_of_it.encode()),
+            self._now() + int(ttl_ms) / 1e3,
+        )
+        return [1]
 
     def _run(self, keys: Sequence[str], words: Sequence[str]) -> list[int]:
         answers = self.model.run(read_back(keys, words), self._now(), known=words[0] == "1")

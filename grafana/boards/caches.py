@@ -1,5 +1,4 @@
-"""What need not be bought again: known answers, and prompts that a provider or an engine has read before; and the store
-through which gates find each other's answers and count rate limits together."""
+"""What need not be bought again: known answers, those of other gates too, and prompts that were read before."""
 
 from __future__ import annotations
 
@@ -143,23 +142,11 @@ def prompts() -> list[Json]:
 
 def shared() -> list[Json]:
     return [
-        lines(
-            "Shared store out",
-            "1: a breaker is open, and that gate goes on by itself, with its part of the rate limits. See the runbook.",
-            (most('shared_breaker_state{state=~"open|half_open"}', "instance"), "{{instance}}"),
-            unit="short",
-        ),
         stack(
             "Questions to the shared store",
             "By what for and how they ended. `rates` far below the calls: slices do their work; `skipped`: it is out.",
             (rate("shared_operations_total", "op", "outcome"), "{{op}} {{outcome}}"),
             unit="reqps",
-        ),
-        lines(
-            "Shared store, p99",
-            "How long it takes to answer, or not to. Near `shared.timeout_ms`: it is far away, or has much to do.",
-            (quantile(0.99, "shared_seconds", "op"), "{{op}}"),
-            unit="s",
         ),
     ]
 

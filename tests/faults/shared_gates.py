@@ -115,6 +115,13 @@ class Gates:
             lines = (await reply.text()).splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
+    async def until_metric(self, gate: int, name: str, least: float) -> None:
+        for _ in range(TRIES):
+            if await self.metric(gate, name) >= least:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{name} is below {least:g} after {TRIES / 10:g} s")
+
 
 class _Open(io.RawIOBase):
     """Gates close their logs; the test still reads what they wrote."""

@@ -157,3 +157,38 @@ def test_an_address_where_nobody_is_costs_no_call_its_answer(tmp_path: Path) -> 
             assert b"pass" not in gates.log.getvalue()
 
     in_real_time(work())
+
+
+def test_an_answer_of_one_gate_is_a_hit_at_another_and_a_miss_while_the_store_is_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_PEPPER", "one pepper for all gates, kept elsewhere")
+
+    async def work(server: RedisServer) -> None:
+        async with Gates(tmp_path, server.url, {"cache": {"exact": "on"}}, timeout_ms=2_000) as gates:
+            first = await gates.call(0)
+            assert first.headers["x-headgate-cache"] == "miss"
+            await gates.until_metric(0, 'headgate_shared_operations_total{op="put",outcome="ok"}', 1)
+            again = await gates.call(1)
+            assert again.headers["x-headgate-cache"] == "hit"
+            assert again.body == first.body
+            assert (await gates.call(1, agent="b")).headers["x-headgate-cache"] == "miss"
+            await gates.call(0, content="other")
+            await gates.until_metric(0, 'headgate_shared_operations_total{op="put",outcome="ok"}', 2)
+            server.kill()
+            assert (await gates.call(1, content="other")).headers["x-headgate-cache"] == "miss"
+            assert (await gates.call(1)).headers["x-headgate-cache"] == "hit"  # it has kept it
+
+    with redis_server() as server:
+        in_real_time(work(server))
+
+
+def test_gates_of_two_peppers_find_nothing_of_each_other(tmp_path: Path) -> None:
+    async def work(server: RedisServer) -> None:
+        async with Gates(tmp_path, server.url, {"cache": {"exact": "on"}}, timeout_ms=2_000) as gates:
+            await gates.call(0)
+            await gates.until_metric(0, 'headgate_shared_operations_total{op="put",outcome="ok"}', 1)
+            assert (await gates.call(1)).headers["x-headgate-cache"] == "miss"
+
+    with redis_server() as server:
+        in_real_time(work(server))
