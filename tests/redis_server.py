@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.real.processes import free_port
-
 T = TypeVar("T")
 START_S_MAX = 10.0
 
@@ -82,6 +80,12 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
     finally:
         server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 def in_real_time(work: Coroutine[Any, Any, T]) -> T:

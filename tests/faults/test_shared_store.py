@@ -14,8 +14,7 @@ import pytest
 
 from loadtests.fault_proxy import Fault, FaultProxy, Way
 from tests.faults.shared_gates import Gates
-from tests.real.processes import free_port
-from tests.redis_server import RedisServer, in_real_time, redis_server
+from tests.redis_server import RedisServer, free_port, in_real_time, redis_server
 
 pytestmark = pytest.mark.slow
 

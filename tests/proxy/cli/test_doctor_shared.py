@@ -6,8 +6,7 @@ from proxy.cli.doctor_finding import Finding
 from proxy.cli.doctor_shared import shared
 from proxy.config.file import Document
 from proxy.config.load import build
-from tests.real.processes import free_port
-from tests.redis_server import redis_server
+from tests.redis_server import free_port, redis_server
 
 BASE = {"providers": {"s": {"kind": "simulated"}}, "models": {"m": "s/x"}, "pricing": {"unknown": "allow"}}
 PEPPER = {"HEADGATE_PEPPER": "x" * 40}

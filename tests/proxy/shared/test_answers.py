@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from policies.breaker_state import CONSECUTIVE
-from proxy.caching.kept import Kept
+from proxy.caching.kept import Kept, packed
 from proxy.clock import SystemClock, loop_time
-from proxy.shared.answers import PURGES_MAX, SKEW_S, WAITING_MAX, SharedAnswers
+from proxy.shared.answers import PURGES_MAX, SEAL_BYTES, SKEW_S, WAITING_MAX, SharedAnswers
 from proxy.shared.link import Link
 from proxy.state.redis_client import Client
 from proxy.tasks import Tasks
@@ -69,7 +69,8 @@ async def test_whoever_can_write_there_can_take_away_and_forge_nothing() -> None
     await gate.put(gate.kept(b"five"), b"x" * 32)
     names = [name for name in store.values if ":answer:" in name]
     first, second = (store.values[name] for name in names)
-    for forged in (second[0], first[0][:-1], b"", first[0][:32] + b"\x00" + first[0][33:]):
+    unsealed = bytes(SEAL_BYTES) + packed(gate.kept(b"pay me"), names[0].encode())
+    for forged in (second[0], first[0][:-1], b"", unsealed):
         store.values[names[0]] = forged, first[1]
         assert await gate.answers.find(KEY) is None
     store.values[names[0]] = first

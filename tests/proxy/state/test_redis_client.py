@@ -8,8 +8,7 @@ import pytest
 
 from proxy.state.redis_client import CONNECTIONS_MAX, Client
 from proxy.state.shared_store import StoreError
-from tests.real.processes import free_port
-from tests.redis_server import RedisServer, in_real_time, redis_server
+from tests.redis_server import RedisServer, free_port, in_real_time, redis_server
 
 ECHO = "return {tonumber(ARGV[1])}"
 WRONG = "return redis.call('NO SUCH COMMAND')"
