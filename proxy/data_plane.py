@@ -103,14 +103,7 @@ class DataPlane:
         tools = around.assembly.tools
         # They go through the pipeline that some of its own parts ask by them.
         self._sides = SideCalls(tools.clock, tools.dialect, around.tasks, lambda *call: self.pipeline.serve(*call))
-        self.remembering = Remembering(
-            around.assembly,
-            around.tasks,
-            self._sides,
-            log=around.log,
-            metrics=around.metrics,
-            elsewhere=None if self._sharing is None else self._sharing.answers,
-        )
+        self.remembering = self._new_remembering()
         self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
         self.recording = Recording(around.assembly, around.log, around.metrics)
         self.pipeline = self._new_pipeline()
@@ -220,6 +213,17 @@ class DataPlane:
         warmth.on, warmth.affinity.unshared = assembly.config.affinity.enabled, assembly.config.affinity.several_gates
         keeping = [target.id for target in assembly.present.metered if target.traits.prefix_cache]
         AffinityMetrics(self._around.metrics.table).watch(keeping, warmth.affinity)
+
+    def _new_remembering(self) -> Remembering:
+        around, elsewhere = self._around, None if self._sharing is None else self._sharing.answers
+        return Remembering(
+            around.assembly,
+            around.tasks,
+            self._sides,
+            log=around.log,
+            metrics=around.metrics,
+            elsewhere=elsewhere,
+        )
 
     def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools
