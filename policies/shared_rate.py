@@ -190,9 +190,9 @@ class Slice(Bucket):
     # --- another limit -----------------------------------------------------------------------------------------------
 
     def resized(self, limit: float, now: float) -> Slice:
-        """What is owed stays owed."""
+        """What is owed stays owed, and what is being told just now too."""
         other = Slice(self.name, int(limit), self.holders)
-        other.hand, other.owed, other.sent = min(self.hand, other.size), self.owed, self.sent
+        other.hand, other.owed = min(self.hand, other.size), self.owed + self.sent
         other.back, other.back_since, other.used_at = self.back, self.back_since, self.used_at
         other.own, other.own_since = self.own.resized(limit / self.holders, now), self.own_since
         other.full_at = super().resized(limit, now).full_at

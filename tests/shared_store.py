@@ -47,48 +47,50 @@ class Model:
 
 class FakeStore:
     """A store in this process, on the test's own clock. `delay_s`: of each answer, after it was done; `broken`: an
-    error instead."""
+    error instead; `deaf`: nothing is done, and nothing comes back."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.model = Model()
         self.values: dict[str, tuple[bytes, float]] = {}
         self.delay_s = 0.0
-        self.broken = False
+        self.broken = self.deaf = False
         self.asked: list[str] = []
         self.closed = False
         self._now = now
 
     async def run(self, script: str, orders: Sequence[Order]) -> list[list[int]]:
         self.asked.append("run")
-        self._fail()
+        await self._fail()
         replies = [self._purge(*order) if script == PURGE else self._run(*order) for order in orders]
         await asyncio.sleep(self.delay_s)
         return replies
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         self.asked.append("get")
-        self._fail()
+        await self._fail()
         await asyncio.sleep(self.delay_s)
         found = [self.values.get(key, (b"", -1.0)) for key in keys]
         return [value if until > self._now() else None for value, until in found]
 
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         self.asked.append("put")
-        self._fail()
+        await self._fail()
         await asyncio.sleep(self.delay_s)
         self.values[key] = value, self._now() + ttl_s
 
     async def ping(self) -> None:
         self.asked.append("ping")
-        self._fail()
+        await self._fail()
         await asyncio.sleep(self.delay_s)
 
     async def close(self) -> None:
         self.closed = True
 
-    def _fail(self) -> None:
+    async def _fail(self) -> None:
         if self.broken:
             raise StoreError("ConnectionError")
+        if self.deaf:
+            await asyncio.Event().wait()
 
     def _purge(self, keys: Sequence[str], words: Sequence[str]) -> list[int]:
         line, ttl_ms, most, all_of_it = words

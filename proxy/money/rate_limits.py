@@ -60,7 +60,8 @@ class Quota:
         limits = self._limits
         if not limits.line_ahead(self.accounts) and (self.take() or await self._granted()):
             return None
-        if self._wait_s() > 0.0:
+        blocked = limits.line_ahead(self.accounts) or any(account.full for account in self.accounts)
+        if self._wait_s() > 0.0 or not blocked:
             return self._refusal()
         return None if await limits.in_line(self) or await self._granted() else self._refusal()
 

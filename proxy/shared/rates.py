@@ -52,9 +52,11 @@ class SharedRates:
         self._tasks = tasks
         self._prefix = prefix
         self._waiting: deque[_Asking] = deque()  # bounded by the calls that are served
+        self._asked: list[_Asking] = []  # of them, those whose question is under way
         self._low: dict[str, Slice] = {}
         self._moved: dict[str, Slice] = {}  # not settled, as far as is known
         self._asks = False
+        self._one_by_one = asyncio.Lock()  # what was told of a slice must be confirmed before it is told of again
         self._known = False  # the store has answered here before: one that knows nothing any more was emptied
 
     def __repr__(self) -> str:
@@ -90,7 +92,12 @@ class SharedRates:
 
     async def settle(self, *, all_of_it: bool = False) -> None:
         """Tells what is owed, gives back what is idle; `all_of_it`: what is not, too."""
-        now, questions = self._clock.now(), list[Question]()
+        async with self._one_by_one:
+            if questions := self._to_settle(self._clock.now(), all_of_it=all_of_it):
+                await self._put(questions)
+
+    def _to_settle(self, now: float, *, all_of_it: bool) -> list[Question]:
+        questions: list[Question] = []
         question: Question = []
         for each in list(islice(self._moved.values(), SETTLED_MAX)):
             del self._moved[each.name]
@@ -103,8 +110,7 @@ class SharedRates:
                 self._moved[each.name] = each  # behind those that were not looked at
         if question:
             questions.append(question)
-        if questions:
-            await self._put(questions)
+        return questions
 
     # --- one question at a time --------------------------------------------------------------------------------------
 
@@ -120,12 +126,26 @@ class SharedRates:
                 await self._turn()
         finally:
             self._asks = False
-            while self._waiting:
-                if not (turn := self._waiting.popleft().turn).done():
-                    turn.set_result(False)
+            for asking in (*self._asked, *self._waiting):
+                if not asking.turn.done():
+                    asking.turn.set_result(False)
+            self._asked, self._waiting = [], deque()
 
     async def _turn(self) -> None:
-        now, asked, questions = self._clock.now(), list[_Asking](), list[Question]()
+        async with self._one_by_one:
+            self._asked, questions = self._to_ask(self._clock.now())
+            answered = bool(questions) and await self._put(questions)
+        for asking in self._asked:
+            self._serve(asking, answered)
+        self._asked = []
+        for question in questions:
+            for each, _ in question:
+                each.spill()
+
+    def _to_ask(self, now: float) -> tuple[list[_Asking], list[Question]]:
+        """Of the calls that wait, in their order; then of the slices that run low."""
+        asked: list[_Asking] = []
+        questions: list[Question] = []
         while self._waiting and len(asked) < CALLS_MAX:
             asking = self._waiting.popleft()
             if asking.turn.done():  # its client has left
@@ -139,18 +159,11 @@ class SharedRates:
             questions.append([(each, each.ask(amount, now)) for each, amount in of_call])
         low = [each for each in self._low.values() if each.low and not each.promised]
         self._low.clear()
-        questions += [[(each, each.ask(0, now))] for each in low]
-        if not questions:
-            return
-        answered = await self._put(questions)
-        for asking in asked:
-            if not asking.turn.done():  # its client is still there
-                self._serve(asking, answered)
-        for question in questions:
-            for each, _ in question:
-                each.spill()
+        return asked, questions + [[(each, each.ask(0, now))] for each in low]
 
     def _serve(self, asking: _Asking, answered: bool) -> None:
+        if asking.turn.done():  # served, or its client has left
+            return
         if asking.quota.take():
             asking.turn.set_result(True)
         elif answered:

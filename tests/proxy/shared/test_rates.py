@@ -9,7 +9,7 @@ import pytest
 
 from policies.breaker_state import CONSECUTIVE
 from policies.rate_limit import RateRules, Rates
-from policies.shared_rate import IDLE_S, SharedAccount
+from policies.shared_rate import IDLE_S, SharedAccount, Slice
 from policies.usual_output import UsualOutput
 from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
@@ -226,3 +226,37 @@ async def test_the_headers_figures_count_down_over_all_gates() -> None:
 def _attempt(tokens: int) -> Attempt:
     usage = Usage(input_uncached=tokens, output=0)
     return Attempt(number=1, role="first", target=target(), started_at=0, duration_s=1, lesson="success", usage=usage)
+
+
+async def test_a_defect_of_the_store_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, gates = world(rpm=600)
+    real = store.run
+    monkeypatch.setattr(store, "run", lambda *_: 1 / 0)
+    began = loop_time()
+    refused = await asyncio.gather(*[gates[0].admit() for _ in range(100)])
+    assert all(error is not None and error.code == "rate_limit_exceeded" for error in refused)
+    assert loop_time() == began
+    assert isinstance(gates[0].errors[0], ZeroDivisionError)
+    monkeypatch.setattr(store, "run", real)
+    assert await gates[0].admit() is None
+
+
+async def test_what_one_question_confirms_is_not_taken_for_what_another_one_tells() -> None:
+    store, gates = world(tpm=600_000)
+    first = gates[0].quota()
+    assert await first.admit() is None
+    bucket = first.accounts[0].tokens
+    assert isinstance(bucket, Slice)
+    first.end([_attempt(50_000)])
+    await asyncio.sleep(1)  # its slice has been filled again
+    bucket.correct(30_000, 0.0, loop_time())
+    store.delay_s = 0.03
+    settling = asyncio.gather(gates[0].common.settle())
+    await asyncio.sleep(0.01)
+    bucket.correct(20_000, 0.0, loop_time())
+    store.deaf = True
+    second = gates[0].quota()
+    second.tokens = 30_000
+    assert await second.admit() is not None
+    await settling
+    assert bucket.owed == 20_000

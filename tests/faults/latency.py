@@ -1,6 +1,6 @@
 """What the store that gates share costs a call: well, out, and slow. Prints a table; asserts nothing.
 
-    python -m tests.faults.shared_latency
+    python -m tests.faults.latency
 
 Two gates are asked in turns, so that whatever else the machine does meets both: one that shares nothing, and one that
 shares a store through a fault proxy. The upstream is simulated and answers at once, no call reaches its rate limit, and
