@@ -82,10 +82,8 @@ class DataPlane:
     def __init__(self, sock: socket.socket, around: Surroundings) -> None:
         self._around = around
         self._counting = Counting(self._count_failed)
-        self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps)
-        self._sharing = sharing(
-            around.assembly, around.tasks, self._pacing.rates, log=around.log, metrics=around.metrics
-        )
+        self._sharing = sharing(around.assembly, around.tasks, log=around.log, metrics=around.metrics)
+        self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps, self._sharing)
         around.metrics.watch("runs_active", lambda: around.runs.active)
         self.gating = Gating(around.gates, around.assembly.tools.clock, around.runs.steps)
         self.gating.use(around.assembly.present.pools)

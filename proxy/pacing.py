@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from functools import partial
 
-from policies.rate_limit import Account, Opening
-from policies.shared_rate import SharedAccount
+from policies.rate_limit import Account
 from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
-from proxy.config.load import Config
 from proxy.execution.admission import Admission
 from proxy.execution.line import Progress, nothing_yet
 from proxy.execution.off_peak import OffPeak
 from proxy.execution.permits import Permits
 from proxy.money.rate_limits import RateLimits
+from proxy.sharing import Sharing
 from proxy.telemetry.metrics import Metrics
 
 
 class Pacing:
-    def __init__(self, assembly: Assembly, metrics: Metrics, progress: Progress = nothing_yet) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        metrics: Metrics,
+        progress: Progress = nothing_yet,
+        shared: Sharing | None = None,
+    ) -> None:
         clock, paces = assembly.tools.clock, assembly.present.paces
         share = 1 / assembly.config.server.workers
         usual = UsualOutput()
@@ -37,8 +42,9 @@ class Pacing:
             on_refused=metrics.rate_limited,
             queueing=paces.queueing,
             waits=metrics.queues,
-            opening=_opening(assembly.config),
+            opening=partial(Account, share=share) if shared is None else shared.opening,
         )
+        self.rates.common = None if shared is None else shared.rates
         self.permits = Permits(
             paces.targets,
             clock,
@@ -74,10 +80,3 @@ class Pacing:
             for kind in ("requests", "tokens"):
                 read = partial(self.permits.ratio, target.id, kind)
                 self._metrics.watch("upstream_ratelimit_remaining_ratio", read, target.id, kind)
-
-
-def _opening(config: Config) -> Opening:
-    workers, shared = config.server.workers, config.shared
-    if shared.redis is None:
-        return partial(Account, share=1 / workers)
-    return partial(SharedAccount, processes=workers, holders=workers * shared.gates)

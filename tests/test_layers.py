@@ -146,6 +146,7 @@ LOADED_BY_NAME = {
     "proxy/cli/by_name.py": 1,
     "proxy/caching/library.py": 3,
     "proxy/cascading.py": 1,
+    "proxy/sharing.py": 1,
     "proxy/state/shared_store.py": 1,
     "proxy/execution/patterns.py": 1,
     "pricing/generate_prices.py": 1,

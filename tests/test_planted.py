@@ -948,8 +948,8 @@ PLANTED = (
     Mutation(
         "a client that has left is admitted all the same",
         "proxy/shared/rates.py",
-        "            if not asking.turn.done():  # its client is still there\n",
-        "            if True:\n",
+        "        if asking.turn.done():  # served, or its client has left\n            return\n",
+        "",
         ("tests/proxy/shared/test_rates.py",),
     ),
     Mutation(

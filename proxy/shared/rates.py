@@ -85,6 +85,11 @@ class SharedRates:
         if self._low:
             self._begin()
 
+    async def greet(self) -> None:
+        """Connects and leaves the script there, before a call has to wait for either."""
+        async with self._one_by_one:
+            await self._put([[]])
+
     async def close(self) -> None:
         """Everything goes back."""
         for _ in range(len(self._moved) // SETTLED_MAX + 1):

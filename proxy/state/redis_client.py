@@ -9,6 +9,7 @@ on without it. Replies are bytes, as what is kept is not text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha1
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -36,31 +37,29 @@ class Client:
             client_name="headgate",
         )
         self._redis = Redis(connection_pool=pool)
-        self._loaded: dict[str, str] = {}  # digests of scripts that the server has
 
     def __repr__(self) -> str:
-        return f"Client({len(self._loaded)} scripts)"
+        return "Client()"  # the address may hold a password
 
     async def run(self, script: str, orders: Sequence[Order]) -> list[list[int]]:
         try:
-            return await self._run(script, orders)
-        except NoScriptError:  # it was restarted; nothing was done
-            self._loaded.clear()
-        except (RedisError, OSError) as error:
-            raise _named(error) from error
-        try:
-            return await self._run(script, orders)
+            replies = await self._run(script, orders)
+            strange = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if strange:  # it is new there, or the server was restarted; what was done is not done again
+                await self._redis.script_load(script)
+                again = await self._run(script, [orders[at] for at in strange])
+                for at, reply in zip(strange, again, strict=True):
+                    replies[at] = reply
+            return [_whole(reply) for reply in replies]
         except (RedisError, OSError) as error:
             raise _named(error) from error
 
-    async def _run(self, script: str, orders: Sequence[Order]) -> list[list[int]]:
-        if script not in self._loaded:
-            self._loaded[script] = await self._redis.script_load(script)
-        digest = self._loaded[script]
+    async def _run(self, script: str, orders: Sequence[Order]) -> list[object]:
+        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
         pipeline = self._redis.pipeline(transaction=False)
         for keys, arguments in orders:
             pipeline.evalsha(digest, len(keys), *keys, *arguments)
-        return [[int(number) for number in reply] for reply in await pipeline.execute()]
+        return list(await pipeline.execute(raise_on_error=False))
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         try:
@@ -84,6 +83,13 @@ class Client:
     async def close(self) -> None:
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
+
+
+def _whole(reply: object) -> list[int]:
+    if isinstance(reply, Exception):
+        raise reply
+    assert isinstance(reply, list)
+    return [int(number) for number in reply]
 
 
 def _named(error: Exception) -> StoreError:

@@ -88,9 +88,9 @@ def test_calls_go_on_within_the_limit_and_gates_find_back(what: Happens, tmp_pat
     async def work(server: RedisServer) -> None:
         between = FaultProxy("127.0.0.1", server.port)
         await between.start()
-        async with Gates(tmp_path, f"redis://127.0.0.1:{between.port}/0", RULES) as gates:
+        async with Gates(tmp_path, f"redis://127.0.0.1:{between.port}/0", RULES, timeout_ms=100) as gates:
             bound = Bound()
-            assert await bound.calls(gates, 300) == 300
+            assert await bound.calls(gates, 300) > 200
             await what(server, between)
             for _ in range(3):
                 await bound.calls(gates, 40)
@@ -138,7 +138,7 @@ def test_gates_that_start_without_the_store_serve_and_find_it_later(tmp_path: Pa
 
 def test_hundreds_of_calls_at_once_over_three_gates_are_counted_together(tmp_path: Path) -> None:
     async def work(server: RedisServer) -> None:
-        async with Gates(tmp_path, server.url, RULES, count=3) as gates:
+        async with Gates(tmp_path, server.url, RULES, count=3, timeout_ms=5_000) as gates:
             bound = Bound()
             assert await bound.calls(gates, 1_200) >= RPM * 0.95
             last = await gates.call(2)

@@ -228,6 +228,14 @@ def _attempt(tokens: int) -> Attempt:
     return Attempt(number=1, role="first", target=target(), started_at=0, duration_s=1, lesson="success", usage=usage)
 
 
+async def test_greeting_connects_and_takes_nothing() -> None:
+    store, gates = world(rpm=600)
+    await gates[0].common.greet()
+    assert (store.asked, store.model.buckets) == (["run"], {})
+    store.model.empty()  # which it would notice now
+    assert await gates[0].admit() is not None
+
+
 async def test_a_defect_of_the_store_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     store, gates = world(rpm=600)
     real = store.run
