@@ -105,7 +105,7 @@ GATE = (
         "That gate goes on by itself: with its part of each rate limit, and without answers that others know.",
         "Redis is down, unreachable or slower than `shared.timeout_ms`.",
         "`headgate doctor` says what it answers; the gate's log says since when. Once it answers, the gate is back "
-        "within two seconds, by itself.",
+        "within a few seconds, by itself.",
     ),
     Alert(
         "HeadgateBoundHit",

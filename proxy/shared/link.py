@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from typing import Final, Literal, Protocol, TypeVar
 
 from policies.breaker_state import SUCCESSES, Breaker, Transition
@@ -23,6 +24,7 @@ Result = Literal["ok", "timeout", "error", "skipped"]
 Tell = Callable[[str, Level, Mapping[str, Field]], None]
 
 BEAT_S: Final = 1.0
+RETURN_S: Final = 2 * BEAT_S  # until all processes have found it back, and told it what they did alone
 HEARD_S: Final = 2 * BEAT_S  # as long as it answers, no process is without a word of it for longer
 
 
@@ -47,6 +49,7 @@ class Link:
         self._heard = heard
         self._tell = tell
         self._rng = clock.rng("shared store")
+        self._back_at = -inf
         self._answered_at = clock.now()  # before the first answer: nobody was granted anything here
         self._failure = ""
 
@@ -56,6 +59,11 @@ class Link:
     @property
     def up(self) -> bool:
         return self.breaker.state == "closed"
+
+    @property
+    def settled(self) -> bool:
+        """Whether it knows what all processes did alone, as far as can be known; until then they go on so."""
+        return self.up and self._clock.now() >= self._back_at + RETURN_S
 
     @property
     def out_since(self) -> float:
@@ -107,7 +115,9 @@ class Link:
             self._failure = str(error)
             self._failed(operation, "timeout" if str(error) == "TimeoutError" else "error", began, generation)
             raise OutError from error
-        self._answered_at = now = self._clock.now()
+        now = self._clock.now()
+        if self.settled:
+            self._answered_at = now
         self._heard.asked(operation, "ok", now - began)
         self._turned(self.breaker.good(generation, now))
         return found
@@ -126,6 +136,7 @@ class Link:
             what = "each gate goes on by itself: with its part of the rate limits, and without the shared cache"
             self._tell("shared store out", "warning", {"why": self._failure, "what": what})
         elif transition.to == "closed":
+            self._back_at = self._clock.now()
             self._tell("shared store back", "info", {})
 
 

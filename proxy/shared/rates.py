@@ -68,7 +68,7 @@ class SharedRates:
         of_call = parts(quota.accounts, quota.tokens)
         if any(each.dry(amount, now) for each, amount in of_call):
             return False
-        if not self._link.up:
+        if not self._link.settled:
             return self._alone(quota, of_call)
         asking = _Asking(quota, asyncio.get_running_loop().create_future())
         self._waiting.append(asking)
@@ -80,7 +80,7 @@ class SharedRates:
         now = self._clock.now()
         for each, _ in parts(accounts, 0):
             self._moved[each.name] = each
-            if each.low and each.again_at <= now and self._link.up:
+            if each.low and each.again_at <= now and self._link.settled:
                 self._low[each.name] = each
         if self._low:
             self._begin()
@@ -173,7 +173,7 @@ class SharedRates:
             asking.turn.set_result(True)
         elif answered:
             asking.turn.set_result(False)
-        elif asking.tries < TRIES and self._link.up:
+        elif asking.tries < TRIES and self._link.settled:
             self._waiting.append(asking)
         else:
             of_call = parts(asking.quota.accounts, asking.quota.tokens)

@@ -33,6 +33,7 @@ class Together:
     def __init__(self, link: Link, clock: Clock, *, tasks: Tasks, terms: Terms) -> None:
         self._link = link
         self._terms = terms
+        self._open = True
         self.rates = SharedRates(link, clock, tasks, terms.prefix)
         self.answers: SharedAnswers | None = None
         if terms.secret is not None:
@@ -49,9 +50,9 @@ class Together:
         return "ok" if self._link.up else "out"
 
     async def keep(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled, or closed."""
         await self.rates.greet()
-        while True:
+        while self._open:
             if self._link.up:
                 await self.rates.settle()
                 if self.answers is not None:
@@ -62,5 +63,6 @@ class Together:
             await asyncio.sleep(BEAT_S)
 
     async def close(self) -> None:
+        self._open = False
         await self.rates.close()
         await self._link.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from proxy.config import check
 from proxy.config.error import ConfigError
 from proxy.config.file import Document
 from proxy.config.load import Config, build
@@ -33,6 +36,12 @@ def test_what_is_no_address_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(ConfigError, match="redis is an address that begins with redis://") as refused:
         config(redis=address)
     assert "localhost" not in str(refused.value)
+
+
+def test_without_its_extra_it_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=re.escape("shared.redis: it needs the extra: pip install 'headgate[redis]'")):
+        config(redis="redis://h")
 
 
 def test_a_thousand_gates_are_a_mistake() -> None:

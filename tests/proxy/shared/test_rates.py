@@ -15,7 +15,7 @@ from proxy.clock import SystemClock, loop_time
 from proxy.errors import ProxyError
 from proxy.execution.line import Queueing
 from proxy.money.rate_limits import Quota, RateLimits
-from proxy.shared.link import HEARD_S, Link
+from proxy.shared.link import HEARD_S, RETURN_S, Link
 from proxy.shared.rates import SharedRates
 from proxy.tasks import Tasks
 from proxy.types import Attempt, Identity, Usage
@@ -201,6 +201,31 @@ async def test_what_was_served_alone_is_told_when_the_store_is_back() -> None:
         await gate.link.probe()
         await gate.common.settle()
     assert await admitted(gates, 90) <= 60 - 20
+
+
+async def test_a_gate_that_finds_the_store_back_first_does_not_take_what_others_have_not_told_yet() -> None:
+    store, gates = world(rpm=60)
+    for gate in gates:
+        assert await gate.admit() is None
+    store.broken = True
+    await asyncio.sleep(60)
+    began, count = loop_time(), 0
+    while gates[0].link.up or gates[1].link.up or gates[2].link.up:
+        count += await admitted(gates, 9)
+    count += await admitted(gates[:2], 60)
+    assert count >= 36  # two parts of three
+    store.broken = False
+    await gates[2].link.probe()
+    count += await admitted(gates[2:], 60)
+    await asyncio.sleep(0.9)
+    for gate in gates[:2]:
+        await gate.link.probe()
+        await gate.common.settle()
+    await asyncio.sleep(RETURN_S)
+    for gate in gates:
+        await gate.common.settle()
+    count += await admitted(gates, 180)
+    assert count <= 60 + loop_time() - began
 
 
 async def test_an_emptied_store_does_not_allow_everything_again() -> None:

@@ -72,4 +72,5 @@ async def test_at_the_end_everything_goes_back() -> None:
     together.rates.moved([account])
     await together.close()
     assert (bucket.hand, store.asked, store.closed) == (0, ["run"], True)
-    await tasks.close()
+    await together.keep()  # ends
+    assert "ping" not in store.asked
