@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.fault_proxy import Fault, FaultProxy, Way
+from proxy.shared.link import RETURN_S
 from tests.faults.shared_gates import Gates
 from tests.redis_server import RedisServer, free_port, in_real_time, redis_server
 
@@ -130,6 +131,7 @@ def test_gates_that_start_without_the_store_serve_and_find_it_later(tmp_path: Pa
             assert await bound.calls(gates, 60) > 0
             server.start()
             await gates.until("ok")
+            await asyncio.sleep(2 * RETURN_S)  # all have told what they did alone
             assert await bound.calls(gates, 100) > 50
 
     with redis_server() as server:
