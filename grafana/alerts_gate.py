@@ -97,6 +97,17 @@ GATE = (
         "The log has the exception. `headgate ledger verify` tells whether the books are whole.",
     ),
     Alert(
+        "HeadgateSharedStoreOut",
+        f'max by ({HERE}) (headgate_shared_breaker_state{{state=~"open|half_open"}}) == 1',
+        "2m",
+        "ticket",
+        "The store that gates share does not answer one of them.",
+        "That gate goes on by itself: with its part of each rate limit, and without answers that others know.",
+        "Redis is down, unreachable or slower than `shared.timeout_ms`.",
+        "`headgate doctor` says what it answers; the gate's log says since when. Once it answers, the gate is back "
+        "within a few seconds, by itself.",
+    ),
+    Alert(
         "HeadgateBoundHit",
         f"{hourly('bound_hits_total', 'job, instance, bound')} > 0",
         "0s",

@@ -9,7 +9,7 @@ they are known. Who waits, and for how long, is decided by the callers; what was
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from math import inf
 from typing import Final, Literal
@@ -106,7 +106,7 @@ class Account:
     __slots__ = ("adaptive", "concurrency", "name", "rates", "requests", "running", "share", "tokens")
     concurrency: float  # calls of this process; infinite where none is set
 
-    def __init__(self, name: str, rates: Rates, share: float) -> None:
+    def __init__(self, name: str, rates: Rates, share: float = 1.0) -> None:
         self.name = name
         self.share = share
         self.adaptive = inf  # calls at the same time, as learned
@@ -227,6 +227,9 @@ def standing(accounts: tuple[Account, ...], kind: Literal["requests", "tokens"],
     return limit, left, max(0.0, bucket.full_at - now)
 
 
+Opening = Callable[[str, Rates], Account]
+
+
 class RateRules(Struct, frozen=True):
     """Who is limited: keys by id, agents by name, and every agent that is not named."""
 
@@ -240,12 +243,12 @@ class RateRules(Struct, frozen=True):
 
 
 class Limiter:
-    """The accounts of all keys and agents that are limited. `share`: this process's part of every limit."""
+    """The accounts of all keys and agents that are limited; `opening` makes them."""
 
-    def __init__(self, rules: RateRules, *, share: float = 1.0, accounts_max: int = ACCOUNTS_MAX) -> None:
+    def __init__(self, rules: RateRules, *, opening: Opening = Account, accounts_max: int = ACCOUNTS_MAX) -> None:
         self.rules = rules
         self.dropped = 0  # agents forgotten while they had something to remember
-        self._share = share
+        self._open = opening
         self._max = accounts_max
         self._keys: dict[str, Account] = {}
         self._agents: OrderedDict[str, Account] = OrderedDict()
@@ -265,7 +268,7 @@ class Limiter:
         """What stands over such a call."""
         of_key, of_agent = self._keys.get(key_id), self._agents.get(agent)
         if of_key is None and (rates := self.rules.keys.get(key_id)) is not None:
-            of_key = self._keys[key_id] = Account(f"key:{key_id}", rates, self._share)
+            of_key = self._keys[key_id] = self._open(f"key:{key_id}", rates)
         if of_agent is not None:
             self._agents.move_to_end(agent)
         elif (rates := self.rules.agents.get(agent, self.rules.each_agent)) is not None:
@@ -285,7 +288,7 @@ class Limiter:
     def _opened(self, agent: str, rates: Rates, now: float) -> Account:
         if len(self._agents) >= self._max:
             self._forget_one(now)
-        account = self._agents[agent] = Account(f"agent:{agent}", rates, self._share)
+        account = self._agents[agent] = self._open(f"agent:{agent}", rates)
         return account
 
     def _forget_one(self, now: float) -> None:

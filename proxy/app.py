@@ -60,7 +60,7 @@ from proxy.workers.supervisor import Household, Supervisor
 Load = Callable[[], Config]
 NEED_RESTART = (  # what a reload reads and cannot change
     *("server.host", "server.port", "server.workers", "admin", "data_dir", "telemetry.log_format"),
-    *("budgets.overrun_tolerance_usd", "caches.persist"),
+    *("budgets.overrun_tolerance_usd", "caches.persist", "shared"),
 )
 
 

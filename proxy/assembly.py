@@ -50,6 +50,10 @@ class Assembly:
     def keyring(self, config: Config) -> Keyring:
         return Keyring(self.keys, self._pepper, configured=config.configured_keys(), loopback=self._loopback)
 
+    def secret(self, purpose: bytes) -> bytes:
+        """Known to all that have the same pepper, and to nobody else."""
+        return self._pepper.digest(b"headgate: " + purpose)
+
     def agents(self, config: Config) -> tuple[str, ...]:
         """Every agent that is known by name before its first call."""
         configured = (key.agent for key in config.keys if key.agent != "any")

@@ -44,6 +44,7 @@ from proxy.recording import Recording
 from proxy.remembering import Remembering
 from proxy.runs.loop_guard import LoopGuard
 from proxy.runs.registry import Applied, RunCommand, Runs, RunState
+from proxy.sharing import sharing
 from proxy.side_calls import SideCalls
 from proxy.standing import standings
 from proxy.state.store import Store
@@ -81,7 +82,8 @@ class DataPlane:
     def __init__(self, sock: socket.socket, around: Surroundings) -> None:
         self._around = around
         self._counting = Counting(self._count_failed)
-        self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps)
+        self._sharing = sharing(around.assembly, around.tasks, log=around.log, metrics=around.metrics)
+        self._pacing = Pacing(around.assembly, around.metrics, around.runs.steps, self._sharing)
         around.metrics.watch("runs_active", lambda: around.runs.active)
         self.gating = Gating(around.gates, around.assembly.tools.clock, around.runs.steps)
         self.gating.use(around.assembly.present.pools)
@@ -99,9 +101,7 @@ class DataPlane:
         tools = around.assembly.tools
         # They go through the pipeline that some of its own parts ask by them.
         self._sides = SideCalls(tools.clock, tools.dialect, around.tasks, lambda *call: self.pipeline.serve(*call))
-        self.remembering = Remembering(
-            around.assembly, around.tasks, self._sides, log=around.log, metrics=around.metrics
-        )
+        self.remembering = self._new_remembering()
         self.loops = LoopGuard(around.assembly.tools.clock, around.assembly.tools.dialect)
         self.recording = Recording(around.assembly, around.log, around.metrics)
         self.pipeline = self._new_pipeline()
@@ -118,6 +118,7 @@ class DataPlane:
                 ready=lambda: around.ready() and around.accepting(),
                 content=self.recording.content,
                 batches=self.batching.surface,
+                shared=None if self._sharing is None else self._sharing.health,
             )
         )
         self._server = Server(surface.handle, _edges(around.assembly.config), around.assembly.tools.clock.id)
@@ -137,6 +138,8 @@ class DataPlane:
         watch = EngineWatch(loads, assembly.tools.clock, lambda: assembly.snapshot.providers)
         self._around.tasks.start("engines", watch.keep())
         self._around.tasks.start("traces", self.recording.tracing.keep())
+        if self._sharing is not None:
+            self._around.tasks.start("shared store", self._sharing.keep())
         self.batching.keeper.start()
         self._around.tasks.start("loop lag", measure_lag(self._around.metrics.loop_lag))
 
@@ -149,6 +152,8 @@ class DataPlane:
         await self.recording.stop()
         await self.batching.keeper.close()
         await self.remembering.close()
+        if self._sharing is not None:
+            await self._sharing.close()
 
     async def prepare(self, config: Config) -> str | None:
         """Nothing beyond what its process has made of it already."""
@@ -206,6 +211,17 @@ class DataPlane:
         warmth.on, warmth.affinity.unshared = assembly.config.affinity.enabled, assembly.config.affinity.several_gates
         keeping = [target.id for target in assembly.present.metered if target.traits.prefix_cache]
         AffinityMetrics(self._around.metrics.table).watch(keeping, warmth.affinity)
+
+    def _new_remembering(self) -> Remembering:
+        around, elsewhere = self._around, None if self._sharing is None else self._sharing.answers
+        return Remembering(
+            around.assembly,
+            around.tasks,
+            self._sides,
+            log=around.log,
+            metrics=around.metrics,
+            elsewhere=elsewhere,
+        )
 
     def _new_pipeline(self) -> Pipeline:
         around, tools = self._around, self._around.assembly.tools

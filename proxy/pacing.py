@@ -1,6 +1,7 @@
 """The rate limits of a process that serves: made from its configuration, changed with it, shown in its metrics.
 
-Every process takes its part of each limit, an equal one; none asks another. Which calls fit is decided in
+Every process takes its part of each limit, an equal one; none asks another, but for limits of keys and agents that
+several gates count together (`proxy.sharing`). Which calls fit is decided in
 `proxy.money.rate_limits` for keys and agents, and in `proxy.execution.permits` for targets; which are let in at all,
 in `proxy.execution.admission`.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from policies.rate_limit import Account
 from policies.usual_output import UsualOutput
 from proxy.assembly import Assembly
 from proxy.execution.admission import Admission
@@ -16,11 +18,18 @@ from proxy.execution.line import Progress, nothing_yet
 from proxy.execution.off_peak import OffPeak
 from proxy.execution.permits import Permits
 from proxy.money.rate_limits import RateLimits
+from proxy.sharing import Sharing
 from proxy.telemetry.metrics import Metrics
 
 
 class Pacing:
-    def __init__(self, assembly: Assembly, metrics: Metrics, progress: Progress = nothing_yet) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        metrics: Metrics,
+        progress: Progress = nothing_yet,
+        shared: Sharing | None = None,
+    ) -> None:
         clock, paces = assembly.tools.clock, assembly.present.paces
         share = 1 / assembly.config.server.workers
         usual = UsualOutput()
@@ -33,8 +42,9 @@ class Pacing:
             on_refused=metrics.rate_limited,
             queueing=paces.queueing,
             waits=metrics.queues,
-            share=share,
+            opening=partial(Account, share=share) if shared is None else shared.opening,
         )
+        self.rates.common = None if shared is None else shared.rates
         self.permits = Permits(
             paces.targets,
             clock,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from proxy.assembly import Assembly
 from proxy.caching.cabinet import Cabinet
-from proxy.caching.desk import Caches
+from proxy.caching.desk import Caches, Elsewhere
 from proxy.caching.semantic import Semantic
 from proxy.caching.semantic_parts import Kit
 from proxy.caching.stock import Gone, Purge, Stock
@@ -19,11 +19,22 @@ MIB = 1024 * 1024
 
 
 class Remembering:
-    def __init__(self, assembly: Assembly, tasks: Tasks, side: Asks, *, log: RequestLog, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        tasks: Tasks,
+        side: Asks,
+        *,
+        log: RequestLog,
+        metrics: Metrics,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """`elsewhere`: answers that other gates know."""
         tools, config = assembly.tools, assembly.config
         path = config.data_dir / "caches.db" if config.caches.persist else None
         self._log = log
-        self.caches = Caches(tools.clock, Cabinet(path, self._failed, tools.clock.wall), config.caches.bounds())
+        cabinet = Cabinet(path, self._failed, tools.clock.wall)
+        self.caches = Caches(tools.clock, cabinet, config.caches.bounds(), elsewhere)
         kit = Kit(tools.clock, tools.dialect, tasks, metrics.caches.semantic, side)
         self.semantic = Semantic(kit, config.caches.semantic_mb * MIB)
         metrics.caches.watch(self.caches)

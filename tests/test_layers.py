@@ -53,7 +53,10 @@ LAYERS = (
     ),
     Layer(
         "execution",
-        ("proxy.execution", "proxy.caching", "proxy.content", "proxy.snapshot", "proxy.money", "proxy.runs"),
+        (
+            *("proxy.execution", "proxy.caching", "proxy.content", "proxy.snapshot", "proxy.money", "proxy.runs"),
+            "proxy.shared",
+        ),
         ("nouns", "pure", "foundations", "ports"),
         ("msgspec", "cachetools"),
     ),
@@ -89,6 +92,7 @@ LAYERS = (
             *("proxy.app", "proxy.data_plane", "proxy.service", "proxy.serving", "proxy.workers", "proxy.demo"),
             *("proxy.desks", "proxy.batching", "proxy.cascading", "proxy.pacing", "proxy.recording", "proxy.voting"),
             *("proxy.remembering", "proxy.health", "proxy.instruments", "proxy.standing", "proxy.watchdog"),
+            "proxy.sharing",
         ),
         ("nouns", "pure", "foundations", "ports", "execution", "pipeline", "surfaces", "configuration", "commands"),
     ),
@@ -122,10 +126,11 @@ PURE: dict[str, tuple[str, ...]] = {
 PORTS_KNOW_NO = ("policies",)
 # No clock, no chance, no I/O, no logging where decisions are made.
 IMPURE = ("asyncio", "aiohttp", "time", "datetime", "random", "uuid", "secrets", "os", "logging", "prometheus_client")
-LIBRARIES_OF = {  # loaded by name: when an upstream reports nothing; when a semantic cache is configured
+LIBRARIES_OF = {  # loaded by name: when an upstream reports nothing; when a semantic cache, or a store, is configured
     "pricing.vocabulary": ("tiktoken",),
     "proxy.caching.vectors": ("numpy",),
     "proxy.caching.graph": ("numpy", "usearch"),
+    "proxy.state.redis_client": ("redis",),
     "proxy.execution.forms": ("jsonschema", "referencing", "regex"),
     "proxy.execution.patterns": ("regex",),
 }
@@ -144,6 +149,8 @@ LOADED_BY_NAME = {
     "proxy/cli/by_name.py": 1,
     "proxy/caching/library.py": 3,
     "proxy/cascading.py": 1,
+    "proxy/sharing.py": 1,
+    "proxy/state/shared_store.py": 1,
     "proxy/execution/patterns.py": 1,
     "pricing/generate_prices.py": 1,
 }

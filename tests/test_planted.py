@@ -39,6 +39,7 @@ DUEL = "tests/proxy/execution/test_duel.py"
 STREAM = "tests/flow/test_stream.py"
 TRANSPORT = "tests/proxy/providers/test_transport.py"
 LIMITS = "tests/flow/test_rate_limits.py"
+SHARED_RATE = "tests/policies/test_shared_rate.py"
 FAIR = "tests/flow/test_fair_share.py"
 JOINS = "tests/flow/test_joins.py"
 SURVIVAL = "tests/flow/test_survival.py"
@@ -894,6 +895,76 @@ PLANTED = (
         "        elif self.was_full_at <= taken_at:\n",
         "        else:\n",
         ("tests/policies/test_rate_limit.py",),
+    ),
+    Mutation(
+        "slices beside a store that still keeps the whole limit",
+        "policies/shared_rate.py",
+        "        room = int(self.limit) - self.size * self.holders\n",
+        "        room = int(self.limit)\n",
+        (SHARED_RATE,),
+    ),
+    Mutation(
+        "a store that is out, and every gate with a full part of the limit",
+        "policies/shared_rate.py",
+        "            self.own.set_level(0.0, since)\n",
+        "            self.own = Bucket(self.limit / self.holders)\n",
+        (SHARED_RATE,),
+    ),
+    Mutation(
+        "an estimate given back twice, as nobody knows whether it arrived",
+        "policies/shared_rate.py",
+        "        self.owed = self.unused = self.back = 0\n",
+        "        self.owed = self.unused = 0\n",
+        (SHARED_RATE,),
+    ),
+    Mutation(
+        "a debt forgotten with the message that told it",
+        "policies/shared_rate.py",
+        "        self.owed += self.sent\n",
+        "",
+        (SHARED_RATE,),
+    ),
+    Mutation(
+        "a part of a hand promised to two calls",
+        "policies/shared_rate.py",
+        "    return bucket.hand - bucket.promised\n",
+        "    return bucket.hand\n",
+        (SHARED_RATE,),
+    ),
+    Mutation(
+        "limits in the store debited before all of them were asked",
+        "proxy/shared/grant.py",
+        "  if granted == 1 then\n",
+        "  if b.wait <= 1 then\n",
+        ("tests/proxy/shared/test_grant.py",),
+    ),
+    Mutation(
+        "a store that was emptied allows everything again",
+        "proxy/shared/grant.py",
+        "  born = ARGV[1] == '1' and now or 0\n",
+        "  born = 0\n",
+        ("tests/proxy/shared/test_grant.py",),
+    ),
+    Mutation(
+        "a client that has left is admitted all the same",
+        "proxy/shared/rates.py",
+        "        if asking.turn.done():  # served, or its client has left\n            return\n",
+        "",
+        ("tests/proxy/shared/test_rates.py",),
+    ),
+    Mutation(
+        "an answer out of the store that anybody could have written",
+        "proxy/shared/answers.py",
+        "        if not hmac.compare_digest(sealed[:SEAL_BYTES], self._seal(name, data)):\n            return None\n",
+        "",
+        ("tests/proxy/shared/test_answers.py",),
+    ),
+    Mutation(
+        "a purge that other gates' answers survive",
+        "proxy/shared/answers.py",
+        '        if kept is None or _purged(kept, purges or b"") or self._to_be_purged(key, kept):\n',
+        "        if kept is None:\n",
+        ("tests/proxy/shared/test_answers.py",),
     ),
     Mutation(
         "a permit that is not given back",

@@ -107,6 +107,8 @@ COVERED = {  # source -> (where its tests are, why not in a file of its own)
     "proxy/execution/stake.py": ("tests/flow/test_debate.py", "what is held, and that it suffices"),
     "proxy/execution/quorum.py": ("tests/flow/test_quorum.py", "votes, over sockets"),
     "proxy/execution/debate.py": ("tests/flow/test_debate.py", "rounds, over sockets"),
+    "proxy/state/shared_store.py": ("tests/proxy/state/test_redis_client.py", DECLARATIONS),
+    "proxy/telemetry/catalog_shared.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),
     "proxy/telemetry/catalog_experiments.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),
     "proxy/telemetry/catalog_load.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),
     "proxy/telemetry/catalog_votes.py": ("tests/proxy/telemetry/test_catalog.py", DECLARATIONS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.frame import dashboard
 from grafana.panels import Json, bars, column_unit, lines, right, stack, stat, table
-from grafana.queries import ALWAYS, chosen, gauge, increase, most, rate, recorded
+from grafana.queries import ALWAYS, chosen, gauge, increase, most, quantile, rate, recorded
 
 BY = ("budget", "window")
 ALLOWED_BAD = 0.005
@@ -136,7 +136,24 @@ def books() -> list[Json]:
     ]
 
 
+def shared() -> list[Json]:
+    return [
+        lines(
+            "Shared store out",
+            "1: a breaker is open, and that gate goes on with its part of the rate limits. See the runbook.",
+            (most('shared_breaker_state{state=~"open|half_open"}', "instance"), "{{instance}}"),
+            unit="short",
+        ),
+        lines(
+            "Shared store, p99",
+            "How long it takes to answer, or not to. Near `shared.timeout_ms`: it is far away, or has much to do.",
+            (quantile(0.99, "shared_seconds", "op"), "{{op}}"),
+            unit="s",
+        ),
+    ]
+
+
 def board() -> Json:
     question = "Who has how much left, who was refused, and are the books in order?"
-    panels = [*now(), *limits(), *books()]
+    panels = [*now(), *limits(), *books(), *shared()]
     return dashboard("headgate-budgets", "Headgate / Budgets", question, panels, choices=("budget", "provider"))

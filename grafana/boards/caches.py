@@ -1,4 +1,4 @@
-"""What need not be bought again: known answers, and prompts that a provider or an engine has read before."""
+"""What need not be bought again: known answers, those of other gates too, and prompts that were read before."""
 
 from __future__ import annotations
 
@@ -140,7 +140,18 @@ def prompts() -> list[Json]:
     ]
 
 
+def shared() -> list[Json]:
+    return [
+        stack(
+            "Questions to the shared store",
+            "By what for and how they ended. `rates` far below the calls: slices do their work; `skipped`: it is out.",
+            (rate("shared_operations_total", "op", "outcome"), "{{op}} {{outcome}}"),
+            unit="reqps",
+        ),
+    ]
+
+
 def board() -> Json:
-    panels = [*now(), *answers(), *quality(), *prompts()]
+    panels = [*now(), *answers(), *quality(), *prompts(), *shared()]
     question = "What need not be bought again, and is it right?"
     return dashboard("headgate-caches", "Headgate / Caches", question, panels, choices=("route",))

@@ -1,11 +1,13 @@
 """Where a call asks whether its answer is known, and leaves its own for others: the exact cache and the journal.
 
-Which answers may be used for what is `policies.cache_rules`'s word. Here they are looked for, first in memory and then
-on the disk, and kept; whoever looks on the disk has begun its flight already, so that others who want the same wait for
-it. A disk that fails costs a miss, never a call.
+Which answers may be used for what is `policies.cache_rules`'s word. Here they are looked for, first in memory, then on
+the disk, then with other gates, and kept; whoever looks there has begun its flight already, so that others who want the
+same wait for it. A disk or a store that fails costs a miss, never a call.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from msgspec import structs
 
@@ -31,10 +33,25 @@ RENEWING = "it fetches a newer answer than the one that was served"
 ALL = Reuse()
 
 
+class Elsewhere(Protocol):
+    """Answers that other gates know."""
+
+    async def find(self, key: bytes) -> Kept | None: ...
+
+    def put(self, key: bytes, kept: Kept, until_wall: float) -> None:
+        """Must not wait."""
+        ...
+
+    async def purge(self, agent: str | None, route: str | None, key: bytes | None) -> None: ...
+
+
 class Caches:
-    def __init__(self, clock: Clock, cabinet: Cabinet, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, clock: Clock, cabinet: Cabinet, bounds: Bounds | None = None, elsewhere: Elsewhere | None = None
+    ) -> None:
         self._clock = clock
         self._cabinet = cabinet
+        self._elsewhere = elsewhere
         self._bounds = bounds or Bounds()
         self._shelf = Shelf(self._bounds.memory)
         self._rng = clock.rng("caches")
@@ -86,16 +103,20 @@ class Caches:
             replayed = await self._enter(record, want)
             if replayed is not None:
                 return replayed
-        found = self._in_memory(record, want, rules) or await self._on_disk(record, want, rules)
+        found = self._in_memory(record, want, rules) or await self._stored(record, want, rules)
         if found is not None and want.replay is not None and record.entered:
             await self._done(record, want, found.kept)
         return found
 
-    async def _on_disk(self, record: Record, want: Wanted, rules: CacheRules) -> Recalled | None:
+    async def _stored(self, record: Record, want: Wanted, rules: CacheRules) -> Recalled | None:
+        """On the disk, then where other gates have left theirs."""
         if want.exact is None or not want.read:
             return None
         kept = await self._cabinet.find(want.exact, by=record.call.deadline)
         found = None if kept is None else self._usable(record, kept, rules)
+        if found is None and self._elsewhere is not None:
+            kept = await self._elsewhere.find(want.exact)
+            found = None if kept is None else self._usable(record, kept, rules)
         if found is not None:
             self._shelf.put(want.exact, found.kept)
         else:
@@ -208,6 +229,8 @@ class Caches:
             return
         self._shelf.put(key, kept)
         self._cabinet.put(key, kept, kept.until_wall + stale_s)
+        if self._elsewhere is not None:
+            self._elsewhere.put(key, kept, kept.until_wall + stale_s)
 
     def drop(self, record: Record) -> None:
         """The call is over. What it had begun in the journal and did not finish is as if it had never been."""
@@ -228,6 +251,8 @@ class Caches:
     async def purge(self, purge: Purge) -> Gone:
         """Raises ValueError: the key is none. A call that runs may still put its reply here afterwards."""
         key = None if purge.key is None else bytes.fromhex(purge.key)
+        if self._elsewhere is not None:
+            await self._elsewhere.purge(purge.agent, purge.model, key)
         in_memory = self._shelf.purge(purge.agent, purge.model, key)
         return Gone(in_memory, await self._cabinet.purge(purge.agent, purge.model, key))
 

@@ -18,6 +18,7 @@ from proxy.cli.options import Subparsers, add_config, config_file
 from proxy.cli.output import Output, standard
 from proxy.cli.table import dollars
 from proxy.clock import SystemClock, today
+from proxy.config.apart import apart
 from proxy.config.load import DEFAULT, Config, ConfigError, effective, load, oddities
 from proxy.config.unpayable import unpayable, unpriced
 from proxy.targets import Targets, prices_of
@@ -71,7 +72,12 @@ def _warnings(config: Config) -> tuple[str, ...]:
 
 def _json(config: Config) -> str:
     return msgspec.json.encode(
-        {"version": config.version, "warnings": _warnings(config), "settings": effective(config)}
+        {
+            "version": config.version,
+            "warnings": _warnings(config),
+            "notes": apart(config),
+            "settings": effective(config),
+        }
     ).decode()
 
 
@@ -86,6 +92,8 @@ def _lines(config: Config, output: Output, file: Path, *, with_defaults: bool) -
     for provider, rate in gpu_rates(config).items():
         hour = dollars(rate.usd_nanos_per_hour * rate.gpus)
         output.note(f"{provider} costs {hour} an hour, {rate.usd_nanos_per_s:,} nano-dollars a second")
+    for note in apart(config):
+        output.note(f"note: {note}")
     if output.human:
         output.success(f"{file} is valid; version {config.version}")
 

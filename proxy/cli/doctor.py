@@ -21,6 +21,7 @@ from proxy.cli import doctor_local as local
 from proxy.cli import doctor_upstream as upstream
 from proxy.cli.asking import ADMIN_URL
 from proxy.cli.doctor_finding import OUTCOMES, Finding, State, worst
+from proxy.cli.doctor_shared import shared
 from proxy.cli.options import DEFAULT_FILE, Subparsers
 from proxy.cli.output import Output, standard
 from proxy.cli.progress import Progress
@@ -98,6 +99,7 @@ def _findings(file: Path | None, admin: str | None) -> Iterator[Finding]:
     yield Finding("configuration", "ok", words)
     yield from local.prices(config)
     yield local.keys(config, os.environ)
+    yield from shared(config, os.environ)
     yield from _providers(config)
     yield from _here(config, admin)
 

@@ -60,9 +60,9 @@ WHY_NOT: Final[Mapping[str, str]] = {
     "database_url": "the ledger is a file in data_dir",
     "max_budget": "give it to agents, keys or teams: `budget: [{usd: 5, per: day}]`",
     "budget_duration": "give it to agents, keys or teams: `budget: [{usd: 5, per: day}]`",
-    "redis_host": "workers of one gate share their state; there is no Redis",
-    "redis_port": "workers of one gate share their state; there is no Redis",
-    "redis_password": "workers of one gate share their state; there is no Redis",
+    "redis_host": "workers of one gate share their state; several gates share by `shared.redis`",
+    "redis_port": "workers of one gate share their state; several gates share by `shared.redis`",
+    "redis_password": "workers of one gate share their state; several gates share by `shared.redis`",
 }
 NO_EQUIVALENT: Final = "there is nothing like it"
 ROUTER, GENERAL, SETTINGS = "router_settings", "general_settings", "litellm_settings"

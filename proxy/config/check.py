@@ -7,6 +7,7 @@ kinds. It never assumes a type: what is not what it should be is left for the sc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from ipaddress import ip_address
 
 from proxy.caching.library import EXTRA, missing
@@ -90,6 +91,8 @@ def references(values: dict[str, Value]) -> Iterator[Problem]:
     yield from _gpus(values)
     yield from _semantic(values, models)
     yield from _gates(values)
+    if below(values, ("shared", "redis")) and find_spec("redis") is None:
+        yield Problem(("shared", "redis"), "it needs the extra: pip install 'headgate[redis]'")
 
 
 def _target(values: Value, path: Path, target: Value) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ from proxy.config.models import Model
 from proxy.config.off_peak import Patient
 from proxy.config.providers import Block, Paced, Provider
 from proxy.config.run_rules import LoopGuarding, RunRules
+from proxy.config.sharing import Shared
 from proxy.config.survival import Surviving
 from proxy.config.tracing import Otlp
 from proxy.config.tree import Path as ValuePath
@@ -174,9 +175,7 @@ class PriceOverride(Block):
     reasoning_usd_per_mtok: Usd | None = Field(default=None, description="Reasoning, where it differs from output.")
     output_audio_usd_per_mtok: Usd | None = Field(default=None, description="Audio output.")
     call_usd: Usd | None = Field(default=None, description="For each call, in USD.")
-    long_context_above_tokens: int | None = Field(
-        default=None, ge=1, description="Above so much input, the prices below."
-    )
+    long_context_above_tokens: int | None = Field(default=None, ge=1, description="Above so much input, those below.")
     long_context_input_usd_per_mtok: Usd | None = Field(default=None, description="Input of a long call.")
     long_context_output_usd_per_mtok: Usd | None = Field(default=None, description="Output of a long call.")
     long_context_input_cached_usd_per_mtok: Usd | None = Field(default=None, description="Cached input of a long call.")
@@ -237,6 +236,7 @@ class Config(Block):
     affinity: PrefixAffinity = PrefixAffinity()
     caches: Caches = Caches()
     batches: Batches = Batches()
+    shared: Shared = Shared()
     agents: Mapping[Name, Agent] = Field(default={}, description="Rules of single agents.")
     pricing: Pricing = Pricing()
     telemetry: Telemetry = Telemetry()

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from policies import rate_limit
-from policies.rate_limit import Account, Limiter, RateRules, Standing
+from policies.rate_limit import Account, Limiter, Opening, RateRules, Standing
 from policies.rate_refusal import rate_limited
 from policies.tiers import TIERS, Crowd
 from policies.usual_output import UsualOutput
@@ -24,6 +24,18 @@ from proxy.execution.line import Queueing, Unheard, Waits
 from proxy.types import Attempt, Call
 
 OnRefused = Callable[[str, str], None]  # (agent, kind of limit)
+
+
+class Common(Protocol):
+    """Limits that several gates count together."""
+
+    async def ask(self, quota: Quota) -> bool:
+        """For a call that what is in hand does not suffice for: whether it has been taken."""
+        ...
+
+    def moved(self, accounts: Sequence[Account]) -> None:
+        """Something was taken there, or corrected. Must not wait."""
+        ...
 
 
 class Quota:
@@ -46,11 +58,12 @@ class Quota:
     async def admit(self) -> ProxyError | None:
         """Takes from all of them, or is refused and has taken nothing."""
         limits = self._limits
-        if not limits.line_ahead(self.accounts) and self.take():
+        if not limits.line_ahead(self.accounts) and (self.take() or await self._granted()):
             return None
-        if self._wait_s() > 0.0:
+        blocked = limits.line_ahead(self.accounts) or any(account.full for account in self.accounts)
+        if self._wait_s() > 0.0 or not blocked:
             return self._refusal()
-        return None if await limits.in_line(self) else self._refusal()
+        return None if await limits.in_line(self) or await self._granted() else self._refusal()
 
     @property
     def fits(self) -> bool:
@@ -62,7 +75,14 @@ class Quota:
         now = self._limits.clock.now()
         if rate_limit.take(self.accounts, self.tokens, now):
             self._taken_at, self._admitted = now, True
+            if self._limits.common is not None:
+                self._limits.common.moved(self.accounts)
         return self._admitted
+
+    async def _granted(self) -> bool:
+        """Whether all gates together have room, and it has been taken; asked where only that can be in the way."""
+        common = self._limits.common
+        return common is not None and not any(account.full for account in self.accounts) and await common.ask(self)
 
     def blocked_by(self) -> Account:
         """The account whose running calls have to be waited for."""
@@ -82,6 +102,8 @@ class Quota:
         if used != self.tokens:
             now = self._limits.clock.now()
             rate_limit.correct(self.accounts, used - self.tokens, self._taken_at, now=now)
+            if self._limits.common is not None:
+                self._limits.common.moved(self.accounts)
 
     def end(self, attempts: Sequence[Attempt]) -> None:
         """The call is over, however it went."""
@@ -131,16 +153,17 @@ class RateLimits:
         on_refused: OnRefused,
         queueing: Queueing | None = None,
         waits: Waits | None = None,
-        share: float = 1.0,
+        opening: Opening = Account,
     ) -> None:
-        """`share`: this process's part of every limit, where several serve."""
+        """`opening` makes accounts, each with this process's part of its limits."""
         self.clock = clock
         self.usual = usual
         self.on_refused = on_refused
         self.limited = rules.any
+        self.common: Common | None = None
         self.turned_away = 0  # because too many waited
         self._waits = waits or Unheard()
-        self._limiter = Limiter(rules, share=share)
+        self._limiter = Limiter(rules, opening=opening)
         self._queueing = queueing or Queueing()
         self._crowd: Crowd[Ticket] = Crowd()
         self._lines: dict[str, deque[Ticket]] = {}  # by the account that is waited for

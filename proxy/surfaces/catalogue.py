@@ -30,10 +30,18 @@ class Answer(Struct, frozen=True):
 
 
 class Catalogue:
-    def __init__(self, new_id: Callable[[], str], dialect: Dialect, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        dialect: Dialect,
+        ready: Callable[[], bool],
+        shared: Callable[[], str] | None = None,
+    ) -> None:
+        """`shared`: how the store is that gates share; None: there is none."""
         self._new_id = new_id
         self._dialect = dialect
         self._ready = ready
+        self._shared = shared
 
     def answer(self, request: Request, where: Place, snapshot: Snapshot, *, calls: bool) -> Answer | None:
         """None: there is nothing at this path. `calls`: it takes calls."""
@@ -54,7 +62,8 @@ class Catalogue:
 
     def _health(self, path: str) -> Answer:
         if path != "/health/ready" or self._ready():
-            return self._json({"status": "ok"})
+            told = {} if self._shared is None else {"shared": self._shared()}
+            return self._json({"status": "ok"} | told)
         return self._json({"status": "not ready"}, status=503)
 
     def _models(self, request: Request, where: Place, snapshot: Snapshot) -> Answer:

@@ -69,6 +69,7 @@ class Services(Struct, frozen=True):
     ready: Readiness
     content: Keeps | None = None  # None: no agent's words are kept
     batches: BatchSurface | None = None  # None: nobody runs them
+    shared: Callable[[], str] | None = None  # whether the store that gates share is `ok` or `out`; None: there is none
 
 
 class Asked(Struct, frozen=True):
@@ -86,7 +87,7 @@ class Surface:
         self._services = services
         self._paths = {f"{prefix}{path}": kind for path, kind in ENDPOINTS.items() for prefix in ("", "/v1")}
         self._paths["/v2/rerank"] = "rerank"
-        self._catalogue = Catalogue(services.clock.id, services.dialect, services.ready)
+        self._catalogue = Catalogue(services.clock.id, services.dialect, services.ready, services.shared)
 
     async def handle(self, request: Request, connection: Connection) -> bool:
         """Answers it, and says whether the connection can be used again."""

@@ -19,6 +19,7 @@ from proxy.telemetry.catalog_cascades import CASCADES
 from proxy.telemetry.catalog_experiments import EXPERIMENTS
 from proxy.telemetry.catalog_known import KNOWN
 from proxy.telemetry.catalog_load import LOAD
+from proxy.telemetry.catalog_shared import SHARED
 from proxy.telemetry.catalog_votes import VOTES
 from proxy.telemetry.family import (
     AGENT,
@@ -258,6 +259,7 @@ FAMILIES: tuple[Family, ...] = (
     *MONEY,
     *BUDGETS,
     *SELF,
+    *SHARED,
     *LOAD,
     counter("metrics_overflow_total", "Series folded into `other` because a family was full.", Label("metric", CAPPED)),
 )

@@ -27,6 +27,7 @@ from proxy.telemetry.race_metrics import RaceMetrics
 from proxy.telemetry.reading import BOUNDS, ENDPOINTS, aborted_by, attempt_result, status_label, token_seconds
 from proxy.telemetry.scrape import Scrapes
 from proxy.telemetry.series import Table
+from proxy.telemetry.shared_metrics import SharedMetrics
 from proxy.telemetry.usual import UsualCalls, usual_attempt
 from proxy.types import Attempt, Call, Identity, Outcome, Target
 
@@ -103,6 +104,9 @@ class Metrics:
 
     def of_load(self, now: Callable[[], float]) -> LoadMetrics:
         return LoadMetrics(self.table, self._labels, now)
+
+    def of_shared(self) -> SharedMetrics:
+        return SharedMetrics(self.table)
 
     def of_budgets(self) -> BudgetMetrics:
         return BudgetMetrics(self.table.numbers, self._labels)

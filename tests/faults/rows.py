@@ -260,6 +260,9 @@ ELSEWHERE = {  # fault -> the tests that hold it
     "F34": "tests/faults/test_hedges.py",
     "F36": "tests/faults/test_outages.py",
     "F37": "tests/faults/test_outages.py",
+    "F47": "tests/faults/test_shared_store.py",
+    "F48": "tests/faults/test_shared_store.py",
+    "F50": "tests/faults/test_shared_store.py",
     "F60": "tests/workers/test_stuck.py",
     "F67": "tests/faults/test_clients.py",
     "F68": "tests/faults/test_clients.py",
@@ -268,4 +271,4 @@ ELSEWHERE = {  # fault -> the tests that hold it
     "F75": "tests/faults/test_outages.py",
     "F77": "tests/faults/test_hedges.py",
 }
-ASKED = (*range(1, 38), 67, 68, 69, *range(72, 79))
+ASKED = (*range(1, 38), 47, 48, 50, 67, 68, 69, *range(72, 79))

@@ -174,6 +174,9 @@ ITSELF = {
         (20, 28, 60),
     ),
     "HeadgateOverheadHigh": Case(slow("overhead_seconds", "0.025", "0.05"), 40, (15, 25, 60)),
+    "HeadgateSharedStoreOut": Case(
+        {f'headgate_shared_breaker_state{{{GATE},state="open"}}': "0 1 1 1 1 1 0 0"}, 4, (2, 7)
+    ),
     "HeadgateLoopLag": Case(slow("event_loop_lag_seconds", "0.1", "0.25"), 35, (15, 23, 60)),
     "HeadgateReloadFailed": once("config_reloads_total", ',result="error"'),
     "HeadgateMetricsOverflow": once("metrics_overflow_total", ',metric="tokens_total"', ("metric",)),

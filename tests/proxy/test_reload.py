@@ -181,6 +181,7 @@ BASE: dict[str, Any] = {
         "persist": True,
     },
     "batches": dict.fromkeys(("file_mb", "files_mb", "days", "lines_max", "concurrency"), 9),
+    "shared": {"redis": "redis://:one@127.0.0.1:9/0", "gates": 2, "prefix": "one", "timeout_ms": 9},
     "affinity": {"enabled": True, "several_gates": False},
     "agents": {"a": {**RULES, "retry": {"attempts": 2}, "budget": BUDGET, "models": ["m"]}},
     "pricing": {"unknown": "refuse", "overrides": {"openai/real": PRICE, "simulated/sim": PRICE}},
@@ -276,6 +277,8 @@ TEXTS: dict[str, Any] = {
     "defaults.content": "digest",
     "agents.*.content": "digest",
     "shadow_budget": "2",
+    "redis": "redis://:two@127.0.0.1:9/0",
+    "prefix": "two",
 }
 ONE_VALUE = {"kind", "mode", "content"}  # that this version knows
 SEPARATE = {"data_dir", "pricing.table"}  # need another folder, or a file

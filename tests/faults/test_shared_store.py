@@ -1,0 +1,195 @@
+"""F47, F48 and F50: the store that gates share is down, refuses, swallows, takes 200 ms, or comes back empty.
+
+Calls go on in every one of these worlds, and what all gates admit together never passes what one bucket would have:
+the limit, and what it fills since. Time is real here, so nothing is asserted of how long something took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from loadtests.fault_proxy import Fault, FaultProxy, Way
+from proxy.shared.link import RETURN_S
+from tests.faults.shared_gates import Gates
+from tests.redis_server import RedisServer, free_port, in_real_time, redis_server
+
+pytestmark = pytest.mark.slow
+
+RPM = 600
+RULES: dict[str, object] = {"rpm": RPM}
+
+Happens = Callable[[RedisServer, FaultProxy], Awaitable[None]]
+
+
+class Bound:
+    """What one bucket would have admitted since it was made."""
+
+    def __init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        self.admitted = 0
+
+    async def calls(self, gates: Gates, count: int) -> int:
+        ended = await gates.calls(count)
+        assert set(ended) <= {200, 429}, ended
+        self.admitted += ended[200]
+        assert self.admitted <= self.allowed()
+        return ended[200]
+
+    def allowed(self) -> float:
+        passed_s = asyncio.get_running_loop().time() - self._began
+        return RPM + RPM / 60 * passed_s + 1
+
+
+async def killed(server: RedisServer, between: FaultProxy) -> None:
+    server.kill()
+
+
+async def frozen(server: RedisServer, between: FaultProxy) -> None:
+    server.freeze()
+
+
+async def refused(server: RedisServer, between: FaultProxy) -> None:
+    between.fault = Fault(refuse=True)
+    between.drop()
+
+
+async def swallowed(server: RedisServer, between: FaultProxy) -> None:
+    between.fault = Fault(black_hole=True)
+    between.drop()
+
+
+async def slow(server: RedisServer, between: FaultProxy) -> None:
+    between.fault = Fault(down=Way(delay=0.2))
+
+
+async def mended(server: RedisServer, between: FaultProxy, what: Happens) -> None:
+    between.fault = Fault()
+    between.drop()
+    if what is killed:
+        server.start()
+    if what is frozen:
+        server.thaw()
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(killed, id="F47 down, and F50 back with nothing in it"),
+        pytest.param(refused, id="F47 refused"),
+        pytest.param(swallowed, id="F47 black hole"),
+        pytest.param(frozen, id="F47 a process that hangs"),
+        pytest.param(slow, id="F48 200 ms"),
+    ],
+)
+def test_calls_go_on_within_the_limit_and_gates_find_back(what: Happens, tmp_path: Path) -> None:
+    async def work(server: RedisServer) -> None:
+        between = FaultProxy("127.0.0.1", server.port)
+        await between.start()
+        async with Gates(tmp_path, f"redis://127.0.0.1:{between.port}/0", RULES, timeout_ms=100) as gates:
+            bound = Bound()
+            assert await bound.calls(gates, 300) > 200
+            await what(server, between)
+            for _ in range(3):
+                await bound.calls(gates, 40)
+            await gates.until("out")
+            skipped = await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="skipped"}')
+            asked = await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="timeout"}')
+            asked += await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="error"}')
+            for _ in range(20):
+                await bound.calls(gates, 20)
+                await asyncio.sleep(0.1)
+            assert await gates.metric(0, 'headgate_shared_breaker_state{state="open"}') == 1
+            failed = await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="timeout"}')
+            failed += await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="error"}')
+            assert failed == asked  # no call waits for it any more
+            assert skipped >= 0
+            await mended(server, between, what)
+            await gates.until("ok")
+            for _ in range(10):
+                await bound.calls(gates, 100)
+                await asyncio.sleep(0.2)
+            assert await bound.calls(gates, 900) < 300  # a store that was emptied has not forgotten everything
+            told = gates.log.getvalue().decode()
+            assert told.count("shared store out") == told.count("shared store back") == 2
+        await between.stop()
+
+    with redis_server() as server:
+        in_real_time(work(server))
+
+
+def test_gates_that_start_without_the_store_serve_and_find_it_later(tmp_path: Path) -> None:
+    async def work(server: RedisServer) -> None:
+        server.kill()
+        async with Gates(tmp_path, server.url, RULES) as gates:
+            bound = Bound()
+            await gates.until("out")
+            await asyncio.sleep(2)
+            assert await bound.calls(gates, 60) > 0
+            server.start()
+            await gates.until("ok")
+            await asyncio.sleep(2 * RETURN_S)  # all have told what they did alone
+            assert await bound.calls(gates, 100) > 50
+
+    with redis_server() as server:
+        in_real_time(work(server))
+
+
+def test_hundreds_of_calls_at_once_over_three_gates_are_counted_together(tmp_path: Path) -> None:
+    async def work(server: RedisServer) -> None:
+        async with Gates(tmp_path, server.url, RULES, count=3, timeout_ms=5_000) as gates:
+            bound = Bound()
+            assert await bound.calls(gates, 1_200) >= RPM * 0.95
+            last = await gates.call(2)
+            assert last.headers["x-ratelimit-limit-requests"] == str(RPM)
+            assert bound.admitted + int(last.headers["x-ratelimit-remaining-requests"]) <= bound.allowed()
+
+    with redis_server() as server:
+        in_real_time(work(server))
+
+
+def test_an_address_where_nobody_is_costs_no_call_its_answer(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Gates(tmp_path, f"redis://:pass@127.0.0.1:{free_port()}/0", {}) as gates:
+            assert await gates.calls(50) == {200: 50}
+            assert b"pass" not in gates.log.getvalue()
+
+    in_real_time(work())
+
+
+def test_an_answer_of_one_gate_is_a_hit_at_another_and_a_miss_while_the_store_is_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_PEPPER", "one pepper for all gates, kept elsewhere")
+
+    async def work(server: RedisServer) -> None:
+        async with Gates(tmp_path, server.url, {"cache": {"exact": "on"}}, timeout_ms=2_000) as gates:
+            first = await gates.call(0)
+            assert first.headers["x-headgate-cache"] == "miss"
+            await gates.until_metric(0, 'headgate_shared_operations_total{op="put",outcome="ok"}', 1)
+            again = await gates.call(1)
+            assert again.headers["x-headgate-cache"] == "hit"
+            assert again.body == first.body
+            assert (await gates.call(1, agent="b")).headers["x-headgate-cache"] == "miss"
+            await gates.call(0, content="other")
+            await gates.until_metric(0, 'headgate_shared_operations_total{op="put",outcome="ok"}', 2)
+            server.kill()
+            assert (await gates.call(1, content="other")).headers["x-headgate-cache"] == "miss"
+            assert (await gates.call(1)).headers["x-headgate-cache"] == "hit"  # it has kept it
+
+    with redis_server() as server:
+        in_real_time(work(server))
+
+
+def test_gates_of_two_peppers_find_nothing_of_each_other(tmp_path: Path) -> None:
+    async def work(server: RedisServer) -> None:
+        async with Gates(tmp_path, server.url, {"cache": {"exact": "on"}}, timeout_ms=2_000) as gates:
+            await gates.call(0)
+            await gates.until_metric(0, 'headgate_shared_operations_total{op="put",outcome="ok"}', 1)
+            assert (await gates.call(1)).headers["x-headgate-cache"] == "miss"
+
+    with redis_server() as server:
+        in_real_time(work(server))
