@@ -24,7 +24,7 @@ from proxy.types import Outcome
 
 RECORDS_MAX = 10_000
 BATCH_MAX = 1_000
-GATHER_S = 0.02  # the writer wakes once for all that arrives in this time
+GATHER_S = 0.1  # the writer wakes once for all that arrives in this time
 PLACES_MAX = 6  # frames of a library's exception
 BEGINNING_MAX = 80  # characters of a library's message
 
