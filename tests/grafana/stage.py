@@ -63,7 +63,7 @@ SCRIPT = {
 }
 
 
-def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Json:
+def configuration(folder: Path, port: int, admin_port: int, *, upstream: str, redis: str) -> Json:
     lab = {"kind": "openai", "base_url": upstream, "api_key": "sk-lab", "adaptive": False}
     engine = {"kind": "openai", "engine": "vllm", "base_url": upstream, "health": "off", "kv_tokens": 600_000}
     models = ("chat", "small", "known", "broken", "cut")
@@ -72,6 +72,7 @@ def configuration(folder: Path, port: int, admin_port: int, upstream: str) -> Js
         "server": {"host": "127.0.0.1", "port": port, "max_body_mb": 1},
         "admin": {"host": "127.0.0.1", "port": admin_port},
         "data_dir": str(folder / "data"),
+        "shared": {"redis": redis, "gates": 2},
         "providers": {
             "lab": lab,
             "spare": lab,
@@ -110,12 +111,12 @@ class Stage:
         self.began = self.ended = 0.0  # of the scenario, seconds since 1970
         self._folder = folder
 
-    def open(self) -> None:
+    def open(self, redis: str) -> None:
         upstream_port = free_port()
         upstream = f"http://127.0.0.1:{upstream_port}/v1"
         script = self._written("script.json", SCRIPT)
         self._start("upstream", "loadtests/upstream.py", "--port", str(upstream_port), "--scenario", str(script))
-        config = configuration(self._folder, self.gate_port, self.admin_port, upstream)
+        config = configuration(self._folder, self.gate_port, self.admin_port, upstream=upstream, redis=redis)
         file = self._written("headgate.json", config).rename(self._folder / "headgate.yaml")
         gate = self._start("gate", "-m", "proxy", "serve", "--config", str(file))
         wait_until_ready(gate, f"{self.gate_url}/health/ready")

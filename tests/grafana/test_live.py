@@ -21,6 +21,7 @@ from tests.grafana.scenario import KNOWN_CALLS, KNOWN_USD, play
 from tests.grafana.stage import Stage, needed
 from tests.grafana.test_dashboards import COMMITTED
 from tests.real.processes import eventually
+from tests.redis_server import RedisServer, redis_server
 
 Json = dict[str, Any]
 
@@ -40,13 +41,19 @@ SEEN, SEEN_LEAST = "count_over_time(headgate_build_info[2m])", 35
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def store() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stage(store: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """After the scenario, once Prometheus has seen all of it."""
     made, over = Stage(tmp_path_factory.mktemp("grafana")), Event()
     teller = Teller(made.admin_url, "panels", "all")
     telling = Thread(target=teller.keep, args=(lambda: 5, lambda: not over.is_set()))
     try:
-        made.open()
+        made.open(store.url)
         eventually(lambda: made.value("sum(headgate_build_info)"), bool)
         telling.start()
         made.began = time.time()
