@@ -3,7 +3,8 @@
 A bucket is kept as in `policies.rate_limit`, as the instant at which it will be full, in microseconds of the store's
 own clock, with the last instant at which it was: what is given back of an estimate counts only where the bucket has not
 been full since. A bucket that is not there is full, but in a store that was emptied while gates were at work: there it
-began empty at that moment, as nobody knows what had been taken. What is owed is debited whatever is left.
+began empty at that moment, as nobody knows what had been taken; so does one in whose place something else is found.
+What is owed is debited whatever is left.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local span = tonumber(ARGV[2])
-local born = redis.call('GET', KEYS[1])
+local born = tonumber(redis.pcall('GET', KEYS[1]))
 if not born then
   born = ARGV[1] == '1' and now or 0
   redis.call('SET', KEYS[1], string.format('%.0f', born))
 end
-born = tonumber(born)
 
 local buckets, granted = {}, 1
 for i = 2, #KEYS do
@@ -37,10 +37,10 @@ for i = 2, #KEYS do
     full_at = born + span, was_full_at = born
   }
   local back, since = tonumber(ARGV[at + 5]), now - tonumber(ARGV[at + 6])
-  local kept = redis.call('GET', KEYS[i])
+  local kept = redis.pcall('GET', KEYS[i])
   if kept then
-    local full_at, was_full_at = string.match(kept, '^(%d+) (%d+)$')
-    b.full_at, b.was_full_at = tonumber(full_at), tonumber(was_full_at)
+    local full_at, was_full_at = string.match(type(kept) == 'string' and kept or '', '^(%d+) (%d+)$')
+    b.full_at, b.was_full_at = tonumber(full_at) or now + span, tonumber(was_full_at) or now
   end
   if b.full_at <= now then
     b.full_at, b.was_full_at = now, now

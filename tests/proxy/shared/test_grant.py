@@ -73,6 +73,24 @@ def test_a_store_that_was_emptied_under_way_begins_with_nothing_and_a_new_one_is
         in_real_time(work(server))
 
 
+def test_what_another_program_left_in_a_buckets_place_stops_nobody_and_that_bucket_begins_empty() -> None:
+    async def work(server: RedisServer) -> None:
+        client = Client(server.url, 2.0)
+        await client.put("hg:rate:a", b"garbage", 60.0)
+        assert await asked(client, ask("a", need=1), ask("b")) == [(0, 0), (0, 10)]
+        assert await asked(client, ask("b", need=1)) == [(1, 9)]
+        await client.run(
+            "redis.call('DEL', KEYS[1]) redis.call('LPUSH', KEYS[1], 'x') return {1}", [(["hg:rate:b"], [])]
+        )
+        assert await asked(client, ask("b", need=1)) == [(0, 0)]
+        await client.put("hg:rate:born", b"garbage", 60.0)
+        assert await asked(client, ask("c", need=1), known=True) == [(0, 0)]
+        await client.close()
+
+    with redis_server() as server:
+        in_real_time(work(server))
+
+
 def test_buckets_that_are_full_leave_nothing_behind() -> None:
     async def work(server: RedisServer) -> None:
         client = Client(server.url, 2.0)
