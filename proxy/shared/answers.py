@@ -8,6 +8,7 @@ with each answer, so it holds at once and for all; clocks of gates may differ by
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -27,7 +28,8 @@ PURGED_S: Final = 31 * 86_400.0  # longer than any answer is kept
 PURGES_MAX: Final = 16 * 1024  # bytes; more of them become one purge of everything
 
 PURGE: Final = """
-if redis.call('APPEND', KEYS[1], ARGV[1]) > tonumber(ARGV[3]) then redis.call('SET', KEYS[1], ARGV[4]) end
+local size = redis.pcall('APPEND', KEYS[1], ARGV[1])
+if type(size) ~= 'number' or size > tonumber(ARGV[3]) then redis.call('SET', KEYS[1], ARGV[4]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {1}
 """
@@ -53,6 +55,7 @@ class SharedAnswers:
         self._secret = secret
         self._waiting = 0  # bytes
         self._untold: list[tuple[bytes | None, Purged]] = []  # purges that the store has not heard of
+        self._one_by_one = asyncio.Lock()  # what is struck off must be what was told
         self.dropped = 0  # answers that were not put there, as too many were on their way
 
     def __repr__(self) -> str:
@@ -89,8 +92,9 @@ class SharedAnswers:
 
     async def settle(self) -> None:
         """Tells what could not be told; bounded by the purges of operators."""
-        while self._untold and await self._told_of(*self._untold[0]):
-            del self._untold[0]
+        async with self._one_by_one:
+            while self._untold and await self._told_of(*self._untold[0]):
+                del self._untold[0]
 
     async def _told_of(self, key: bytes | None, purged: Purged) -> bool:
         if key is not None:

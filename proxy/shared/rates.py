@@ -27,7 +27,8 @@ from proxy.tasks import Tasks
 
 CALLS_MAX: Final = 64  # in one question
 TRIES: Final = 2
-SETTLED_MAX: Final = 256  # in one beat
+SETTLED_MAX: Final = 256  # in one round; nobody is asked for meanwhile
+ROUND_EACH: Final = 4 * SETTLED_MAX  # one round more in a beat for so many that wait, so a flood of names is no backlog
 SETTLED_EACH: Final = 16  # by one script: nobody else is served while it runs
 
 
@@ -93,13 +94,19 @@ class SharedRates:
     async def close(self) -> None:
         """Everything goes back."""
         for _ in range(len(self._moved) // SETTLED_MAX + 1):
-            await self.settle(all_of_it=True)
+            await self._round(all_of_it=True)
 
-    async def settle(self, *, all_of_it: bool = False) -> None:
-        """Tells what is owed, gives back what is idle; `all_of_it`: what is not, too."""
+    async def settle(self) -> None:
+        """Tells what is owed, gives back what is idle."""
+        for _ in range(len(self._moved) // ROUND_EACH + 1):
+            if not await self._round(all_of_it=False):
+                return
+
+    async def _round(self, *, all_of_it: bool) -> bool:
+        """`all_of_it`: what is not idle, too. False: the store is out."""
         async with self._one_by_one:
-            if questions := self._to_settle(self._clock.now(), all_of_it=all_of_it):
-                await self._put(questions)
+            questions = self._to_settle(self._clock.now(), all_of_it=all_of_it)
+            return not questions or await self._put(questions)
 
     def _to_settle(self, now: float, *, all_of_it: bool) -> list[Question]:
         questions: list[Question] = []

@@ -155,12 +155,37 @@ async def test_a_purge_that_the_store_did_not_hear_holds_here_and_everywhere_onc
     assert await other.answers.find(KEY) is None
 
 
+async def test_no_purge_is_struck_off_untold_when_several_are_told_at_once() -> None:
+    store = FakeStore(loop_time)
+    one, other = Gate(store), Gate(store)
+    agents = ["a", "b", "c"]
+    for agent in agents:
+        await one.put(one.kept(agent=agent), agent.encode() * 32)
+    store.delay_s = 0.01
+    await asyncio.gather(*[one.answers.purge(agent, None, None) for agent in agents], one.answers.settle())
+    assert [await other.answers.find(agent.encode() * 32) for agent in agents] == [None] * 3
+
+
 async def test_purges_that_nobody_can_read_hide_everything() -> None:
     store = FakeStore(loop_time)
     gate = Gate(store)
     await gate.put(gate.kept())
     store.values["hg:purged"] = b"{", 1e9
     assert await gate.answers.find(KEY) is None
+
+
+def test_a_purge_holds_where_another_program_has_put_something_in_its_place() -> None:
+    async def work(server: RedisServer) -> None:
+        client = Client(server.url, 2.0)
+        gate = Gate(client, timeout_s=2.0)
+        await gate.answers._put(KEY, gate.kept(), 100.0)
+        await client.run("return {redis.call('LPUSH', KEYS[1], 'x')}", [(["hg:purged"], [])])
+        await gate.answers.purge("a", None, None)
+        assert await Gate(client, timeout_s=2.0).answers.find(KEY) is None
+        await client.close()
+
+    with redis_server() as server:
+        in_real_time(work(server))
 
 
 def test_many_purges_become_one_of_everything_in_a_real_store() -> None:

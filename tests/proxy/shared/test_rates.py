@@ -144,6 +144,19 @@ async def test_idle_slices_go_back_and_so_does_everything_at_the_end() -> None:
     assert full_at - loop_time() == pytest.approx(60 * (570 / 600), abs=1.0)
 
 
+async def test_a_flood_of_agents_leaves_no_backlog_behind() -> None:
+    _, (gate,) = world(gates=1, rpm=600)
+    for number in range(7_200):
+        assert await gate.admit(f"agent {number}") is None
+        if number % 600 == 0:
+            await asyncio.sleep(1.0)
+            await gate.common.settle()
+    await asyncio.sleep(IDLE_S + 0.1)
+    for _ in range(12):
+        await gate.common.settle()
+    assert not gate.common._moved
+
+
 async def test_a_client_that_leaves_while_the_store_is_asked_takes_nothing() -> None:
     store, gates = world(rpm=600)
     store.delay_s = 0.02
