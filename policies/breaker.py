@@ -29,6 +29,7 @@ NOT_THE_PROVIDERS: Final = frozenset({"upstream_model_missing"})  # clients may 
 WHY: Final = {
     "consecutive": "too many failures in a row",
     "error_rate": "too many of its calls fail",
+    "relapsed": "it failed again soon after it was let back in",
     "auth": "the gate's credential was refused",
     "trial_failed": "its trial failed",
     "probe_failed": "its health was asked for in vain",
@@ -94,6 +95,11 @@ class Breakers:
             if trying and self.why_not(call, target, now) is None:
                 return target
         return None
+
+    def well(self, call: Call, targets: tuple[Target, ...], bad_most: float, now: float) -> bool:
+        """Whether there is one of them that may be asked, and all that may be are known to fail at most this share."""
+        asked = [target for target in targets if self.why_not(call, target, now) is None]
+        return bool(asked) and all(self._place(target)[0].is_well(bad_most, now) for target in asked)
 
     def begin(self, target: Target, now: float) -> Watch:
         """An attempt is about to be sent."""

@@ -1,9 +1,11 @@
 """One breaker: what the last minute told of a target, and whether it may be asked.
 
 Closed, it counts. Open, it waits, longer each time. Half open, it wants three answers in a row before it closes, and
-one failure opens it again. Every transition begins a new generation, and what was begun under an older one tells
-nothing. Who may make a trial, and what follows for a pool, is decided in `breaker`. The states are those of "Release
-It!" (Nygard, 2007); the bound on the bad share is E. B. Wilson's (1927): a few calls prove little.
+one failure opens it again. Just closed, it is on probation: as much evidence as opens a breaker has to say that it is
+well, and until then few failures open it. Every transition begins a new generation, and what was begun under an older
+one tells nothing. Who may make a trial, and what follows for a pool, is decided in `breaker`. The states are those of
+"Release It!" (Nygard, 2007); the bound on the bad share is E. B. Wilson's (1927): a few calls prove little; probation
+is a sequential probability ratio test (Wald, 1945).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from msgspec import Struct
 
 State = Literal["closed", "open", "half_open"]
 Reason = Literal[
-    "consecutive", "error_rate", "auth", "trial_failed", "probe_failed", "waited", "probe_ok", "trial_ok", "manual"
+    "consecutive", "error_rate", "relapsed", "auth", "trial_failed", "probe_failed",
+    "waited", "probe_ok", "trial_ok", "manual",
 ]  # fmt: skip
 
 SLOTS: Final = 60  # seconds that are remembered
@@ -30,6 +33,8 @@ DOUBLINGS_MOST: Final = 6  # more would be above the longest wait
 JITTER: Final = 0.2
 HEALTHY_S: Final = 600.0  # closed for so long, one doubling is forgiven
 SUCCESSES: Final = 3
+PROBATION: Final = EVENTS_LEAST  # answers that a target owes once it has closed
+RELAPSE: Final = 6.0  # answers that a failure weighs: log(0.30 / 0.05) / log(0.95 / 0.70), ill against well
 
 
 class Transition(Struct, frozen=True):
@@ -87,8 +92,8 @@ class Window:
 
 class Breaker:
     __slots__ = (
-        *("closed_at", "code", "doublings", "generation", "idle_since", "in_a_row", "name", "reason", "rejected"),
-        *("retry_at", "state", "successes", "trials", "window"),
+        *("closed_at", "code", "doublings", "generation", "idle_since", "in_a_row", "name", "owed", "reason"),
+        *("rejected", "retry_at", "state", "successes", "trials", "window"),
     )
 
     def __init__(self, name: str) -> None:
@@ -99,6 +104,7 @@ class Breaker:
         self.code: str | None = None  # of the last failure
         self.window = Window()
         self.in_a_row = 0  # bad events since the last good one
+        self.owed = 0.0  # answers until probation is over
         self.doublings = 0
         self.retry_at = self.idle_since = self.closed_at = -inf
         self.trials = 0  # that run
@@ -108,6 +114,12 @@ class Breaker:
     def __repr__(self) -> str:
         return f"Breaker({self.name}, {self.state}, {self.window.bad:g} of {self.window.events} bad, {self.reason})"
 
+    def is_well(self, bad_most: float, now: float) -> bool:
+        """Whether it is known to fail no more than this share of its calls, and has not just failed."""
+        if self.state != "closed" or self.in_a_row:
+            return False
+        return self.window.share(now) <= bad_most and self.window.events >= EVENTS_LEAST
+
     # --- what attempts tell ------------------------------------------------------------------------------------------
 
     def good(self, generation: int, now: float) -> Transition | None:
@@ -116,6 +128,8 @@ class Breaker:
         if self.state == "closed":
             self.in_a_row = 0
             self.window.add(0.0, now)
+            if self.owed:
+                self.owed = max(0.0, self.owed - 1.0)
             return None
         self.successes += 1
         return self._close(now) if self.successes >= SUCCESSES else None
@@ -134,10 +148,17 @@ class Breaker:
         self.window.add(weight, now)
         if self.in_a_row >= CONSECUTIVE:
             return self.trip("consecutive", code, now=now, rng=rng)
+        if self.owed and self._relapsed(weight):
+            return self.trip("relapsed", code, now=now, rng=rng)
         events = self.window.events
         if events >= EVENTS_LEAST and proven_share(self.window.bad, events) > BAD_SHARE_MOST:
             return self.trip("error_rate", code, now=now, rng=rng)
         return None
+
+    def _relapsed(self, weight: float) -> bool:
+        """Whether it owes more than when it was let back in."""
+        self.owed += RELAPSE * weight
+        return self.owed > PROBATION
 
     # --- transitions -------------------------------------------------------------------------------------------------
 
@@ -165,6 +186,7 @@ class Breaker:
 
     def _close(self, now: float) -> Transition:
         self.closed_at = now
+        self.owed = PROBATION
         self.window = Window()
         self.in_a_row = 0
         return self._turn("closed", "trial_ok")

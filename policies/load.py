@@ -121,9 +121,9 @@ class Loads:
             others = (load.decodes + load.foreign) * DECODE_TOKENS * load.spt
             if load.waiting:
                 others += load.wait_s(now)
-            work = others * lift + asked * load.uncached * load.spt
             if now < load.cold_until:
-                work /= load.ramp(now)
+                others /= load.ramp(now)
+            work = others * lift + asked * load.uncached * load.spt
             fixed_s = load.whole_s if plain else load.first_s
             scores.append(work + (least_s if fixed_s <= least_s else load.believed_s(plain, least_s, now)))
         return scores
@@ -148,9 +148,9 @@ class Loads:
                 others += (load.decodes + load.foreign) * DECODE_TOKENS * load.spt
             if load.waiting:
                 others += load.wait_s(now)
-            work = others * lift + missing * load.spt * price
             if now < load.cold_until:
-                work /= load.ramp(now)
+                others /= load.ramp(now)
+            work = others * lift + missing * load.spt * price
             fixed_s = load.whole_s if plain else load.first_s
             scores.append(work + (least_s if fixed_s <= least_s else load.believed_s(plain, least_s, now)))
         return scores

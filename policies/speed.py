@@ -61,7 +61,7 @@ class Load:
 
     __slots__ = (
         "ahead_spt", "busy", "busy_at", "call_s", "cold_until", "decodes", "first_s", "foreign", "learned_at",
-        "noise_s", "progress_at", "shown", "spt", "tokens", "uncached", "waiting", "warm_s", "whole_s",
+        "noise_s", "progress_at", "samples", "shown", "spt", "tokens", "uncached", "waiting", "warm_s", "whole_s",
     )  # fmt: skip
 
     def __init__(self, now: float, warm_s: float) -> None:
@@ -75,6 +75,7 @@ class Load:
         self.call_s = CALL_S
         self.first_s = 0.0  # of a stream whose prompt is nothing; 0: unknown
         self.whole_s = 0.0  # of a plain reply
+        self.samples = 0  # of both together
         self.noise_s = 0.0  # by how much predictions of these miss
         self.uncached = 1.0  # the share of a prompt that it has to read
         self.progress_at = now  # the latest first event
@@ -85,9 +86,11 @@ class Load:
         self.cold_until = now + warm_s
 
     def renew(self, now: float, warm_s: float) -> None:
-        self.spt = self.ahead_spt = SECONDS_A_TOKEN
+        """It may have become faster, so that it was slow is forgotten. That it answers calls side by side is not: it
+        could show that again only where it is asked."""
+        self.spt, self.ahead_spt = min(self.spt, SECONDS_A_TOKEN), min(self.ahead_spt, SECONDS_A_TOKEN)
         self.shown = False
-        self.call_s, self.first_s, self.whole_s = CALL_S, 0.0, 0.0
+        self.call_s, self.first_s, self.whole_s, self.samples = CALL_S, 0.0, 0.0, 0
         self.warm_s, self.cold_until = warm_s, now + warm_s
 
     def missing(self, asked: int, cached: float | None) -> float:
@@ -98,11 +101,13 @@ class Load:
         return self.whole_s if plain else self.first_s
 
     def believed_s(self, plain: bool, least_s: float, now: float) -> float:
-        """The fixed part as far as it is known; that it is above the least of the pool is forgotten step by step."""
+        """The fixed part as far as it is known: that it is above the least of the pool may be chance while samples are
+        few, and is forgotten step by step."""
         known = self.whole_s if plain else self.first_s
         if known <= least_s:
             return least_s
-        return known + (least_s - known) * min(1.0, (now - self.learned_at) / FORGOTTEN_S)
+        sure = min(1.0, self.samples * WEIGHT) * max(0.0, 1.0 - (now - self.learned_at) / FORGOTTEN_S)
+        return least_s + (known - least_s) * sure
 
     def wait_s(self, now: float) -> float:
         """Until a call that comes now is begun with. A target that lets its first in line wait has become slower."""
@@ -160,6 +165,7 @@ class Load:
         """The wait for the prompts ahead was foreseen, so a call that waited long has not found its target slow."""
         known, ahead = self.fixed_s(ticket.plain), ticket.ahead
         observed = now - ticket.started_at
+        self.samples += 1
         if not known:
             self.noise_s = observed / 2
             self._set_fixed(ticket.plain, observed / (1 + ahead), now)

@@ -1123,6 +1123,27 @@ PLANTED = (
         ("tests/policies/test_retry.py",),
     ),
     Mutation(
+        "a sick target uses up what the calls of others need",
+        "proxy/execution/race.py",
+        "if self._steering.well(course.ask, elsewhere, self._budget.share) or self._withdrawn(course, error, now):",
+        "if self._withdrawn(course, error, now):",
+        (RETRY,),
+    ),
+    Mutation(
+        "who has just failed is taken for well",
+        "policies/breaker_state.py",
+        'if self.state != "closed" or self.in_a_row:',
+        'if self.state != "closed":',
+        (RETRY,),
+    ),
+    Mutation(
+        "three answers are proof enough",
+        "policies/breaker_state.py",
+        "        self.owed = PROBATION\n",
+        "",
+        ("tests/policies/test_breaker_state.py",),
+    ),
+    Mutation(
         "the deadline is ignored before the first event",
         "proxy/execution/attempt.py",
         "return min(call.deadline, self._started_at + timeouts.first_token_s)",

@@ -37,7 +37,8 @@ def spread(scenario: Scenario, plays: Sequence[Mapping[str, Played]]) -> str:
         for goal in scenario.goals:
             values = [goal.measure(played[side], played) for played in plays]
             digits, reached = goal.digits + 1, sum(map(goal.met, values))
-            row.append(f"{mean(values):.{digits}f} +-{pstdev(values):.{digits}f} {reached:3}")
+            spread = pstdev(values) if all(map(math.isfinite, values)) else math.nan
+            row.append(f"{_shown(mean(values), digits)} +-{_shown(spread, digits)} {reached:3}")
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join([f"{scenario.name}: {scenario.about}; {len(plays)} seeds", *(_line(row, widths) for row in rows)])

@@ -262,14 +262,17 @@ class Race:
         if delay is None:
             return None
         preferred = self._permits.prefer(course.targets, course.tried, course.claim)
-        elsewhere = any(target not in course.tried for target in preferred)
+        elsewhere = tuple([target for target in preferred if target not in course.tried])
         if instead and not elsewhere:
             return None
         delay = 0.0 if elsewhere else max(delay, course.alone_s)
         now = self._clock.now()
-        if now + delay >= course.record.call.deadline or not self._withdrawn(course, error, now):
+        if now + delay >= course.record.call.deadline:
             return None
-        return delay
+        # Where those left are well, it adds no more to their load than if the one that failed were out.
+        if self._steering.well(course.ask, elsewhere, self._budget.share) or self._withdrawn(course, error, now):
+            return delay
+        return None
 
     def _withdrawn(self, course: Course, error: ProxyError, now: float) -> bool:
         """Where the budget is used up, a retry of the client's would not be any better."""

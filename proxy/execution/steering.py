@@ -95,6 +95,10 @@ class Steering:
         now = self._clock.now()
         return all(self.breakers.why_not(call, target, now) is not None for target in targets)
 
+    def well(self, ask: Call, targets: tuple[Target, ...], bad_most: float) -> bool:
+        """Whether a call that leaves a target which failed finds its answer there, as far as breakers know."""
+        return self.breakers.well(ask, targets, bad_most, self._clock.now())
+
     def begin(self, ask: Call, target: Target, role: Role) -> Trip:
         """An attempt is about to be sent."""
         now = self._clock.now()

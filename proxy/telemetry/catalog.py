@@ -80,7 +80,7 @@ RATE_LIMIT = Label("limit", ("requests", "tokens", "concurrency"))
 STATE = Label("state", ("closed", "open", "half_open"))
 RUN_STATE = Label("state", ("active", "waiting", "parked"))
 TURNS = (
-    *(("open", reason) for reason in ("consecutive", "error_rate", "auth", "trial_failed", "probe_failed")),
+    *(("open", reason) for reason in ("consecutive", "error_rate", "relapsed", "auth", "trial_failed", "probe_failed")),
     *(("half_open", reason) for reason in ("waited", "probe_ok", "manual")),
     ("closed", "trial_ok"),
 )

@@ -167,6 +167,35 @@ async def test_in_an_outage_retries_end_when_the_shared_budget_is_spent() -> Non
         assert len(world.upstreams[0].requests) <= 30 + 10 + 5
 
 
+async def test_while_another_target_is_well_no_call_fails_for_want_of_budget() -> None:
+    """One that fails a sixth of its calls stays in, and fails more of them than the budget would pay for."""
+    asked = []
+
+    async def flaky(peer: Peer) -> None:
+        asked.append(1)
+        status = "500 Oops" if len(asked) % 6 == 0 else "200 OK"
+        await peer.reply(REPLY, status=status)
+
+    async with World(flaky, plain) as world:
+        answers = [await world.request() for _ in range(300)]
+        assert {answer.status for answer in answers} == {200}
+        assert not world.steering.breakers.troubled
+        assert len(world.upstreams[1].requests) == 50
+
+
+async def test_who_has_just_failed_is_asked_out_of_the_budget_alone() -> None:
+    async with World(refusing("500 Oops"), refusing("500 Oops")) as world:
+        for target in world.snapshot.planner.routes.fixed_targets:
+            for _ in range(100):
+                world.steering.breakers.begin(target, world.clock.now()).answered(world.clock.now())
+        while world.attempt_budget.withdraw(world.clock.now()):
+            pass
+        for _ in range(3):
+            assert (await world.request()).status == 500
+        attempts = [len(outcome.attempts) for outcome in world.outcomes]
+        assert attempts == [2, 1, 1], "the first did not know better"
+
+
 async def test_a_hint_is_waited_for_on_the_same_target_and_passed_on_when_it_is_too_long() -> None:
     calls = []
 

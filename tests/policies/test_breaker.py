@@ -52,6 +52,18 @@ def test_a_target_that_fails_is_left_out_and_says_why() -> None:
     assert "1 not closed" in repr(breakers)
 
 
+def test_a_pool_is_well_where_all_of_it_that_may_be_asked_is() -> None:
+    breakers = Breakers()
+    assert not breakers.well(CALL, (B, C), 0.1, NOW), "nobody knows"
+    answer(breakers, B, 20)
+    assert breakers.well(CALL, (B,), 0.1, NOW)
+    assert not breakers.well(CALL, (B, C), 0.1, NOW)
+    fail(breakers, C)
+    assert breakers.well(CALL, (B, C), 0.1, NOW), "who is out is not asked"
+    assert not breakers.well(CALL, (C,), 0.1, NOW)
+    assert not breakers.well(CALL, (), 0.1, NOW)
+
+
 def test_a_limit_is_no_fault() -> None:
     breakers = Breakers()
     for _ in range(100):

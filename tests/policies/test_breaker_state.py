@@ -153,3 +153,57 @@ def test_who_was_asked_for_want_of_a_better_closes_by_answering_and_is_not_punis
     assert (breaker.state, breaker.retry_at) == ("open", until)
     turns = [good(breaker) for _ in range(3)]
     assert turns == [None, None, Transition("p/a", "closed", "trial_ok", "upstream_error")], "the failure counts"
+
+
+def played(breaker: Breaker, ends: str, now: float = NOW) -> Transition | None:
+    """`g`: good, `b`: bad, `h`: half as bad; the last turn."""
+    turned = None
+    for end in ends:
+        turned = good(breaker, now) if end == "g" else bad(breaker, now, 0.5 if end == "h" else 1.0)
+    return turned
+
+
+@pytest.mark.parametrize(
+    ("ends", "relapsed"),
+    [
+        ("b", True),  # three answers prove little: a target that fails a third of its calls gives them as often
+        ("gggggb", True),
+        ("ggggggb", False),  # one of seven may be chance
+        ("ggggggbb", True),
+        ("gggh", False),
+        ("ggh", True),
+        (20 * "g" + "bb", False),  # as many as open a breaker: it is like any other
+    ],
+)
+def test_who_was_let_back_in_is_out_again_at_the_first_failures(ends: str, relapsed: bool) -> None:
+    breaker = opened()
+    breaker.wake(NOW + WAIT_S)
+    played(breaker, "ggg", NOW + 6)
+    assert breaker.state == "closed"
+    turned = played(breaker, ends, NOW + 7)
+    assert (turned is not None) is relapsed
+    if turned is not None:
+        assert (turned.to, turned.reason, turned.wait_s) == ("open", "relapsed", 2 * WAIT_S)
+
+
+def test_who_never_was_out_is_on_no_probation() -> None:
+    assert played(Breaker("p/a"), "bbbbgb") is None
+
+
+@pytest.mark.parametrize(
+    ("ends", "well"),
+    [
+        (20 * "g", True),
+        (19 * "g", False),  # too few to know
+        ("bb" + 18 * "g", True),  # a tenth
+        ("bbb" + 17 * "g", False),
+        (99 * "g" + "b", False),  # it has just failed: it may be the first failure of many
+        (99 * "g" + "bg", True),
+        (99 * "g" + "bbbbb", False),  # open
+    ],
+)
+def test_who_is_well_is_known_to_fail_rarely_and_has_not_just_failed(ends: str, well: bool) -> None:
+    breaker = Breaker("p/a")
+    played(breaker, ends)
+    assert breaker.is_well(0.1, NOW) is well
+    assert not breaker.is_well(0.1, NOW + 100), "that was long ago"

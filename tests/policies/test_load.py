@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from policies.load import TARGETS_MAX, Loads, Speed
+from policies.speed import SECONDS_A_TOKEN, Load
 from proxy.types import Call, Head, Target
 from tests.build import call, target
 
@@ -208,12 +209,22 @@ def test_weights_divide_the_load_that_targets_carry() -> None:
 
 
 @pytest.mark.parametrize(("age_s", "share"), [(0.0, 0.1), (15.0, 0.55), (30.0, 1.0), (300.0, 1.0)])
-def test_a_new_target_looks_slow_not_idle(age_s: float, share: float) -> None:
+def test_what_a_new_target_has_ahead_counts_for_more_and_an_idle_one_is_as_good_as_any(
+    age_s: float, share: float
+) -> None:
     loads = warm()
     new = target("new/m")
     loads.scores(LONG, (A, new), WARM)
+    idle_old, idle_new = loads.scores(LONG, (A, new), WARM + age_s)
+    assert idle_old == idle_new, "else it would have nothing to show itself with"
+    for each in (A, new):
+        loads.first_event(loads.started(LONG, each, WARM + age_s), WARM + age_s + 1e-9)
+        loads.started(SHORT, each, WARM + age_s)
     of_old, of_new = loads.scores(LONG, (A, new), WARM + age_s)
-    assert of_old / of_new == pytest.approx(share)
+    old_s, new_s = loads.first_events_s(LONG, (A, new), WARM + age_s)
+    assert old_s == new_s
+    assert of_new >= of_old
+    assert (of_new == of_old) == (share == 1.0)
     trust = loads.trust((A, new), WARM + age_s)
     assert trust == ([1.0, pytest.approx(share)] if age_s < 30 else None)
 
@@ -228,6 +239,29 @@ def test_a_target_that_was_out_of_order_is_as_good_as_new_and_warm_in_a_few_seco
     assert loads.trust(BOTH, WARM + 35) is None
     a, b = loads.first_events_s(SHORT, BOTH, WARM + 35)
     assert a == b
+
+
+@pytest.mark.parametrize(("samples", "believed"), [(1, 0.1), (4, 0.4), (10, 1.0), (20, 1.0)])
+def test_that_a_target_is_slower_is_believed_as_far_as_there_are_samples(samples: int, believed: float) -> None:
+    loads = warm()
+    for _ in range(20):
+        served(loads, SHORT, A, now=WARM, first_s=0.2)
+    loads.warming(B.id, WARM, 5.0)
+    for _ in range(samples):
+        served(loads, SHORT, B, now=WARM, first_s=0.4)
+    a, b = loads.first_events_s(SHORT, BOTH, WARM)
+    known_a, known_b = loads.speed(A.id).first_s, loads.speed(B.id).first_s
+    assert known_a is not None
+    assert known_b is not None
+    assert b - a == pytest.approx(believed * (known_b - known_a), rel=0.02)
+
+
+@pytest.mark.parametrize(("learnt", "kept"), [(SECONDS_A_TOKEN / 10, SECONDS_A_TOKEN / 10), (1.0, SECONDS_A_TOKEN)])
+def test_who_is_back_has_forgotten_that_it_was_slow_but_not_that_it_was_quick(learnt: float, kept: float) -> None:
+    load = Load(0.0, 30.0)
+    load.spt = load.ahead_spt = learnt
+    load.renew(WARM, 5.0)
+    assert (load.spt, load.ahead_spt, load.samples) == (kept, kept, 0)
 
 
 def test_busy_is_the_share_of_the_last_minute_in_which_there_was_a_prompt_to_read() -> None:
