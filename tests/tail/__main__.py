@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help="requests a side and scenario")
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     given = parser.parse_args()
-    began, found = time.monotonic(), scenarios(given.seed, None, 1)
+    began, found = time.monotonic(), scenarios(given.seed, None, given.count)
     numbers = [number for number, scenario in enumerate(found) if given.only in scenario.name]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         if given.seeds == 1:
