@@ -78,17 +78,17 @@ def as_asked(call: Call, target: Target, expected: Expected, left: Left) -> Allo
         free = None if free is None else free // SILENT_SHARE
     elif most is not None and most < limit:
         return None
-    if price.per_second or expected.time is not None:
+    if not limit or price.per_second or expected.time is not None:
         return None
     tokens, may_occur = _input_tokens(call, target, expected, left), _may_occur(call, price)
-    output = held = (limit + target.traits.reasoning_tokens_max) * head.choices if limit else 0
+    output = held = (limit + target.traits.reasoning_tokens_max) * head.choices
     usd_nanos = hold_usd_nanos(price, tokens, output, may_occur=may_occur)
     if usd_nanos > HOLD_USD_NANOS_MAX or (free is not None and usd_nanos > free):
         return None
     if left.tokens and expected.watched:
         held = min(output, (OUTPUT_TOKENS_USUAL if expected.q95 is None else expected.q95) * head.choices)
     amounts = Amounts(usd_nanos, tokens + held, 1, 1, 1)
-    open = silent and most is None and limit > 0
+    open = silent and most is None
     return Allowance(amounts, tokens, limit, output, held, False, left, may_occur, open)
 
 

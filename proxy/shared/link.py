@@ -23,6 +23,7 @@ Operation = Literal["rates", "get", "put", "ping"]
 Result = Literal["ok", "timeout", "error", "skipped"]
 Tell = Callable[[str, Level, Mapping[str, Field]], None]
 
+STILL_OUT: Final = frozenset({"trial_failed", "probe_failed"})  # it was half open, and has not been told back
 BEAT_S: Final = 1.0
 RETURN_S: Final = 2 * BEAT_S  # until all processes have found it back, and told it what they did alone
 HEARD_S: Final = 2 * BEAT_S  # as long as it answers, no process is without a word of it for longer
@@ -132,7 +133,7 @@ class Link:
     def _turned(self, transition: Transition | None) -> None:
         if transition is None:
             return
-        if transition.to == "open" and transition.reason == "consecutive":
+        if transition.to == "open" and transition.reason not in STILL_OUT:
             what = "each gate goes on by itself: with its part of the rate limits, and without the shared cache"
             self._tell("shared store out", "warning", {"why": self._failure, "what": what})
         elif transition.to == "closed":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -83,6 +83,9 @@ def test_below_the_floor_the_least_useful_answer_is_asked_for_and_the_accounts_r
 COUNTS = st.one_of(st.none(), st.integers(0, 6_000))
 
 
+@example(
+    Head("m", fields={}), Traits(output_tokens_max=0, reasoning_tokens_max=300), Expected(100, 1), Left(5_000), PRICE
+)
 @given(
     head=st.builds(Head, model=st.just("m"), fields=st.just({}), output_tokens_max=COUNTS, choices=st.integers(1, 3)),
     traits=st.builds(Traits, output_tokens_max=COUNTS, reasoning_tokens_max=st.sampled_from([0, 300])),
@@ -97,7 +100,10 @@ def test_what_is_held_as_asked_is_what_all_limits_together_would_say(
     short = budget.as_asked(asked, at, expected, left)
     if short is not None:
         assert short == budget.fitted(asked, at, expected, left)
-    elif head.output_tokens_max is None or traits.output_tokens_max is None:
+    elif 0 not in (head.output_tokens_max, traits.output_tokens_max) and None in (
+        head.output_tokens_max,
+        traits.output_tokens_max,
+    ):
         assert left.usd_nanos is not None, "only the money stands in the way"
 
 

@@ -67,7 +67,7 @@ def test_a_gate_that_hangs_is_ended_after_thirty_seconds(tmp_path: Path, monkeyp
         gate = fleet.gate
         assert gate is not None
         os.kill(fleet.supervisor, signal.SIGUSR1)
-        await clients.until(lambda: gate.poll() is not None, 45)
+        await clients.until(lambda: gate.poll() is not None, 90)
         assert gate.returncode == 70
         last = events(fleet, "ended by the watchdog")[0]
         assert "get_stuck" in str(last["at"])

@@ -85,6 +85,10 @@ async def test_probes_find_out_that_it_is_back() -> None:
     await link.probe()
     assert link.up
     assert [name for name, _, _ in told.log] == ["shared store out", "shared store back"]
+    store.broken = True
+    await fails(link)
+    assert not link.up, "it is on probation"
+    assert [name for name, _, _ in told.log][2:] == ["shared store out"]
 
 
 async def test_one_that_falls_silent_between_two_probes_is_not_taken_for_well() -> None:
