@@ -65,7 +65,7 @@ class AgentRun:
 def found() -> Path | None:
     """The folder of recorded traffic; None: there is none."""
     beside = Path(__file__).parents[2] / ".." / "shared" / "data"
-    folder = Path(os.environ.get("HEADGATE_TRACES", beside))
+    folder = Path(os.environ.get("HEADGATE_TRACES") or beside)
     return folder if folder.is_dir() else None
 
 
