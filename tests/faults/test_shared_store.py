@@ -1,4 +1,4 @@
-"""F47, F48 and F50: the store that gates share is down, refuses, swallows, takes 200 ms, or comes back empty.
+"""F47, F48 and F50: the store that gates share is down, refuses, swallows, is four times too late, or is back empty.
 
 Calls go on in every one of these worlds, and what all gates admit together never passes what one bucket would have:
 the limit, and what it fills since. Time is real here, so nothing is asserted of how long something took.
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 RPM = 600
 RULES: dict[str, object] = {"rpm": RPM}
+TIMEOUT_S = 0.25  # more than a busy machine lets a loop wait, mostly
 
 Happens = Callable[[RedisServer, FaultProxy], Awaitable[None]]
 
@@ -63,7 +64,7 @@ async def swallowed(server: RedisServer, between: FaultProxy) -> None:
 
 
 async def slow(server: RedisServer, between: FaultProxy) -> None:
-    between.fault = Fault(down=Way(delay=0.2))
+    between.fault = Fault(down=Way(delay=4 * TIMEOUT_S))
 
 
 async def mended(server: RedisServer, between: FaultProxy, what: Happens) -> None:
@@ -75,6 +76,12 @@ async def mended(server: RedisServer, between: FaultProxy, what: Happens) -> Non
         server.thaw()
 
 
+async def failures(gates: Gates) -> float:
+    """Of the first gate, when it asked for what it may admit."""
+    name = "headgate_shared_operations_total"
+    return sum([await gates.metric(0, f'{name}{{op="rates",outcome="{how}"}}') for how in ("timeout", "error")])
+
+
 @pytest.mark.parametrize(
     "what",
     [
@@ -82,39 +89,37 @@ async def mended(server: RedisServer, between: FaultProxy, what: Happens) -> Non
         pytest.param(refused, id="F47 refused"),
         pytest.param(swallowed, id="F47 black hole"),
         pytest.param(frozen, id="F47 a process that hangs"),
-        pytest.param(slow, id="F48 200 ms"),
+        pytest.param(slow, id="F48 four times too late"),
     ],
 )
 def test_calls_go_on_within_the_limit_and_gates_find_back(what: Happens, tmp_path: Path) -> None:
     async def work(server: RedisServer) -> None:
         between = FaultProxy("127.0.0.1", server.port)
         await between.start()
-        async with Gates(tmp_path, f"redis://127.0.0.1:{between.port}/0", RULES, timeout_ms=100) as gates:
+        url = f"redis://127.0.0.1:{between.port}/0"
+        async with Gates(tmp_path, url, RULES, timeout_ms=round(TIMEOUT_S * 1_000)) as gates:
             bound = Bound()
             assert await bound.calls(gates, 300) > 200
             await what(server, between)
             for _ in range(3):
                 await bound.calls(gates, 40)
             await gates.until("out")
-            skipped = await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="skipped"}')
-            asked = await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="timeout"}')
-            asked += await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="error"}')
+            await asyncio.sleep(2 * TIMEOUT_S)  # what was asked before it was known has ended
+            waited_for = await failures(gates)
             for _ in range(20):
                 await bound.calls(gates, 20)
                 await asyncio.sleep(0.1)
             assert await gates.metric(0, 'headgate_shared_breaker_state{state="open"}') == 1
-            failed = await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="timeout"}')
-            failed += await gates.metric(0, 'headgate_shared_operations_total{op="rates",outcome="error"}')
-            assert failed == asked  # no call waits for it any more
-            assert skipped >= 0
+            assert await failures(gates) == waited_for  # no call waits for it any more
             await mended(server, between, what)
             await gates.until("ok")
             for _ in range(10):
                 await bound.calls(gates, 100)
                 await asyncio.sleep(0.2)
             assert await bound.calls(gates, 900) < 300  # a store that was emptied has not forgotten everything
+            await gates.until("ok")
             told = gates.log.getvalue().decode()
-            assert told.count("shared store out") == told.count("shared store back") == 2
+            assert told.count("shared store out") == told.count("shared store back") >= len(gates.gates)
         await between.stop()
 
     with redis_server() as server:
