@@ -17,6 +17,7 @@ from msgspec import DecodeError, Raw, Struct, json
 from policies.repeatable import STATE, why_once, why_tools_once
 from policies.semantic.rules import SemanticRules
 from proxy.reuse import Reuse
+from proxy.tenancy import tenant
 from proxy.types import Call, Identity, Plan
 
 Exact = Literal["off", "deterministic", "on"]
@@ -160,11 +161,11 @@ def question(call: Call, fields: dict[str, Raw]) -> bytes:
 
 def owner(identity: Identity, scope: Scope | Literal["run"]) -> bytes:
     """Who may be given the answer: the tenant always, below it the agent or its run."""
-    tenant = f"team {identity.team}" if identity.team is not None else f"key {identity.key_id}"
     below: tuple[str, ...] = ()
     if scope != "team":
         below = (identity.agent,) if scope == "agent" else (identity.agent, identity.run or "")
-    return _framed(scope.encode(), tenant.encode(), *[name.encode("utf-8", "surrogatepass") for name in below])
+    names = (scope, tenant(identity), *below)
+    return _framed(*[name.encode("utf-8", "surrogatepass") for name in names])
 
 
 def renew_early(age_s: float, ttl_s: float, chance: float) -> bool:

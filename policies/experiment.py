@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from policies.tenancy import tenant
 from proxy.observed import Arm, ArmName
+from proxy.tenancy import tenant
 from proxy.types import Call
 
 Unit = Literal["run", "agent", "call"]

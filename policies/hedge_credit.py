@@ -12,8 +12,8 @@ from typing import Final
 from msgspec import Struct
 
 from policies.recent import Recent
-from policies.tenancy import run_of, tenant
 from proxy.observed import NoHedgeKind
+from proxy.tenancy import run_of, tenant
 from proxy.types import Call
 
 Short = tuple[NoHedgeKind, str]

@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from policies.tenancy import tenant
+from proxy.tenancy import tenant
 from proxy.types import Call, Endpoint
 
 BLOCK_BYTES: Final = 1_024

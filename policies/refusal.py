@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from policies.limits import Reason, Refusal, Shortfall
-from policies.tenancy import shown
 from policies.windows import iso
 from proxy.errors import ProxyError
+from proxy.tenancy import shown
 
 NANOS: Final = 1_000_000_000
 WHY: Final[Mapping[Reason, str]] = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from policies.runs import Excess, Stop
-from policies.tenancy import run_name
 from proxy.errors import ProxyError
+from proxy.tenancy import run_name
 
 RETRY_PAUSED_S: Final = 10.0  # nobody knows when it goes on; SDKs wait so long, twice
 RETRY_WIDTH_S: Final = 1.0  # calls end at any moment

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from policies.tenancy import run_name
+from proxy.tenancy import run_name
 
 LEVELS_MAX: Final = 5  # with team, key and agent above them, a path has eight accounts
 EXAMINED_MAX: Final = 16  # runs looked at to make room for one

@@ -15,8 +15,8 @@ from typing import Final
 
 from policies.load import Loads
 from policies.recent import Recent
-from policies.tenancy import tenant
 from pricing.book import price_at
+from proxy.tenancy import tenant
 from proxy.types import Call, Price, Target
 
 RUNS_MAX: Final = 8_192

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 from policies.recent import Recent
 from policies.stickiness import OUTPUT_TOKENS
-from policies.tenancy import tenant
 from pricing.book import price_at
+from proxy.tenancy import tenant
 from proxy.types import Call, Plan
 
 RUNS_MAX: Final = 8_192

@@ -201,9 +201,7 @@ def _cache(record: Record) -> str:
         return "hit" if record.reused.cache == "exact" else record.reused.cache
     if record.served_by == "join":
         return "join"
-    if record.wanted is not None:
-        return "miss"
-    looked = record.looked_up and "miss" in [each.result for each in record.looked_up]
+    looked = record.wanted is not None or any(each.result == "miss" for each in record.looked_up)
     return "miss" if looked else "off"
 
 

@@ -31,7 +31,7 @@ LAYERS = (
         "nouns",
         (
             *("proxy.types", "proxy.errors", "proxy.pressure", "proxy.observed", "proxy.cache_hints", "proxy.holds"),
-            "proxy.reuse",
+            *("proxy.reuse", "proxy.tenancy"),
         ),
         libraries=("msgspec",),
     ),

@@ -120,8 +120,8 @@ PLANTED = (
     Mutation(
         "an answer is for any tenant",
         "policies/cache_rules.py",
-        "return _framed(scope.encode(), tenant.encode(), *[",
-        "return _framed(scope.encode(), *[",
+        "    names = (scope, tenant(identity), *below)\n",
+        "    names = (scope, *below)\n",
         (CACHE_RULES, EXACT),
     ),
     Mutation(
@@ -1502,8 +1502,8 @@ PLANTED = (
     Mutation(
         "a log line with content",
         "proxy/telemetry/line.py",
-        "        _name(call.model),\n",
-        "        _name(call.raw.decode()),\n",
+        "        printable(call.model),\n",
+        "        printable(call.raw.decode()),\n",
         ("tests/proxy/telemetry/test_log.py", "tests/proxy/telemetry/test_line.py"),
     ),
     Mutation(

@@ -13,12 +13,12 @@ from typing import Final
 
 from msgspec import DecodeError, Raw, json
 
-from policies.tenancy import shown
 from pricing.gpu import PICOS_PER_NANO
 from proxy.cli.asking import Refusal, add_connection, answer, refuse
 from proxy.cli.options import Subparsers
 from proxy.cli.table import Page, dollars
 from proxy.state.quote_report import Quote, Refused, TargetQuote
+from proxy.tenancy import shown
 
 ENDPOINTS: Final = ("chat", "completions", "embeddings", "responses", "moderations", "rerank")
 CLASSES: Final = ("input_uncached", "input_cached", "output")

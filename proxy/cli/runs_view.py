@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.tenancy import shown
 from proxy.cli.table import Page, counted, dollars, seconds
 from proxy.state.report import asked
 from proxy.state.run_report import Governed, LimitRow, RunRow, Runs, RunTree, ToppedUp
+from proxy.tenancy import shown
 
 CALLS_HEAD = ("*", "at", "model", "target", "end", "took", "input", "output", "cost", "request")
 LIST_HEAD = (

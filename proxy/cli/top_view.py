@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from policies.tenancy import split
 from proxy.cli.budgets import amount_shown, bar
 from proxy.cli.requests import HEAD as CALL_HEAD
 from proxy.cli.requests import cells as call_cells
@@ -18,6 +17,7 @@ from proxy.cli.top_keys import VIEWS, Look, Sort
 from proxy.cli.top_state import Board, Recent, State
 from proxy.state.report import RequestRow
 from proxy.telemetry.live_report import Event, Second, Totals
+from proxy.tenancy import split
 
 Style = Literal["plain", "bold", "dim", "alarm", "chosen"]
 

@@ -175,7 +175,7 @@ class PriceOverride(Block):
     reasoning_usd_per_mtok: Usd | None = Field(default=None, description="Reasoning, where it differs from output.")
     output_audio_usd_per_mtok: Usd | None = Field(default=None, description="Audio output.")
     call_usd: Usd | None = Field(default=None, description="For each call, in USD.")
-    long_context_above_tokens: int | None = Field(default=None, ge=1, description="Above so much input, those below.")
+    long_context_above_tokens: int | None = Field(default=None, ge=1, description="With more input, the prices below.")
     long_context_input_usd_per_mtok: Usd | None = Field(default=None, description="Input of a long call.")
     long_context_output_usd_per_mtok: Usd | None = Field(default=None, description="Output of a long call.")
     long_context_input_cached_usd_per_mtok: Usd | None = Field(default=None, description="Cached input of a long call.")

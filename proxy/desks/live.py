@@ -46,8 +46,7 @@ class LiveDesk:
         for _ in range(len(ended) // STRIDE):
             self._live.fold([ended.popleft() for _ in range(STRIDE)])
             await asyncio.sleep(0)
-        if ended:
-            self._live.fold([ended.popleft() for _ in range(len(ended))])
+        self._live.fold([ended.popleft() for _ in range(len(ended))])
         self.feed.publish("delta", self._live.tick(self._now_ms(), self._gauges()))
 
     def _gauges(self) -> Gauges:

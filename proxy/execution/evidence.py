@@ -18,9 +18,9 @@ from policies.bandit import Bandit, Learnt
 from policies.call_kind import kind_of
 from policies.conformal import Conformal, Label, Standing
 from policies.sticky_rung import StickyRung
-from policies.tenancy import run_of
 from proxy.clock import Clock
 from proxy.execution.given import Feedback, Given
+from proxy.tenancy import run_of
 from proxy.types import Call, Plan
 
 LOSS_MAX: Final = 0.05  # that the labels of a cascade are held against which names no bound

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from policies.gate_line import Ask
-from policies.tenancy import run_id
 from policies.tiers import TIERS
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.gate_desk import Pass, Pool
 from proxy.execution.line import Progress
 from proxy.execution.running import Running
+from proxy.tenancy import run_id
 from proxy.types import Attempt, Outcome, Plan
 
 

@@ -18,8 +18,8 @@ from msgspec import Struct
 from policies import cost_units, least_attained
 from policies.least_attained import Attained, Place
 from policies.shedding import INTERACTIVE_S, STANDARD_S, Shedder
-from policies.tenancy import run_id, run_of, tenant
 from policies.tiers import INTERACTIVE, TIERS, Hold, Tiers
+from proxy.tenancy import run_id, run_of, tenant
 from proxy.types import Call, Identity, Target, Usage
 
 LINES_MAX: Final = 4_096

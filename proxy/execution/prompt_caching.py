@@ -17,10 +17,10 @@ from policies import prefix_break, siblings
 from policies.prefix_break import Prefixes, Seen
 from policies.prompt_cache import Asked, PromptCaches
 from policies.siblings import Boundaries, Lead, Siblings
-from policies.tenancy import run_of, tenant
 from proxy.clock import Clock
 from proxy.execution.record import Record
 from proxy.providers.base import Provider
+from proxy.tenancy import run_of, tenant
 from proxy.types import Call, Target
 
 TOKENS_LEAST: Final = 1_024

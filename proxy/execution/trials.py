@@ -19,7 +19,6 @@ from policies.daily_budget import DailyBudget
 from policies.experiment import Sample
 from policies.plan import Routes
 from policies.recent import Recent
-from policies.tenancy import run_of
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
@@ -30,6 +29,7 @@ from proxy.execution.shadowing import SHADOW_S, agree
 from proxy.observed import Arm
 from proxy.snapshot import Snapshot
 from proxy.tasks import Tasks
+from proxy.tenancy import run_of
 from proxy.types import Call, Outcome
 
 CALLS_MAX: Final = 20_000  # of which something may still be heard

@@ -20,11 +20,11 @@ from policies.ladder import Ladder, reached
 from policies.limits import Instant, Standing
 from policies.recent import Recent
 from policies.refusal import amount
-from policies.tenancy import shown
 from policies.windows import iso
 from proxy.clock import Clock
 from proxy.pressure import share
 from proxy.state.budget_report import BudgetList, BudgetRow
+from proxy.tenancy import shown
 from proxy.types import Charge, Per, Period, Unit
 
 RUN: Final = "run:"

@@ -19,7 +19,6 @@ from policies.estimate import Expected as Likely
 from policies.estimate import Experience, Sample
 from policies.run_refusal import run_stopped
 from policies.runs import Stop
-from policies.tenancy import run_of
 from policies.vote import VoteRules
 from pricing.book import cost_usd_nanos
 from pricing.tokens import input_estimate
@@ -35,6 +34,7 @@ from proxy.runs.registry import Runs
 from proxy.snapshot import Snapshot
 from proxy.state.export import Seen
 from proxy.state.quote_report import Expected, Quote, Refused, TargetQuote
+from proxy.tenancy import run_of
 from proxy.types import Amounts, Call, Identity, KeyRecord, Plan, Target, Usage
 
 ANCESTORS_MAX: Final = 8

@@ -16,13 +16,13 @@ from typing import Protocol
 from msgspec import Struct, json, structs
 
 from policies.runs import Bounds, Mark
-from policies.tenancy import is_tenant, run_id, run_name, split
 from proxy.errors import ProxyError
 from proxy.money.budgets import Budgets
 from proxy.runs.registry import STATES, Applied, RunCommand, Runs, Seen
 from proxy.state import run_queries
 from proxy.state.events import TopUp
 from proxy.state.run_report import Governed, Raised, ToppedUp
+from proxy.tenancy import is_tenant, run_id, run_name, split
 
 COMMANDS_MAX = 4_096  # whose answers are remembered
 IDLE_S = Bounds().idle_s  # runs that have been idle for longer need not be known

@@ -18,12 +18,12 @@ from policies.loops import THROTTLE_S, LoopRules, Trail, action_of, in_words, lo
 from policies.quantiles import Quantiles
 from policies.recent import Recent
 from policies.runs import Run
-from policies.tenancy import run_name
 from proxy.clock import Clock
 from proxy.dialects.base import Dialect
 from proxy.errors import ProxyError
 from proxy.execution.record import Record
 from proxy.observed import Looped, Mark
+from proxy.tenancy import run_name
 from proxy.types import Attempt, Call
 
 TRAILS_MAX: Final = 4_096

@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from policies.run_refusal import run_limit_exceeded, run_stopped
 from policies.runs import Bounds, Mark, Run, RunLimits, Stop, Tree
-from policies.tenancy import run_id, tenant
 from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.execution.running import Running
+from proxy.tenancy import run_id, tenant
 from proxy.types import Identity, Unit
 
 BUSY_SHOWN_MAX = 500

@@ -2,7 +2,7 @@
 
 The ledger has a call once it has ended; a run whose first call is still in flight is only known here. Sums stay the
 ledger's. With several processes that serve, `look` asks each of them. People call runs by their names: `find` says
-which run is meant, everything else goes by its id (`policies.tenancy`).
+which run is meant, everything else goes by its id (`proxy.tenancy`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Protocol
 from msgspec import structs
 
 from policies.limits import Standing
-from policies.tenancy import is_tenant, run_id, run_name, split
 from proxy.errors import ProxyError
 from proxy.money.budgets import Budgets
 from proxy.runs.registry import RunState
 from proxy.state.run_queries import RunReports
 from proxy.state.run_report import LimitRow, RunRow, Runs, RunTree, unrecorded
+from proxy.tenancy import is_tenant, run_id, run_name, split
 
 DEPTH_MAX = 8
 OWNERS_TOLD = 10

@@ -56,7 +56,7 @@ INPUT = " + ".join(f"a.{name}" for name in TOKEN_CLASSES if name.startswith("inp
 OUTPUT = " + ".join(f"a.{name}" for name in TOKEN_CLASSES if not name.startswith("input"))
 COST = "coalesce(sum(a.cost_usd_nanos), 0)"
 UNPRICED = "count(DISTINCT CASE WHEN a.call IS NOT NULL AND a.cost_usd_nanos IS NULL THEN o.seq END)"
-TENANT = "coalesce('team:' || o.team, 'key:' || o.key_id)"  # as `policies.tenancy` has it: whose a run is
+TENANT = "coalesce('team:' || o.team, 'key:' || o.key_id)"  # as `proxy.tenancy` has it: whose a run is
 CALLS = "FROM outcome o LEFT JOIN attempt a ON a.call = o.seq"
 END_MS = "o.at_ms + CAST(o.duration_s * 1000 AS INTEGER)"
 

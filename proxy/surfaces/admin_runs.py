@@ -14,11 +14,11 @@ from typing import Annotated, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from policies.tenancy import is_tenant, split
 from proxy.errors import ProxyError
 from proxy.runs.registry import Kind, RunCommand
 from proxy.surfaces.admin_route import AdminRequest, Reply, Route, json_reply
 from proxy.surfaces.query import instant_ms, limit, number, parameters
+from proxy.tenancy import is_tenant, split
 from proxy.types import Unit
 
 NANOS = 1_000_000_000

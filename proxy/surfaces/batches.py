@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from msgspec import Meta, Struct
 
-from policies.tenancy import tenant
 from proxy.batches import tables
 from proxy.batches.archive import Archive
 from proxy.batches.objects import ENDPOINTS, WINDOW, WINDOW_S, Batch, batch_form
@@ -35,6 +34,7 @@ from proxy.surfaces.identify import Place, authenticate, identity
 from proxy.surfaces.request import Request
 from proxy.surfaces.upload_room import UploadRoom
 from proxy.surfaces.wire import Headers
+from proxy.tenancy import tenant
 from proxy.types import Identity, KeyRecord
 
 FORM_BYTES: Final = 64 * 1024  # of an upload beside its file

@@ -103,7 +103,7 @@ def line_of(outcome: Outcome) -> Line:
     call = outcome.call
     identity = call.identity
     end = family(outcome.error_code, outcome.error_source, outcome.client_gone)
-    target, cost, duration_s = outcome.target, outcome.cost_usd_nanos, outcome.duration_s
+    target, cost = outcome.target, outcome.cost_usd_nanos
     return Line(  # by position, in the order above: by name it takes three times as long, as in `finish`
         utc_text(call.arrived_wall),
         LEVELS.get(end, "info"),
@@ -111,18 +111,18 @@ def line_of(outcome: Outcome) -> Line:
         call.id,
         call.trace_id,
         call.endpoint,
-        _name(call.model),
+        printable(call.model),
         call.route,
         call.head.stream,
         identity.key_id,
-        _name(identity.agent),
+        printable(identity.agent),
         identity.agent_source,
         identity.run_source,
         outcome.status,
         end,
         outcome.served_by,
-        int(duration_s * 1e6 + 0.5) / 1e6,  # to the microsecond, as in `_micros`
-        int(max(0.0, duration_s - outcome.upstream_s) * 1e6 + 0.5) / 1e6,
+        _micros(outcome.duration_s),
+        _micros(max(0.0, outcome.duration_s - outcome.upstream_s)),
         _basis(outcome, cost),
         len(call.raw),
         outcome.bytes_out,
@@ -136,7 +136,7 @@ def line_of(outcome: Outcome) -> Line:
         {printable(name): printable(value) for name, value in identity.tags} if identity.tags else None,
         call.client_retry,
         printable(outcome.plan.reason, 2 * NAME_MAX) if outcome.plan else None,
-        _name(target.id) if target else None,
+        printable(target.id) if target else None,
         outcome.error_code,
         outcome.error_source,
         _seconds(outcome.first_event_s),
@@ -177,7 +177,7 @@ def _price_words(outcome: Outcome) -> str:
 def _try(attempt: Attempt) -> Try:
     cost = attempt.cost_usd_nanos
     return Try(  # by position, as above
-        _name(attempt.target.id),
+        printable(attempt.target.id),
         attempt.role,
         _micros(attempt.duration_s),
         attempt_result(attempt),
@@ -202,10 +202,8 @@ def _basis(outcome: Outcome, cost: int | None) -> Basis:
 
 
 def _token_sums(outcome: Outcome) -> Tokens:
-    usages = [attempt.usage for attempt in outcome.attempts if attempt.usage is not None]
-    if len(usages) == 1:
-        return Tokens(*_tokens(usages[0]))
-    return Tokens(*map(sum, zip(*map(_tokens, usages), strict=True)))
+    usages = [_tokens(attempt.usage) for attempt in outcome.attempts if attempt.usage is not None]
+    return Tokens(*usages[0]) if len(usages) == 1 else Tokens(*map(sum, zip(*usages, strict=True)))
 
 
 def _seconds(value: float | None) -> float | None:
@@ -228,9 +226,6 @@ def printable(text: str, length_max: int = NAME_MAX) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
-
-
-_name = lru_cache(maxsize=1_024)(printable)  # models, agents and targets are few, and each call says four of them
 
 
 def utc_text(wall: float) -> str:

@@ -8,25 +8,19 @@ misses a message is right again with the next one. All of it is bounded, and not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
 from msgspec import json
 
-from proxy.state.ledger_rows import ABSENT, Entry, Row, storable
-from proxy.state.ledger_schema import (
-    ATTEMPT_RARE,
-    ATTEMPT_USUAL,
-    OUTCOME_RARE,
-    OUTCOME_USUAL,
-    TOKEN_CLASSES,
-    names,
-)
+from proxy.state.ledger_rows import Entry, Row, storable
+from proxy.state.ledger_schema import ATTEMPT_RARE, ATTEMPT_USUAL, OUTCOME_RARE, OUTCOME_USUAL, names
 from proxy.state.report import RequestRow, members
 from proxy.telemetry.line import utc_text
 from proxy.telemetry.live_report import Delta, Event, Gauges, Second, Snapshot, Totals
-from proxy.telemetry.tally import Board, Groups, Tally, quantiles
+from proxy.telemetry.tally import Board, Counted, Tally, quantiles
+from proxy.tenancy import owner, run_id
 
 CALLS_SHOWN_MAX: Final = 50
 EVENTS_SHOWN_MAX: Final = 50
@@ -34,7 +28,6 @@ SERIES_S: Final = 300
 MINUTE_MS: Final = 60_000
 FLEET_SAMPLES_MAX: Final = 2_000  # ... and of all calls of the last minute
 THEIR_OWN: Final = ("client", "policy")  # whose errors are refusals; the others are failures
-FAILURES: Final = ("failure", "overload")  # what was learnt from an attempt
 
 _CALL: Final = names((*OUTCOME_USUAL[1:], *OUTCOME_RARE))
 _TRY: Final = names((*ATTEMPT_USUAL[1:], *ATTEMPT_RARE))
@@ -46,15 +39,15 @@ def _of(columns: Sequence[str], *wanted: str) -> itemgetter[tuple[int, ...]]:
 
 _READ_CALL: Final = _of(_CALL, "at_ms", "agent", "run", "parent_run", "route", "stream", "error_code", "error_source",
                         "first_event_s", "duration_s")  # fmt: skip
-_READ_TENANT: Final = _of(_CALL, "team", "key_id")
+_READ_TENANT: Final = _of(_CALL, "key_id", "team")
 _READ_TRY: Final = _of(_TRY, "target", "role", "lesson", "first_event_s", "cost_usd_nanos")
-_READ_TOKENS: Final = _of(_TRY, *TOKEN_CLASSES)
+_READ_INPUT: Final = _of(_TRY, "input_uncached", "input_cached", "input_cache_write_5m", "input_cache_write_1h",
+                         "input_audio", "input_image")  # fmt: skip
+_READ_OUTPUT: Final = _of(_TRY, "output", "reasoning", "output_audio")
 _READ_SHOWN: Final = _of(_CALL, "request_id", "at_ms", "agent", "run", "step", "model", "target", "status",
                          "error_code", "served_by", "attempts", "plan_mode", "agent_source")  # fmt: skip
 _READ_FOREIGN: Final = _of(_CALL, "agent", "run", "parent_run", "route", "model", "target", "step")
 _COST: Final = _CALL.index("cost_usd_nanos")
-_USAGE: Final = _TRY.index("usage_source")
-INPUT_CLASSES: Final = TOKEN_CLASSES.index("output")  # so many come first, plain and cached at their head
 
 
 class Live:
@@ -74,53 +67,52 @@ class Live:
     def __repr__(self) -> str:
         return f"Live({self._fleet.calls} calls, {len(self._series)} s)"
 
-    def fold(self, entries: Sequence[Entry]) -> None:
-        """One or more. They are sorted by name and then added up: one look-up a name, not one a call."""
-        groups = Groups()
+    def fold(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            at_ms, agent, run, parent, route, stream, error, source, first_s, duration_s = _READ_CALL(entry.outcome)
-            ended_ms = at_ms + int(duration_s * 1000)
-            tokens_in = cached = tokens_out = 0
-            for row in entry.attempts:
-                target, role, lesson, first_tried_s, cost = _READ_TRY(row)
-                tokens = _tokens(row)
-                tried = (ended_ms, int(lesson in FAILURES), 0, int(role == "hedge"), *tokens, cost or 0)
-                groups.targets[target].append(tried)
-                if stream and first_tried_s != "":
-                    self._targets.of(target).firsts.append(first_tried_s)
-                tokens_in += tokens[0]
-                cached += tokens[1]
-                tokens_out += tokens[2]
-            refused = int(error != "" and source in THEIR_OWN)
-            failed = int(error != "") - refused
-            call = (ended_ms, failed, refused, 0, tokens_in, cached, tokens_out, entry.cost_usd_nanos)
-            groups.every.append(call)
-            groups.agents[agent].append(call)
-            groups.routes[route].append(call)
-            if run:
-                team, key = _READ_TENANT(entry.outcome)
-                run = f"team:{team}/{run}" if team else f"key:{key}/{run}"  # as `policies.tenancy` has it
-                groups.runs[run].append(call)
-                of_run = self._runs.of(run)
-                of_run.agent, of_run.parent = agent, parent or None
-            if stream and first_s != "":
-                self._first_token(first_s, ended_ms, agent, route=route, run=run)
-        self._add(groups)
-        self._calls.extend(entries)
-        self._fresh += len(entries)
+            self._fold(entry)
 
-    def _first_token(self, seconds: float, at_ms: int, agent: str, *, route: str, run: str) -> None:
-        self._firsts.append((at_ms, seconds))
-        tallies = [self._fleet, self._agents.of(agent), self._routes.of(route)]
-        for tally in [*tallies, self._runs.of(run)] if run else tallies:
-            tally.firsts.append(seconds)
+    def _fold(self, entry: Entry) -> None:
+        at_ms, agent, run, parent, route, stream, error, source, first_s, duration_s = _READ_CALL(entry.outcome)
+        ended_ms = at_ms + int(duration_s * 1000)
+        first = first_s if stream and first_s != "" else None
+        tokens_in = cached = tokens_out = 0
+        for row in entry.attempts:
+            tried = self._fold_try(row, ended_ms, stream=bool(stream))
+            tokens_in += tried.input_tokens
+            cached += tried.cached_tokens
+            tokens_out += tried.output_tokens
+        failed = refused = 0
+        if error != "":
+            refused = int(source in THEIR_OWN)
+            failed = 1 - refused
+        cost = entry.cost_usd_nanos
+        counted = Counted(ended_ms, failed, refused, tokens_in, cached, tokens_out, cost, first)
+        self._fleet.add(counted)
+        self._agents.of(agent).add(counted)
+        self._routes.of(route).add(counted)
+        if run:
+            of_run = self._runs.of(run_id(owner(*_READ_TENANT(entry.outcome)), run))
+            of_run.add(counted)
+            of_run.agent, of_run.parent = agent, parent or None
+        if first is not None:
+            self._firsts.append((ended_ms, first))
+        self._calls.append(entry)
+        self._fresh += 1
 
-    def _add(self, groups: Groups) -> None:
-        self._fleet.add(groups.every)
-        self._agents.add(groups.agents)
-        self._routes.add(groups.routes)
-        self._runs.add(groups.runs)
-        self._targets.add(groups.targets)
+    def _fold_try(self, row: Row, at_ms: int, *, stream: bool) -> Counted:
+        target, role, lesson, first_s, cost = _READ_TRY(row)
+        tried = Counted(
+            at_ms,
+            1 if lesson == "failure" or lesson == "overload" else 0,
+            0,
+            *_input_tokens(row),
+            _output_tokens(row),
+            cost or 0,
+            first_s if stream and first_s != "" else None,
+            1 if role == "hedge" else 0,
+        )
+        self._targets.of(target).add(tried)
+        return tried
 
     def noted(self, event: Event) -> None:
         self._events.append(event)
@@ -174,12 +166,16 @@ class Live:
         )
 
 
-def _tokens(row: Row) -> tuple[int, int, int]:
-    """In, those of them that were cached, out."""
-    if row[_USAGE] == ABSENT:
-        return 0, 0, 0
-    counts = _READ_TOKENS(row)
-    return sum(counts[:INPUT_CLASSES]), counts[1], sum(counts[INPUT_CLASSES:])
+def _input_tokens(row: Row) -> tuple[int, int]:
+    """All, and those of them that were cached."""
+    plain, cached, five_minutes, hour, audio, image = _READ_INPUT(row)
+    every = (plain or 0) + (cached or 0) + (five_minutes or 0) + (hour or 0) + (audio or 0) + (image or 0)
+    return every, cached or 0
+
+
+def _output_tokens(row: Row) -> int:
+    text, reasoning, audio = _READ_OUTPUT(row)
+    return (text or 0) + (reasoning or 0) + (audio or 0)
 
 
 def _sendable(entry: Entry) -> Entry:
@@ -210,8 +206,8 @@ def shown_call(entry: Entry) -> RequestRow:
         error or None,
         served_by,
         attempts,
-        sum([_tokens(each)[0] for each in entry.attempts]),
-        sum([_tokens(each)[2] for each in entry.attempts]),
+        sum([_input_tokens(each)[0] for each in entry.attempts]),
+        sum([_output_tokens(each) for each in entry.attempts]),
         None if row[_COST] == "" else entry.cost_usd_nanos,
         None if first_s == "" else first_s,
         duration_s,

@@ -29,6 +29,7 @@ from proxy.telemetry.scrape import Scrapes
 from proxy.telemetry.series import Table
 from proxy.telemetry.shared_metrics import SharedMetrics
 from proxy.telemetry.usual import UsualCalls, usual_attempt
+from proxy.tenancy import run_id, tenant
 from proxy.types import Attempt, Call, Identity, Outcome, Target
 
 RUNS_MAX = 20_000  # runs remembered as begun; one that returns after so many others counts again
@@ -50,7 +51,7 @@ class Metrics:
     ) -> None:
         self._labels = labels = Labels(agents_max)
         self.table = table = Table(FAMILIES, labels)
-        self._runs: dict[tuple[str, str], None] = {}
+        self._runs: dict[str, None] = {}
         self.spent_usd_nanos = 0
         self._usual = UsualCalls(table)
         self.queues, self.held = QueueMetrics(table, labels), HeldMetrics(table, labels)
@@ -229,17 +230,15 @@ class Metrics:
         if identity.run is None:
             self._runs_started[agent, "none"].value += 1
             return
-        # Its tenant's, as `policies.tenancy` tells them apart.
-        owner = identity.key_id if identity.team is None else f"team:{identity.team}"
-        key, runs = (owner, identity.run), self._runs
-        if key in runs:
-            del runs[key]
+        id, runs = run_id(tenant(identity), identity.run), self._runs
+        if id in runs:
+            del runs[id]
         else:
             self._runs_started[agent, identity.run_source].value += 1
             if len(runs) >= RUNS_MAX:
                 del runs[next(iter(runs))]
                 self._bounds["runs",].value += 1
-        runs[key] = None
+        runs[id] = None
 
     def _time(self, outcome: Outcome, route: str, result: str) -> None:
         call, duration = outcome.call, outcome.duration_s

@@ -5,9 +5,11 @@ Names come from clients: they are kept as they came, and told as a message can h
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.telemetry.live_report import Totals
 
@@ -16,22 +18,18 @@ ROWS_SHOWN_MAX: Final = 200  # of each in a snapshot
 SAMPLES_MAX: Final = 100  # first tokens remembered of one name
 
 
-Counted = tuple[int, int, int, int, int, int, int, int]
-"""One call: when it ended in ms, then what is added up: failed, refused, hedges; tokens in, cached of them, out; cost
-in nano-dollars. A bare tuple, since there are two a call and they are only taken apart again."""
+class Counted(Struct, frozen=True):
+    """One call, as far as sums are concerned."""
 
-
-class Groups:
-    """Counted calls, and attempts, by what they count for."""
-
-    __slots__ = ("agents", "every", "routes", "runs", "targets")
-
-    def __init__(self) -> None:
-        self.every: list[Counted] = []
-        self.agents: defaultdict[str, list[Counted]] = defaultdict(list)
-        self.routes: defaultdict[str, list[Counted]] = defaultdict(list)
-        self.runs: defaultdict[str, list[Counted]] = defaultdict(list)
-        self.targets: defaultdict[str, list[Counted]] = defaultdict(list)
+    at_ms: int
+    failed: int
+    refused: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd_nanos: int
+    first_token_s: float | None
+    hedges: int = 0
 
 
 class Tally:
@@ -45,18 +43,22 @@ class Tally:
         self.parent: str | None = None
         self.firsts: deque[float] = deque(maxlen=SAMPLES_MAX)
 
-    def add(self, calls: Sequence[Counted]) -> None:
-        """`calls`: one or more."""
-        ended, failed, refused, hedges, tokens_in, cached, tokens_out, cost = zip(*calls, strict=True)
-        self.calls += len(calls)
-        self.failed += sum(failed)
-        self.refused += sum(refused)
-        self.hedges += sum(hedges)
-        self.input += sum(tokens_in)
-        self.cached += sum(cached)
-        self.output += sum(tokens_out)
-        self.cost += sum(cost)
-        self.last_ms = max(self.last_ms, *ended)
+    def add(self, counted: Counted) -> None:
+        self.calls += 1
+        if counted.failed:
+            self.failed += 1
+        elif counted.refused:
+            self.refused += 1
+        if counted.hedges:
+            self.hedges += 1
+        self.input += counted.input_tokens
+        self.cached += counted.cached_tokens
+        self.output += counted.output_tokens
+        self.cost += counted.cost_usd_nanos
+        if counted.at_ms > self.last_ms:
+            self.last_ms = counted.at_ms
+        if counted.first_token_s is not None:
+            self.firsts.append(counted.first_token_s)
 
     def row(self, name: str) -> Totals:
         p50, p95 = quantiles(self.firsts)
@@ -96,11 +98,6 @@ class Board:
             self._tallies.move_to_end(name)
         self._changed.add(name)
         return tally
-
-    def add(self, groups: Mapping[str, Sequence[Counted]]) -> None:
-        """`groups`: calls by name."""
-        for name, calls in groups.items():
-            self.of(name).add(calls)
 
     def changed(self) -> list[Totals]:
         names, self._changed = self._changed, set()

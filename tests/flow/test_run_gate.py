@@ -9,11 +9,11 @@ import pytest
 
 from policies.gate_line import Ask
 from policies.run_gate import GateRules
-from policies.tenancy import run_id
 from policies.tiers import TIERS
 from proxy.execution.gate_desk import Pool
 from proxy.runs.registry import RunCommand
 from proxy.snapshot import AgentRules
+from proxy.tenancy import run_id
 from proxy.types import KeyRecord
 from tests.flow.world import KEY, Peer, Response, World, plain
 from tests.flow.world import head as request_head

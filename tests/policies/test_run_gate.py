@@ -8,7 +8,7 @@ import pytest
 
 from policies.gate_line import Ask, Run
 from policies.run_gate import RUNS_MAX, GateRules, RunGate
-from policies.tenancy import run_id
+from proxy.tenancy import run_id
 
 MEMORY = 1_000_000
 STANDARD = 2

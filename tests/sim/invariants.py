@@ -13,8 +13,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from policies.tenancy import run_of
 from proxy.errors import CODES
+from proxy.tenancy import run_of
 from proxy.types import Attempt, Outcome, Price
 from tests.sim.client import Asking
 from tests.sim.scenes import text_of

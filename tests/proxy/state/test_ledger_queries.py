@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from policies.tenancy import run_of
 from pricing.book import Bill, explain
 from pricing.gpu import GpuRate
 from proxy.errors import ProxyError
@@ -19,6 +18,7 @@ from proxy.state.ledger_insert import insert
 from proxy.state.ledger_queries import FILTERS, LedgerReports, spend
 from proxy.state.ledger_schema import SCHEMA, TOKEN_CLASSES
 from proxy.state.report import Charged, IdleGpu, SpendRow
+from proxy.tenancy import run_of
 from proxy.types import Attempt, Charge, Identity, Outcome, Period, Usage
 from tests import build
 from tests.proxy.state.samples import attempt, call, outcome, outcomes, refused

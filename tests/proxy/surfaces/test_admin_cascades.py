@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from policies.tenancy import run_id
 from proxy.execution.given import Feedback, Reset, Word
 from proxy.surfaces.admin_cascades import CascadeRoutes
 from proxy.surfaces.admin_guard import Guard, Rules
+from proxy.tenancy import run_id
 from tests.known import CascadeDesk
 from tests.proxy.admin import asking
 

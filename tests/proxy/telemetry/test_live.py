@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
-from policies.tenancy import run_of
 from proxy.state.ledger_insert import insert
 from proxy.state.ledger_queries import requests
 from proxy.state.ledger_rows import entry
@@ -16,6 +15,7 @@ from proxy.state.ledger_schema import SCHEMA
 from proxy.telemetry.live import CALLS_SHOWN_MAX, SERIES_S, Live, shown_call
 from proxy.telemetry.live_report import Delta, Event, Gauges, Totals
 from proxy.telemetry.tally import NAMES_MAX, ROWS_SHOWN_MAX, quantiles
+from proxy.tenancy import run_of
 from proxy.types import Outcome
 from tests.proxy.state.samples import PLAN, attempt, call, outcome, outcomes, refused
 
@@ -24,8 +24,7 @@ ASKED = outcome(call("z"), attempt("up/b"), attempt("up/a", number=2), attempt("
 
 
 def told(live: Live, outcomes: Iterable[Outcome], at_ms: int = 1_000) -> Delta:
-    if ended := [entry(each) for each in outcomes]:
-        live.fold(ended)
+    live.fold([entry(each) for each in outcomes])
     return live.tick(at_ms, NOTHING)
 
 

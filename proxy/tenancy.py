@@ -11,12 +11,15 @@ from proxy.types import Identity
 
 
 def tenant(who: Identity) -> str:
-    return f"key:{who.key_id}" if who.team is None else f"team:{who.team}"
+    return owner(who.key_id, who.team)
 
 
-def run_id(owner: str, name: str) -> str:
-    """`owner`: as `tenant` has it."""
-    return f"{owner}/{name}"
+def owner(key_id: str, team: str | None) -> str:
+    return f"team:{team}" if team else f"key:{key_id}"
+
+
+def run_id(tenant: str, name: str) -> str:
+    return f"{tenant}/{name}"
 
 
 def run_of(who: Identity) -> str | None:
@@ -26,8 +29,8 @@ def run_of(who: Identity) -> str | None:
 
 def split(id: str) -> tuple[str, str]:
     """Tenant and name of a run."""
-    owner, _, name = id.partition("/")
-    return owner, name
+    whose, _, name = id.partition("/")
+    return whose, name
 
 
 def run_name(id: str) -> str:

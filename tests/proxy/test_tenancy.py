@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policies.tenancy import is_tenant, run_id, run_name, run_of, shown, split, tenant
+from proxy.tenancy import is_tenant, run_id, run_name, run_of, shown, split, tenant
 from proxy.types import Identity
 
 
