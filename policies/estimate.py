@@ -185,7 +185,7 @@ class Experience:
             q95=None if outputs is None else outputs.q95,
             watched=_is_watched(call, pace),
             guard_tokens=16 if pace is None else max(16, int(pace.tokens_per_s / 4)),
-            tokens_per_byte=None if pace is None or call.endpoint == "responses" else pace.tokens_per_byte,
+            tokens_per_byte=pace.tokens_per_byte if pace is not None and has_a_pace(call) else None,
         )
 
     def ended(self, call: Call, target: Target, sample: Sample) -> None:
@@ -205,6 +205,13 @@ class Experience:
     def seconds(self, target: Target) -> float | None:
         learnt = self._seconds.find(target.id)
         return None if learnt is None else learnt.mean
+
+
+def has_a_pace(call: Call) -> bool:
+    """Whether a stream's bytes tell of its tokens as those of others at its target do: its text is not said again in
+    closing events, nor does it come with log-probabilities, which take many times its bytes."""
+    fields = call.head.fields
+    return call.endpoint in ("chat", "completions") and (fields is None or "logprobs" not in fields)
 
 
 def _is_watched(call: Call, pace: _Pace | None) -> bool:

@@ -25,7 +25,7 @@ Ending = Literal[
 ]
 
 CONTEXT_TOKENS_MAX = 4_000_000  # no model in the price book takes more
-FRAMING_TOKENS = 32  # what the meter may count of a stream's closing events; no ground to doubt a report
+FRAMING_TOKENS = 32  # what may be counted of a stream's closing events; no ground to doubt a report
 
 
 class Evidence(Struct, frozen=True):
@@ -35,7 +35,7 @@ class Evidence(Struct, frozen=True):
     reported: Usage | None
     input_estimate: int
     output_seen: int  # tokens relayed, as the meter estimates them; 0 when nothing was seen
-    seen_once: bool = True  # the stream does not repeat its text in closing events, so the meter can doubt a report
+    output_least: int = 0  # ... and how many at least, for certain; 0: nothing is
     counted_output: int | None = None  # the same by the model's own tokenizer
     watched: bool = True  # the output could be seen while it was made (a stream)
     held_output: int = 0  # output tokens the hold allows for
@@ -74,8 +74,9 @@ def _usage(evidence: Evidence) -> Usage | None:
 
 
 def _within_reason(reported: Usage, evidence: Evidence) -> Usage:
-    doubtful = evidence.ending == "complete" and evidence.seen_once
-    lower = max(0, evidence.output_seen - FRAMING_TOKENS) // 2 if doubtful else 0
+    """Half of what is certain has to be in the report; estimates are no ground to doubt it, unless it says none."""
+    certain = evidence.output_least and (evidence.output_least if reported.output_total else evidence.output_seen)
+    lower = max(0, certain - FRAMING_TOKENS) // 2 if evidence.ending == "complete" else 0
     context = evidence.context_tokens or CONTEXT_TOKENS_MAX
     longest = evidence.output_tokens_max or context
     return plausible(reported, lower, context + longest * max(1, evidence.choices))

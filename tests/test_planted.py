@@ -772,7 +772,7 @@ PLANTED = (
     Mutation(
         "a stream that is not cut when its hold is used up",
         "proxy/execution/meter.py",
-        "        self.cut = seen >= end\n",
+        "        self.cut = self._ends_in(seen) <= 0\n",
         "",
         ("tests/flow/test_cut.py",),
     ),
@@ -965,6 +965,20 @@ PLANTED = (
         '        if kept is None or _purged(kept, purges or b"") or self._to_be_purged(key, kept):\n',
         "        if kept is None:\n",
         ("tests/proxy/shared/test_answers.py",),
+    ),
+    Mutation(
+        "a report is doubted because of an estimate",
+        "proxy/execution/bill.py",
+        "return self.output_seen if passage is None else min(self.output_seen, passage.events)",
+        "return self.output_seen",
+        ("tests/flow/test_cut.py",),
+    ),
+    Mutation(
+        "a reply that keeps to its limit is cut because of an estimate",
+        "proxy/execution/meter.py",
+        "        certain = max(min(seen, self._passage.events), seen / FAR)\n",
+        "        certain = seen\n",
+        ("tests/flow/test_cut.py",),
     ),
     Mutation(
         "a permit that is not given back",

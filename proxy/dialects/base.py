@@ -54,6 +54,7 @@ class Passage(Protocol):
         ...
 
     relayed: int  # bytes handed out from the first content event to the last
+    events: int  # ... and whole events; each says a token, or several
 
     def cut(self, usage: Usage) -> bytes:
         """The proper end of a stream whose money is used up, with the usage if the client asked for it: what `feed`

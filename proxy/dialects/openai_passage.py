@@ -39,7 +39,7 @@ class StreamPassage(ABC):
 
     __slots__ = (
         "_call", "_forwarded", "_kept", "_kept_bytes", "_marked", "_opening", "_smooth", "_splitter",
-        "_tokens_per_byte", "content", "fault", "finished", "model", "relayed", "terminal", "tier", "usage",
+        "_tokens_per_byte", "content", "events", "fault", "finished", "model", "relayed", "terminal", "tier", "usage",
     )  # fmt: skip
 
     def __init__(self, call: Call, target: Target) -> None:
@@ -54,7 +54,7 @@ class StreamPassage(ABC):
         self._forwarded = True  # the fate of the last event
         self._marked = False  # [DONE] has passed
         self._opening = b""  # the first event, for an end of our own
-        self.relayed = 0
+        self.relayed = self.events = 0
         self._tokens_per_byte = 0.0
         self._kept: list[str] | None = None if target.traits.stream_usage else []
         self._kept_bytes = 0
@@ -66,6 +66,7 @@ class StreamPassage(ABC):
     def feed(self, data: bytes) -> bytes:
         if self._smooth and data.endswith(_WHOLE) and data[:1] != b":" and b"\n:" not in data and not self.loud(data):
             self.relayed += len(data)
+            self.events += data.count(b"\n\n") or data.count(b"\n\r\n")
             return data
         events = self._splitter.feed(data)
         out = self._take(events[0]) if len(events) == 1 else b"".join(map(self._take, events))
@@ -137,6 +138,8 @@ class StreamPassage(ABC):
             self._forwarded = out is event
         if self.content and not self.finished and event[:1] != b":":
             self.relayed += len(out)
+            if out and event[0] not in LINE_END:
+                self.events += 1
         return out
 
     def _admit(self, event: bytes) -> bytes:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from policies import budget, prompt_cache, service_tier
 from policies.budget import Allowance
-from policies.estimate import Expected, Sample
+from policies.estimate import Expected, Sample, has_a_pace
 from policies.settle import Ending, Evidence, usage
 from pricing.book import cost_usd_nanos
 from pricing.gpu import GpuShare
@@ -56,9 +56,12 @@ class Facts(Struct, frozen=True):
         return source.tier if source else None
 
     @property
-    def says_once(self) -> bool:
-        """Its streams do not repeat their text in closing events."""
-        return self.call.endpoint in ("chat", "completions")
+    def output_least(self) -> int:
+        """Tokens that were relayed for certain: as many as events. Where a text is said again when it ends, none."""
+        if self.call.endpoint not in ("chat", "completions"):
+            return 0
+        passage = self.reading.passage if self.reading is not None else None
+        return self.output_seen if passage is None else min(self.output_seen, passage.events)
 
 
 def output_seen(reading: Reading | None, expected: Expected) -> int:
@@ -95,7 +98,7 @@ def evidence(facts: Facts, ending: Ending, counted: int | None) -> Evidence:
         input_estimate=facts.expected.input_tokens,
         input_held=held.input_tokens if held is not None else 0,
         output_seen=facts.output_seen,
-        seen_once=facts.says_once,
+        output_least=facts.output_least,
         counted_output=counted,
         watched=passage is not None or reading is None or facts.call.head.stream,
         held_output=held.output_charged if held is not None else 0,
@@ -153,5 +156,5 @@ def sample(facts: Facts, ending: Ending, billed: Usage | None, *, stream_s: floa
     if billed is None or billed.source == "estimated" or billed.flags:
         return None
     passage = facts.reading.passage if facts.reading is not None else None
-    stream_bytes = passage.relayed if passage is not None and stream_s and facts.says_once else 0
+    stream_bytes = passage.relayed if passage is not None and stream_s and has_a_pace(facts.call) else 0
     return Sample(billed, ending == "complete", stream_bytes, facts.output_seen, stream_s)

@@ -1,6 +1,8 @@
 """One stream against its hold: how much of it has been made, when to hold more, and when to cut it.
 
 Output is counted by bytes, at the rate learnt for the target; a usage frame overrules the count and corrects the rate.
+An engine that puts several tokens into an event under load takes fewer bytes a token than it does at rest, so the count
+may be several times too high: a reply of which the whole limit is held is cut when its events are past the limit too.
 A hold of what is usual grows by as much again each time three quarters of it are used, up to the call's limit; when the
 accounts refuse that, the stream ends a little before the hold does, because tokens are made until the upstream has
 stopped. Where closing the connection ends the bill, each look also marks what the call will have cost by the next one,
@@ -24,6 +26,7 @@ SHARE = 0.75  # of a hold, when it is raised
 # The count is an estimate, and a provider that keeps to its limit must not be cut because of that.
 DOUBT = 1.25
 DOUBT_TOKENS = 64
+FAR = 6  # times as many, and the count alone is believed: an event may hold many tokens
 TIME_STEP = 1_024  # bytes between two looks, where time is what costs
 MARK_GUARDS = 4  # times the guard: a second of the target's speed lies between two marks
 
@@ -74,18 +77,17 @@ class Meter:
         if passage.usage is not None:
             self._input_tokens = max(self._input_tokens, passage.usage.input_total)
         seen = self.seen()
-        if seen >= self._raise_at() or (self._excess() and (not self._denied or seen >= self._ends_at())):
+        if self._raise_in(seen) <= 0 or (self._excess() and (not self._denied or self._ends_in(seen) <= 0)):
             self._denied = not await self._raise(seen)
-        end = self._ends_at()
-        self.cut = seen >= end
+        self.cut = self._ends_in(seen) <= 0
         if self.time_spent is None:
-            return bytes_out + self._step_from(seen, end)
+            return bytes_out + self._step_from(seen)
         self.cut = self.cut or not await self._lasts(self.time_spent())
         return bytes_out + TIME_STEP
 
-    def _step_from(self, seen: int, end: float) -> float:
+    def _step_from(self, seen: int) -> float:
         """Bytes until the next look."""
-        step = self._bytes_until(min(self._raise_at(), end) - seen)
+        step = self._bytes_until(min(self._raise_in(seen), self._ends_in(seen)))
         if not self.marks:
             return step
         held, guard = self.allowance, self._expected.guard_tokens
@@ -100,21 +102,22 @@ class Meter:
         """Input that was reported and is not held."""
         return max(0, self._input_tokens - self.allowance.input_tokens)
 
-    def _raise_at(self) -> float:
+    def _raise_in(self, seen: int) -> float:
         held = self.allowance
         if held.output_held >= held.output_max and not held.open:
             return inf
-        return self._ends_at() if self._denied else held.output_held * SHARE
+        return self._ends_in(seen) if self._denied else held.output_held * SHARE - seen
 
-    def _ends_at(self) -> float:
-        """Output at which the money is used up. Input beyond what is held takes the place of output."""
+    def _ends_in(self, seen: int) -> float:
+        """Output tokens until the money is used up. Input beyond what is held takes the place of output."""
         held = self.allowance
         end = held.output_held - self._excess() * self._worth()
         if held.output_held < held.output_max or held.open or self._excess():
-            return max(1, end - self._expected.guard_tokens)
+            return max(1, end - self._expected.guard_tokens) - seen
         if self._usage is not None:
-            return held.output_max + 1  # the provider's own figure: it does not keep to its limit
-        return held.output_max * DOUBT + DOUBT_TOKENS
+            return held.output_max + 1 - seen  # the provider's own figure: it does not keep to its limit
+        certain = max(min(seen, self._passage.events), seen / FAR)
+        return held.output_max * DOUBT + DOUBT_TOKENS - certain
 
     def _worth(self) -> float:
         """Output tokens that one of input costs."""

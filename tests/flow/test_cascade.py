@@ -269,7 +269,7 @@ async def test_without_money_to_escalate_the_best_answer_goes_out_marked(stream:
 
 async def test_a_held_stream_ends_where_its_money_does() -> None:
     limits = LimitsByName({"key:key-1": (Limit("usd", 6_000_000, soft=True),)})
-    talker = Talker(obeys=False)
+    talker = Talker(obeys=False, each=1)
     async with Rungs(talker, talker, limits_of=limits) as world:
         reply = await world.stream(json.dumps(CHAT | {"stream": True, "max_tokens": 4_000}).encode())
         assert reply.complete

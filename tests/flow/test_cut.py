@@ -13,7 +13,7 @@ from tests.flow.world import DONE, FINISH, ROLE, Peer, Response, World, token
 
 EACH_S = 0.01
 AT_ONCE = 10  # tokens an event
-WORDS = "word" * AT_ONCE
+WORD = "word"
 BODY = b'{"model":"m","messages":[],"stream":true,"max_tokens":4000}'
 INPUT, OUTPUT = 1_000, 2_000  # nano-dollars for a token
 
@@ -21,12 +21,14 @@ INPUT, OUTPUT = 1_000, 2_000  # nano-dollars for a token
 class Talker:
     """Says as many tokens as it is let, and counts what it made."""
 
-    def __init__(self, *, obeys: bool = True, prompt: int = 10, running: bool = False) -> None:
+    def __init__(self, *, obeys: bool = True, prompt: int = 10, running: bool = False, each: int = AT_ONCE) -> None:
         self.made: list[int] = []
         self.closed_at: list[float] = []
         self._obeys = obeys
         self._prompt = prompt
         self._running = running
+        self.each = each  # tokens an event
+        self.beside = b""  # what else a choice says
 
     async def __call__(self, peer: Peer) -> None:
         limit = peer.json.get("max_tokens", 4000) if self._obeys else 100_000
@@ -35,7 +37,7 @@ class Talker:
         self.made.append(0)
         await peer.stream_head()
         await peer.chunk(ROLE)
-        for made in range(AT_ONCE, limit + 1, AT_ONCE):
+        for made in range(self.each, limit + 1, self.each):
             await asyncio.sleep(EACH_S)
             self.made[number] = made
             try:
@@ -49,9 +51,9 @@ class Talker:
 
     def _event(self, made: int) -> bytes:
         if not self._running:
-            return token(WORDS)
+            return token(WORD * self.each).replace(b'"finish_reason"', self.beside + b'"finish_reason"')
         usage = msgspec.json.encode({"prompt_tokens": self._prompt, "completion_tokens": made})
-        return token(WORDS).replace(b'"finish_reason":null}]', b'"finish_reason":null}],"usage":' + usage)
+        return token(WORD * self.each).replace(b'"finish_reason":null}]', b'"finish_reason":null}],"usage":' + usage)
 
     def _usage(self, made: int) -> bytes:
         usage = msgspec.json.encode(
@@ -137,15 +139,58 @@ async def test_a_hold_grows_with_the_answer_while_there_is_money() -> None:
         assert (tokens.totals.spent, tokens.totals.overrun, tokens.held) == (4_010, 0, 0)
 
 
-@pytest.mark.parametrize("running", [False, True], ids=["by bytes", "by usage frames"])
-async def test_a_provider_that_does_not_keep_to_the_limit_is_cut(running: bool) -> None:
-    talker = Talker(obeys=False, running=running)
+@pytest.mark.parametrize("busy", [10, 5], ids="{} tokens an event".format)
+async def test_an_engine_that_puts_fewer_tokens_into_an_event_than_before_is_neither_cut_nor_doubted(busy: int) -> None:
+    """At rest its stream takes several times the bytes a token that it took under load, where its rate was learnt."""
+    talker = Talker(each=busy)
+    async with World(talker, limits_of=limited(Limit("usd", 10**9))) as world:
+        for _ in range(3):
+            await world.stream(BODY)
+        talker.each = 1
+        reply = await world.stream(BODY)
+        assert reply.body.endswith(DONE)
+        assert not was_cut(reply)
+        assert [flags(outcome) for outcome in world.outcomes] == [()] * 4
+        (usd,) = world.store.standing("key:key-1")
+        assert usd.totals.spent == sum(10 * INPUT + made * OUTPUT for made in talker.made)
+
+
+async def test_what_such_an_engine_reports_is_believed_where_nothing_limits_it() -> None:
+    talker = Talker(each=10)
+    async with World(talker, limits_of=LimitsByName({})) as world:
+        for each in (10, 10, 1):
+            talker.each = each
+            await world.stream(BODY)
+        assert [flags(outcome) for outcome in world.outcomes] == [()] * 3
+        assert {outcome.cost_usd_nanos for outcome in world.outcomes} == {10 * INPUT + 4_000 * OUTPUT}
+
+
+async def test_log_probabilities_take_bytes_and_are_neither_cut_nor_doubted() -> None:
+    talker = Talker(each=1)
+    async with World(talker, limits_of=limited(Limit("usd", 10**9))) as world:
+        await world.stream(BODY)
+        talker.beside = b'"logprobs":{"content":[%s]},' % (b'{"token":"word","logprob":-0.1},' * 80)[:-1]
+        reply = await world.stream(BODY.replace(b"{", b'{"logprobs":true,"top_logprobs":20,', 1))
+        talker.beside = b""
+        await world.stream(BODY)
+        assert reply.body.endswith(DONE)
+        assert [flags(outcome) for outcome in world.outcomes] == [()] * 3
+        (usd,) = world.store.standing("key:key-1")
+        assert usd.totals.spent == 3 * (10 * INPUT + 4_000 * OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("running", "each", "most"),
+    [(False, 1, 4_000 * 1.25 + 64 + 100), (False, AT_ONCE, 6 * (4_000 * 1.25 + 64) + 1_000), (True, AT_ONCE, 4_200)],
+    ids=["by events", "by bytes where an event has ten tokens", "by usage frames"],
+)
+async def test_a_provider_that_does_not_keep_to_the_limit_is_cut(running: bool, each: int, most: float) -> None:
+    talker = Talker(obeys=False, running=running, each=each)
     async with World(talker, limits_of=limited(Limit("usd", 10**9))) as world:
         reply = await world.stream(BODY)
         assert was_cut(reply)
         await asyncio.sleep(1)
-        most = 4_000 * 1.25 + 64 + 100
-        assert 4_000 < talker.made[0] < (4_200 if running else most)
+        assert 4_000 < talker.made[0] < most
 
 
 async def test_input_beyond_the_hold_takes_the_place_of_output_when_the_account_is_empty() -> None:
@@ -172,7 +217,7 @@ async def test_an_answer_that_nobody_limits_is_held_as_it_grows_and_not_cut() ->
 
     async def long(peer: Peer) -> None:
         await peer.stream_head()
-        for event in (ROLE, *[token(WORDS)] * 900, FINISH, talker._usage(9_000), DONE):
+        for event in (ROLE, *[token(WORD * AT_ONCE)] * 900, FINISH, talker._usage(9_000), DONE):
             await peer.chunk(event)
         await peer.end()
 

@@ -8,7 +8,7 @@ from msgspec import structs
 from policies.settle import Evidence, usage
 from proxy.types import Usage
 
-SEEN = Evidence(ending="complete", reported=None, input_estimate=100, output_seen=40, held_output=1000)
+SEEN = Evidence(ending="complete", reported=None, input_estimate=100, output_seen=40, output_least=40, held_output=1000)
 REPORTED = Usage(input_uncached=90, output=44)
 
 
@@ -46,7 +46,7 @@ def test_each_ending_has_its_bill(changes: dict[str, object], expected: tuple[in
 
 
 def test_a_reported_zero_stays_zero_when_nothing_was_relayed() -> None:
-    zero = structs.replace(SEEN, reported=Usage(input_uncached=90, output=0), output_seen=0)
+    zero = structs.replace(SEEN, reported=Usage(input_uncached=90, output=0), output_seen=0, output_least=0)
     assert billed(zero) == (90, 0, "reported")
 
 

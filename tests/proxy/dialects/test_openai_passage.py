@@ -214,6 +214,16 @@ def test_tokens_seen_follow_the_bytes_relayed() -> None:
     assert passage.output_tokens_seen() == 100
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("split", [1, 7, 150, 10_000])
+def test_events_are_counted_from_the_first_content_to_the_end(split: int, line_end: bytes) -> None:
+    stream = b"".join([delta("", role="assistant"), *[delta("word")] * 20, delta(None, finish="stop"), DONE])
+    stream = stream.replace(b"\n", line_end)
+    passage = OPENAI.passage(chat(), TARGET)
+    assert run(passage, [stream[at : at + split] for at in range(0, len(stream), split)]) == stream
+    assert passage.events == 20
+
+
 @pytest.mark.parametrize("alive", [b": waiting\n\n", b":\n\n" * 400])
 def test_signs_of_life_between_events_are_no_output(alive: bytes) -> None:
     passage = OPENAI.passage(chat(), TARGET)

@@ -73,7 +73,7 @@ class Served:
     """A reply as far as the bill looks at it."""
 
     def __init__(self, tier: str | None) -> None:
-        self.usage, self.tier, self.finished, self.relayed = REPORTED, tier, True, 100
+        self.usage, self.tier, self.finished, self.relayed, self.events = REPORTED, tier, True, 100, 1
 
 
 class Read:
