@@ -18,8 +18,7 @@ from msgspec import Struct
 from proxy.errors import ProxyError
 
 VIEWERS_MAX: Final = 50
-RING: Final = 1_000
-UNSEEN_MAX: Final = 120  # messages while nobody looks, for one who was just cut off; later ones are not made
+RING: Final = 120  # messages, for one who was cut off: two minutes; when nobody has looked for so long, none is made
 WAITING_MAX: Final = 100  # messages before a viewer that does not read
 HEARTBEAT_S: Final = 10.0
 HEARTBEAT: Final = b": heartbeat\n\n"
@@ -85,7 +84,7 @@ class Feed:
         self._number = 0
         self._ring: deque[bytes] = deque(maxlen=RING)
         self._viewers: set[Viewer] = set()
-        self._unseen = 0  # messages since somebody looked
+        self._unseen = RING  # messages since somebody looked; nobody has
         self._closed = False
 
     def __repr__(self) -> str:
@@ -94,7 +93,7 @@ class Feed:
     def publish(self, kind: str, message: Struct) -> None:
         self._number += 1
         self._unseen = 0 if self._viewers else self._unseen + 1
-        if self._unseen > UNSEEN_MAX:
+        if self._unseen > RING:
             self._ring.clear()
             return
         made = frame(kind, message, id=f"{self._epoch}-{self._number}")

@@ -21,6 +21,7 @@ def door() -> tuple[Feed, Guard]:
 
 async def test_it_is_an_event_stream_that_goes_on_from_the_last_id() -> None:
     feed, guard = door()
+    feed.view()  # somebody looks on
     feed.publish("delta", Word("one"))
     async with asking(guard) as client, client.get("/events", headers={"Last-Event-ID": "e-0"}) as reply:
         assert (reply.status, reply.content_type) == (200, "text/event-stream")

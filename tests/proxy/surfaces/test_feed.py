@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from proxy.errors import ProxyError
-from proxy.surfaces.feed import HEARTBEAT, HEARTBEAT_S, RING, UNSEEN_MAX, VIEWERS_MAX, WAITING_MAX, Feed
+from proxy.surfaces.feed import HEARTBEAT, HEARTBEAT_S, RING, VIEWERS_MAX, WAITING_MAX, Feed
 
 
 class Word(Struct):
@@ -43,6 +43,7 @@ async def test_a_viewer_begins_with_a_snapshot_and_hears_what_follows() -> None:
 
 async def test_a_viewer_that_was_cut_off_gets_what_it_has_missed_and_nothing_twice() -> None:
     made = feed()
+    made.view()  # somebody looks on
     for word in ("one", "two", "three"):
         made.publish("delta", Word(word))
     viewer = made.view("e-1")
@@ -115,13 +116,21 @@ async def test_nothing_is_made_and_kept_where_nobody_looks_for_long() -> None:
     viewer = made.view()
     made.publish("delta", Word("seen"))
     viewer.close()
-    for number in range(UNSEEN_MAX):
+    for number in range(RING):
         made.publish("delta", Word(str(number)))
-    assert (await made.view("e-1").take()).count(b"event: delta") == UNSEEN_MAX, "one who was just cut off goes on"
+    assert said(await made.view("e-1").take()) == [str(number) for number in range(RING)], "just cut off: it goes on"
     quiet = feed()
-    for number in range(UNSEEN_MAX + 1):
+    quiet.view().close()
+    for number in range(RING + 2):
         quiet.publish("delta", Word(str(number)))
-    back = quiet.view(f"e-{UNSEEN_MAX}")
-    assert b"event: snapshot" in await back.take()
+    back = quiet.view(f"e-{RING + 1}")
+    assert said(await back.take()) == ["all of it"]
     quiet.publish("delta", Word("again"))
-    assert b"again" in await back.take()
+    assert said(await back.take()) == ["again"]
+
+
+async def test_nothing_is_made_and_kept_before_somebody_has_looked() -> None:
+    made = feed()
+    for number in range(RING // 2):
+        made.publish("delta", Word(str(number)))
+    assert said(await made.view("e-1").take()) == ["all of it"], "a ring that held them would give them"
