@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from proxy.clock import SystemClock, loop_time
-from proxy.desks.live import STRIDE, LiveDesk
+from proxy.desks.live import EVERY_S, FOLDS, STRIDE, LiveDesk
 from proxy.state.ledger import Ledger
 from proxy.telemetry.log import Note, RequestLog
 from proxy.telemetry.metrics import Metrics
@@ -42,6 +42,20 @@ async def test_each_second_tells_the_calls_that_the_ledger_has_taken(tmp_path: P
     ((kind, delta),) = await world.messages()
     assert (kind, delta["second"]["calls"], delta["agents"][0]["name"]) == ("delta", 2 * STRIDE + 3, "planner")
     assert delta["totals"]["cost_usd_nanos"] == 7 * (2 * STRIDE + 3) and not world.ledger.ended
+    world.log.close()
+
+
+async def test_calls_are_let_go_soon_and_told_once_a_second(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.messages()
+    keeping = asyncio.get_running_loop().create_task(world.desk.keep())
+    for tenth in range(FOLDS):
+        world.ledger.append(outcome(call(f"c{tenth}")))
+        await asyncio.sleep(EVERY_S / FOLDS + 0.001)
+        assert not world.ledger.ended
+    ((kind, delta),) = await world.messages()
+    assert (kind, delta["second"]["calls"]) == ("delta", FOLDS)
+    keeping.cancel()
     world.log.close()
 
 
