@@ -28,7 +28,6 @@ from proxy.errors import ProxyError
 from proxy.types import Call, Target, Usage
 
 TEXT_BYTES_MAX = 1024 * 1024
-
 _END_EVENT = b"data: [DONE]\n\n"
 _WHOLE = (b"\n\n", b"\r\n\r\n")
 _NAMED = re.compile(rb'"(?:usage|finish_reason|error)"(?!: ?null)').search
@@ -138,8 +137,7 @@ class StreamPassage(ABC):
             self._forwarded = out is event
         if self.content and not self.finished and event[:1] != b":":
             self.relayed += len(out)
-            if out and event[0] not in LINE_END:
-                self.events += 1
+            self.events += bool(out and event[0] not in LINE_END)
         return out
 
     def _admit(self, event: bytes) -> bytes:
@@ -285,9 +283,8 @@ class PlainPassage(StreamPassage):
         return True
 
     def close(self) -> bytes:
-        marked, held = self.finished, bool(self._splitter.held)
-        whole = not held or _is_whole(bytes(self._splitter.held))
-        self.finished = marked or (whole and self.fault is None)
+        held = bytes(self._splitter.held)
+        self.finished = self.finished or (self.fault is None and (not held or _is_whole(held)))
         return super().close()
 
 
