@@ -126,7 +126,7 @@ async def test_calls_go_on_within_the_limit_and_gates_find_back(
 
 async def test_gates_that_start_without_the_store_serve_and_find_it_later(redis: RedisServer, tmp_path: Path) -> None:
     redis.kill()
-    async with Gates(tmp_path, redis.url, RULES) as gates:
+    async with Gates(tmp_path, redis.url, RULES, timeout_ms=2_000) as gates:
         bound = Bound()
         await gates.until("out")
         await asyncio.sleep(2)
