@@ -1139,8 +1139,8 @@ PLANTED = (
     Mutation(
         "a sick target uses up what the calls of others need",
         "proxy/execution/race.py",
-        "if self._steering.well(course.ask, elsewhere, self._budget.share) or self._withdrawn(course, error, now):",
-        "if self._withdrawn(course, error, now):",
+        "if self._steering.well(course.ask, elsewhere, self._budget.share):",
+        "if False:",
         (RETRY,),
     ),
     Mutation(
