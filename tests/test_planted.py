@@ -693,6 +693,13 @@ PLANTED = (
         ("tests/proxy/desks/test_budgets.py",),
     ),
     Mutation(
+        "a limit that comes back has forgotten what was spent",
+        "policies/roster.py",
+        "self._aside.pop((account, key), None)",
+        "None",
+        ("tests/policies/test_roster.py",),
+    ),
+    Mutation(
         "money admitted before all accounts were asked",
         "policies/accounts.py",
         "            if refusal is not None:\n                return refusal\n            for balance, amount",
