@@ -70,7 +70,7 @@ class Accounts:
 
     @property
     def forgotten(self) -> int:
-        """Accounts and limits whose count is gone, for whatever reason."""
+        """How often an account or a limit, with its count, was gone from here or from a checkpoint."""
         return self._roster.forgotten
 
     def reserve(
@@ -200,7 +200,7 @@ class Accounts:
 
     def replace(self, rules: Rulebook) -> None:
         """Another set of limits, from now on; holds are kept, and so is all that was counted against a limit of the
-        same unit and window."""
+        same unit and window, also where it comes back later."""
         self._roster.replace(rules)
 
     # --- questions ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 An account exists only while it has a limit; a run has those its ancestors set `per: run` besides its own. Paths are
 resolved once and remembered. Names of runs and agents come from clients, so accounts are forgotten, the longest unused
 first and never one with a hold: when nothing is counted in their open windows, or as runs that have been idle for
-`idle_s`. A run that the bound on runs pushes out earlier starts again at nothing when it returns; that is counted.
+`idle_s`. A run that the bound on runs pushes out earlier starts again at nothing when it returns; that is counted. A
+limit that new rules take away keeps its count aside: it goes on where it was if later ones bring it back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from proxy.holds import Left
 from proxy.types import Per, Period, Unit
 
 RUN: Final = "run:"
+ASIDE_MAX: Final = 10_000  # limits that the rules took away; the longest gone is forgotten first
 CHARTS_MAX: Final = 50_000  # what is remembered of paths; forgetting them loses no money
 EXAMINED_MAX: Final = 16  # accounts looked at to make room for one
 EASED: Final = (0, 1, 5)  # indices of money, tokens and soft money
@@ -124,6 +126,7 @@ class Roster:
         self._unlimited = Chart(demands=NO_DEMANDS)
         self._runs: OrderedDict[str, Account] = OrderedDict()
         self._others: OrderedDict[str, Account] = OrderedDict()
+        self._aside: OrderedDict[tuple[str, Key], Meter] = OrderedDict()
         self.dropped_early = 0
         self.forgotten = 0
 
@@ -228,8 +231,17 @@ class Roster:
         key = (carrier, limit.unit, limit.per)
         meter = account.meters.get(key)
         if meter is None:
-            meter = Meter(account.name, carrier, limit, common=self._common, wall=wall)
+            meter = self._brought_back(account.name, key, limit)
+            if meter is None:
+                meter = Meter(account.name, carrier, limit, common=self._common, wall=wall)
             account.meters[key] = meter
+        return meter
+
+    def _brought_back(self, account: str, key: Key, limit: Limit) -> Meter | None:
+        meter = self._aside.pop((account, key), None)
+        if meter is not None:
+            self.forgotten += 1  # by a checkpoint that was taken meanwhile
+            meter.change(limit)
         return meter
 
     def _revise(self, account: Account) -> None:
@@ -238,7 +250,9 @@ class Roster:
             limit = tightest(self._rules.limits(carrier)).get((unit, per))
             if limit is None:
                 self.forgotten += 1
-                del account.meters[key]
+                self._aside[account.name, key] = account.meters.pop(key)
+                if len(self._aside) > ASIDE_MAX:
+                    self._aside.popitem(last=False)
             else:
                 meter.change(limit)
         if not account.meters:

@@ -24,6 +24,11 @@ class Sharing(Protocol):
         """None: no answer may leave the process."""
         ...
 
+    @property
+    def dropped(self) -> int:
+        """Answers that did not get out of the process, as too many were on their way."""
+        ...
+
     def opening(self, name: str, rates: Rates) -> Account:
         """An account that counts with those of other gates."""
         ...
@@ -49,4 +54,5 @@ def sharing(assembly: Assembly, tasks: Tasks, *, log: RequestLog, metrics: Metri
     secret = assembly.secret(b"shared answers") if assembly.config.caches.persist else None
     terms = parts.Terms(assembly.config.server.workers, shared.gates, shared.prefix, secret)
     made: Sharing = parts.Together(link, clock, tasks=tasks, terms=terms)
+    metrics.watch("bound_hits_total", lambda: made.dropped, "shared_answers")
     return made

@@ -1,18 +1,21 @@
-"""Coroutine tests run on the virtual loop: no test sleeps, whatever time it lives through."""
+"""Coroutine tests run on the virtual loop: no test sleeps, whatever time it lives through, but beside a real server."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests import effort, loop
+from tests.redis_server import RedisServer, redis_server
 
 settings.register_profile("full", max_examples=effort.FULL, deadline=None)
 settings.register_profile("fast", max_examples=effort.FAST, deadline=None)
@@ -56,8 +59,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    loop.run(pyfuncitem.obj(**arguments))
+    run = asyncio.run if "real_time" in pyfuncitem.fixturenames else loop.run
+    run(pyfuncitem.obj(**arguments))
     return True
+
+
+@pytest.fixture
+def real_time() -> None:
+    """For a coroutine test that another process takes part in: the loop's clock must not jump."""
+
+
+@pytest.fixture
+def redis(real_time: None) -> Iterator[RedisServer]:
+    """A server of the test's own."""
+    with redis_server() as server:
+        yield server
 
 
 def pytest_collection_finish() -> None:

@@ -1,21 +1,21 @@
-"""A real redis-server for tests: on a free port, with nothing on the disk, stopped by whoever started it."""
+"""A real redis-server for tests: on a free port, with nothing on the disk, stopped by whoever started it.
+
+A test gets one by the fixture `redis` (`tests/conftest.py`), and then lives in real time.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import pytest
 
-T = TypeVar("T")
 START_S_MAX = 10.0
 
 
@@ -86,8 +86,3 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
-
-
-def in_real_time(work: Coroutine[Any, Any, T]) -> T:
-    """Another process takes its time, so the loop's clock must not jump."""
-    return asyncio.run(work)

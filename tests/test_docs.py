@@ -105,7 +105,8 @@ def test_every_command_and_option_is_documented() -> None:
         section = shown.partition(f"### `{words}`\n")[2].partition("\n### ")[0]
         assert section, words
         for option in generate.options(parser):
-            name = option.option_strings[-1] if option.option_strings else str(option.metavar or option.dest.upper())
+            word = str(option.metavar or option.dest.upper()).strip("[]")
+            name = option.option_strings[-1] if option.option_strings else word
             assert re.search(rf"\| `\[?{re.escape(name)}\b", section), (words, name)
 
 

@@ -693,6 +693,13 @@ PLANTED = (
         ("tests/proxy/desks/test_budgets.py",),
     ),
     Mutation(
+        "a limit that comes back has forgotten what was spent",
+        "policies/roster.py",
+        "self._aside.pop((account, key), None)",
+        "None",
+        ("tests/policies/test_roster.py",),
+    ),
+    Mutation(
         "money admitted before all accounts were asked",
         "policies/accounts.py",
         "            if refusal is not None:\n                return refusal\n            for balance, amount",
@@ -1139,8 +1146,8 @@ PLANTED = (
     Mutation(
         "a sick target uses up what the calls of others need",
         "proxy/execution/race.py",
-        "if self._steering.well(course.ask, elsewhere, self._budget.share) or self._withdrawn(course, error, now):",
-        "if self._withdrawn(course, error, now):",
+        "if self._steering.well(course.ask, elsewhere, self._budget.share):",
+        "if False:",
         (RETRY,),
     ),
     Mutation(

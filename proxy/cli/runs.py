@@ -28,6 +28,7 @@ examples:
   headgate runs resume trip-1
   headgate runs topup trip-1 --usd 0.50      more room under the budget of this run
   headgate runs kill trip-1 --tenant team:a  that of team a, where other teams have a run of that name too
+  headgate runs kill -- -x                   one whose name begins with a dash; options stand before the `--`
 
 What is said of a run holds for the runs below it. Exit codes: 0 done, 1 not done, 2 wrong usage.
 """
@@ -42,8 +43,9 @@ def register(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("first", metavar="RUN", nargs="?", help=f"a run to show; or {', '.join(ACTIONS)}")
-    parser.add_argument("run_id", metavar="ID", nargs="?", help="the run that the action is about")
+    first = parser.add_argument("first", metavar="[RUN]", help=f"a run to show; or {', '.join(ACTIONS)}")
+    run_id = parser.add_argument("run_id", metavar="[ID]", help="the run that the action is about")
+    first.required = run_id.required = False  # `nargs="?"` would hear no ID behind an option that follows the action
     parser.add_argument("--tenant", metavar="WHOSE", help="whose run: team:NAME, or key:ID for a key without a team")
     parser.add_argument("--agent", help="list only this agent's calls")
     parser.add_argument("--since", metavar="WHEN", help="list runs with a call since then: 30m, 6h, 1d or a date")

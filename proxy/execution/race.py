@@ -33,6 +33,7 @@ from proxy.types import Call, Plan, Role, Target
 
 RETURN_JITTER: Final = 0.05
 TOO_LATE: Final = "The call waited for its target for so long that its deadline would pass before an answer begins."
+NOT_BUDGETED: Final = "a further attempt, not out of the attempt budget: the targets that are left are well"
 BUDGET_EMPTY: Final = "no further attempt: the attempt budget is used up"
 
 Answer = tuple[Exchange, Reading]  # nothing of it was written to the client yet
@@ -270,9 +271,10 @@ class Race:
         if now + delay >= course.record.call.deadline:
             return None
         # Where those left are well, it adds no more to their load than if the one that failed were out.
-        if self._steering.well(course.ask, elsewhere, self._budget.share) or self._withdrawn(course, error, now):
+        if self._steering.well(course.ask, elsewhere, self._budget.share):
+            self._say(course, NOT_BUDGETED)
             return delay
-        return None
+        return delay if self._withdrawn(course, error, now) else None
 
     def _withdrawn(self, course: Course, error: ProxyError, now: float) -> bool:
         """Where the budget is used up, a retry of the client's would not be any better."""

@@ -42,6 +42,10 @@ class Together:
     def __repr__(self) -> str:
         return f"Together({self._link}, {self.rates}, {self.answers})"
 
+    @property
+    def dropped(self) -> int:
+        return 0 if self.answers is None else self.answers.dropped
+
     def opening(self, name: str, rates: Rates) -> Account:
         holders = self._terms.processes * self._terms.gates
         return SharedAccount(name, rates, processes=self._terms.processes, holders=holders)

@@ -72,7 +72,7 @@ BOUND = Label(
     "bound",
     (
         *("request_body", "request_headers", "upstream_reply", "calls", "agents", "runs"),
-        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting", "shed", "held"),
+        *("log_queue", "ledger_queue", "accounts", "rate_accounts", "waiting", "shed", "held", "shared_answers"),
     ),
 )
 HELD = Label("result", ("quiet", "rescued", "left"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loadtests.fault_proxy import Fault, FaultProxy, Way
 from tests.faults.shared_gates import Gates
-from tests.redis_server import RedisServer, in_real_time, redis_server
+from tests.redis_server import RedisServer, redis_server
 
 CALLS, OPENING = 2_000, 100
 AT_ONCE = 4
@@ -63,7 +63,7 @@ def main() -> None:
     columns = "p50 alone    shared p99 alone    shared       max"
     print(f"{'ms a call':26} {'calls':>6} {columns}")
     with tempfile.TemporaryDirectory() as folder, redis_server() as server:
-        in_real_time(play(Path(folder), server))
+        asyncio.run(play(Path(folder), server))
 
 
 if __name__ == "__main__":

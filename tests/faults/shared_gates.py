@@ -18,7 +18,7 @@ from proxy.clock import SystemClock
 from proxy.config.load import load
 
 AT_ONCE = 32
-TRIES = 100  # tenths of a second
+TRIES = 300  # tenths of a second
 QUICK = {
     "kind": "simulated",
     "first_token_s": {"median": 0.0001, "sigma": 0},
@@ -108,6 +108,16 @@ class Gates:
                 return
             await asyncio.sleep(0.1)
         raise AssertionError(f"the store is not {state} after {TRIES / 10:g} s")
+
+    async def told_of_each_return(self) -> int:
+        """How often the log says that the store was out, once it says as often that it was back."""
+        for _ in range(TRIES):
+            told = self.log.getvalue()
+            out, back = (told.count(b"shared store " + word) for word in (b"out", b"back"))
+            if out == back:
+                return out
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"the log says {out} times that the store was out, and {back} times that it was back")
 
     async def metric(self, gate: int, name: str) -> float:
         """The sum of the series that begin so."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from policies.retry import Retry
+from proxy.execution.race import NOT_BUDGETED
 from proxy.snapshot import AgentRules
 from tests.flow.world import FINISH, REPLY, ROLE, Peer, World, plain, streaming, token
 
@@ -181,6 +182,9 @@ async def test_while_another_target_is_well_no_call_fails_for_want_of_budget() -
         assert {answer.status for answer in answers} == {200}
         assert not world.steering.breakers.troubled
         assert len(world.upstreams[1].requests) == 50
+        free = [each for each in world.outcomes if NOT_BUDGETED in [decision.said for decision in each.decisions]]
+        assert len(free) > 10, "more than the budget would pay for"
+        assert {len(each.attempts) for each in free} == {2}
 
 
 async def test_who_has_just_failed_is_asked_out_of_the_budget_alone() -> None:

@@ -75,16 +75,28 @@ class Model:
         return period
 
     def is_open(self, period: Period) -> bool:
-        return self.newest[period.account, period.unit, period.per, period.carrier] == period.id
+        key = _key(period)
+        return self.newest[key] == period.id and self.limit(*key[1:]) is not None
 
     def known(self, account: str, wall: float) -> list[Period]:
         """One account's open windows, as far as they were ever met."""
         self.open((account,), wall)
         for name, unit, per, carrier in list(self.newest):
-            if name == account:
-                limit = next(x for x in self.rules.limits(carrier) if (x.unit, x.per) == (unit, per))
+            limit = self.limit(unit, per, carrier)
+            if name == account and limit is not None:
                 self.open_one(name, carrier, limit, wall)
         return [period for period in self.periods if period.account == account and self.is_open(period)]
+
+    def limit(self, unit: str, per: str, carrier: str) -> Limit | None:
+        return next((each for each in self.rules.limits(carrier) if (each.unit, each.per) == (unit, per)), None)
+
+    def forget_unlimited(self) -> None:
+        self.periods = {each: sums for each, sums in self.periods.items() if self.limit(*_key(each)[1:])}
+        self.newest = {key: id for key, id in self.newest.items() if self.limit(*key[1:])}
+
+
+def _key(period: Period) -> tuple[str, str, str, str]:
+    return period.account, period.unit, period.per, period.carrier
 
 
 def need(period: Period, sums: Sums, draw: Amounts) -> int:

@@ -44,7 +44,7 @@ def rulebook(sizes: list[int]) -> Rules:
     return Rules(
         {
             "key:k": (Limit("usd", a + 100, "day"), Limit("concurrency", 3), Limit("usd", b, "run", soft=b % 2 == 0)),
-            "agent:a": (Limit("usd", c, "run"), Limit("tokens", d, "minute")),
+            "agent:a": (Limit("usd", c, "run"), *([Limit("tokens", d, "minute")] if d % 3 else [])),
             "agent:b": (Limit("requests", f % 5, "minute"), Limit("usd", e)),
         }
     )
@@ -191,6 +191,7 @@ class AccountsMachine(RuleBasedStateMachine):
             assert self.accounts.seed(standing.period, standing.totals, at=self.at)
             sums = self.model.periods[standing.period]
             sums.told = sums.reached()
+        self.model.forget_unlimited()  # what the ledger has of them comes back to nobody
         for name in self.names():
             self.model.known(name, self.wall)
         self.ended.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policies.limits import Instant, Limit, Totals
-from policies.roster import KEPT_LEAST, Bounds, Chart, Roster
+from policies.roster import ASIDE_MAX, KEPT_LEAST, Bounds, Chart, Roster
 from proxy.types import Period
 from tests.policies.rulebook import DAY, Rules, at
 
@@ -83,6 +83,33 @@ def test_a_limit_added_by_a_reload_is_met_from_then_on() -> None:
     assert len(found.chart(("key:k",), at()).meters) == 1
     found.replace(Rules({"key": (DAILY, Limit("requests", 9))}))
     assert len(found.chart(("key:k",), at()).meters) == 2
+
+
+def test_a_limit_that_comes_back_within_its_window_goes_on_where_it_was() -> None:
+    found = roster(key=(DAILY,))
+    before = found.chart(("key:k",), at())
+    spend(before, 60)
+    found.replace(Rules({}))
+    assert found.chart(("key:k",), at(HOUR)).meters == ()
+    spend(before, 5)  # a hold that was taken before ends now
+    found.replace(Rules({"key": (Limit("usd", 70, "day"),)}))
+    (balance,) = found.chart(("key:k",), at(2 * HOUR)).balances
+    assert (balance.limit, balance.used, balance.free) == (70, 65, 5)
+    found.replace(Rules({}))
+    found.replace(Rules({"key": (DAILY,)}))
+    (balance,) = found.chart(("key:k",), at(DAY)).balances
+    assert (balance.limit, balance.used) == (100, 0), "another day"
+
+
+def test_so_many_counts_are_kept_of_limits_that_are_gone() -> None:
+    found = Roster(Rules({"key": (DAILY,)}), Bounds(), tolerance=0)
+    names = [f"key:{number}" for number in range(ASIDE_MAX + 1)]
+    for name in names:
+        spend(found.chart((name,), at()))
+    found.replace(Rules({}))
+    found.replace(Rules({"key": (DAILY,)}))
+    used = [found.chart((name,), at()).balances[0].used for name in names]
+    assert used == [0] + [1] * ASIDE_MAX
 
 
 def test_a_seed_without_a_limit_is_refused() -> None:

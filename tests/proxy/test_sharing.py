@@ -10,10 +10,12 @@ from pathlib import Path
 from policies.rate_limit import Rates
 from policies.shared_rate import SharedAccount
 from proxy.assembly import Assembly
+from proxy.caching.kept import Kept
 from proxy.clock import SystemClock, loop_time
 from proxy.config.file import Document
 from proxy.config.load import build
 from proxy.pacing import Pacing
+from proxy.shared.answers import WAITING_MAX
 from proxy.sharing import sharing
 from proxy.tasks import Tasks
 from proxy.telemetry.log import RequestLog
@@ -56,11 +58,28 @@ async def test_with_one_rate_limits_and_answers_are_shared(tmp_path: Path) -> No
     log.close()
 
 
+async def test_answers_that_did_not_get_out_are_hits_of_a_bound(tmp_path: Path) -> None:
+    of = assembly(tmp_path, redis="redis://127.0.0.1:1/0")
+    log, metrics = RequestLog(io.BytesIO(), of.tools.clock.wall), Metrics(["m"], [])
+    made = sharing(of, Tasks(lambda *_: None), log=log, metrics=metrics)
+    assert made is not None
+    assert made.answers is not None
+    wall = of.tools.clock.wall()
+    too_large = Kept(bytes(WAITING_MAX + 1), "", "up/m", wall, wall + 100.0, "a", "m", tokens=9, cost_usd_nanos=5)
+    for hits in (1, 2):
+        made.answers.put(b"k" * 32, too_large, wall + 100.0)
+        told = f'headgate_bound_hits_total{{bound="shared_answers"}} {hits}.0\n'
+        assert told.encode() in metrics.exposition("text/plain")[0]
+    await made.close()
+    log.close()
+
+
 async def test_with_nothing_on_the_disk_no_answer_leaves_the_process(tmp_path: Path) -> None:
     of = assembly(tmp_path, {"caches": {"persist": False}}, redis="redis://127.0.0.1:1/0")
     log = RequestLog(io.BytesIO(), of.tools.clock.wall)
     made = sharing(of, Tasks(lambda *_: None), log=log, metrics=Metrics(["m"], []))
     assert made is not None
     assert made.answers is None
+    assert made.dropped == 0
     await made.close()
     log.close()

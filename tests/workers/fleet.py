@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 ROOT = Path(__file__).parents[2]
+UPSTREAM = {"kind": "openai", "api_key": "sk-x", "connect_timeout_s": 10}  # one process, on a busy machine
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 HELLO = ({"role": "user", "content": "hi"},)
 ONE_LOOK = aiohttp.ClientTimeout(total=5)  # whoever is asked can be killed, or be still on its way
@@ -55,9 +56,7 @@ class Fleet:
             "server": {"port": self.port, "workers": workers},
             "admin": {"port": self.admin_port},
             "data_dir": str(folder / "data"),
-            "providers": {
-                "up": {"kind": "openai", "base_url": f"{self.vendor_url}/v1", "api_key": "sk-x", "abort": abort}
-            },
+            "providers": {"up": {**UPSTREAM, "base_url": f"{self.vendor_url}/v1", "abort": abort}},
             "models": {"m": "up/real"},
             "pricing": {"overrides": {"up/real": PRICE}},
             "agents": {"a": {"budget": budget, "retry": {"attempts": 1}}},

@@ -35,7 +35,7 @@ class Gate(Desk):
 
     async def run(self, *typed: str) -> int:
         async with listening(self.guard()) as address:
-            return await run(*typed, "--admin", address)
+            return await run("--admin", address, *typed)
 
 
 async def run(*typed: str) -> int:
@@ -102,6 +102,32 @@ async def test_a_run_that_was_never_seen_is_only_killed_when_that_is_meant(
     assert "no run of this name" in capsys.readouterr().err
     assert await gate.run("kill", "later", "--unseen", "--tenant", "key:k") == 0
     assert await gate.run("unknown/run") == 1
+
+
+async def test_a_name_that_begins_with_a_dash_stands_behind_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = Gate(tmp_path, outcome(call("one", run="-x")))
+    for typed in (
+        ("--", "-x"),
+        ("show", "--", "-x"),
+        ("pause", "--cancel", "--", "-x"),
+        ("--", "resume", "-x"),
+        ("kill", "--tenant", "key:k", "--", "-x"),
+    ):
+        assert await gate.run(*typed) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run -x")]
+    assert said == [
+        *["run -x (a): idle, 1 call, $0.000001"] * 2,
+        *[f"run -x is {how}" for how in ("paused", "idle", "killed")],
+    ]
+
+
+async def test_options_may_stand_between_the_action_and_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await Gate(tmp_path, *TREE).run("kill", "--tenant", "key:k", "top") == 0
+    assert capsys.readouterr().out == "run top is killed\n"
 
 
 async def test_json_is_the_answer_as_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,7 +136,21 @@ async def test_after_limits_were_taken_away_nothing_is_compared_until_the_next_c
     await house.keeper.checkpoint()
     assert await house.keeper.compare() == []
     house.restart()
-    assert house.of("key:k", "usd") == Totals(spent=1)
+    assert house.of("key:k", "usd") == Totals(spent=41)
+
+
+async def test_a_checkpoint_without_a_limit_is_no_difference_once_that_is_back(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.whole_call("c", cost=40)
+    house.budgets.accounts.replace(type(house.rules)({}))
+    await house.keeper.checkpoint()
+    house.budgets.accounts.replace(house.rules)
+    await house.whole_call("d", cost=1)
+    assert await house.keeper.compare() == []
+    await house.keeper.checkpoint()
+    assert await house.keeper.compare() == []
+    house.crash()
+    assert house.of("key:k", "usd") == Totals(spent=41)
 
 
 async def test_checkpoints_are_taken_when_something_changed_after_minutes_or_many_rows(tmp_path: Path) -> None:

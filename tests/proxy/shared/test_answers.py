@@ -14,7 +14,7 @@ from proxy.shared.answers import PURGES_MAX, SEAL_BYTES, SKEW_S, WAITING_MAX, Sh
 from proxy.shared.link import Link
 from proxy.state.redis_client import Client
 from proxy.tasks import Tasks
-from tests.redis_server import RedisServer, in_real_time, redis_server
+from tests.redis_server import RedisServer
 from tests.shared_store import FakeStore
 
 SECRET = b"s" * 32
@@ -174,36 +174,28 @@ async def test_purges_that_nobody_can_read_hide_everything() -> None:
     assert await gate.answers.find(KEY) is None
 
 
-def test_a_purge_holds_where_another_program_has_put_something_in_its_place() -> None:
-    async def work(server: RedisServer) -> None:
-        client = Client(server.url, 2.0)
-        gate = Gate(client, timeout_s=2.0)
-        await gate.answers._put(KEY, gate.kept(), 100.0)
-        await client.run("return {redis.call('LPUSH', KEYS[1], 'x')}", [(["hg:purged"], [])])
-        await gate.answers.purge("a", None, None)
-        assert await Gate(client, timeout_s=2.0).answers.find(KEY) is None
-        await client.close()
-
-    with redis_server() as server:
-        in_real_time(work(server))
+async def test_a_purge_holds_where_another_program_has_put_something_in_its_place(redis: RedisServer) -> None:
+    client = Client(redis.url, 2.0)
+    gate = Gate(client, timeout_s=2.0)
+    await gate.answers._put(KEY, gate.kept(), 100.0)
+    await client.run("return {redis.call('LPUSH', KEYS[1], 'x')}", [(["hg:purged"], [])])
+    await gate.answers.purge("a", None, None)
+    assert await Gate(client, timeout_s=2.0).answers.find(KEY) is None
+    await client.close()
 
 
-def test_many_purges_become_one_of_everything_in_a_real_store() -> None:
-    async def work(server: RedisServer) -> None:
-        client = Client(server.url, 2.0)
-        gate = Gate(client, timeout_s=2.0)
-        await gate.answers._put(KEY, gate.kept(), 100.0)
-        assert await gate.answers.find(KEY) is not None
+async def test_many_purges_become_one_of_everything_in_a_real_store(redis: RedisServer) -> None:
+    client = Client(redis.url, 2.0)
+    gate = Gate(client, timeout_s=2.0)
+    await gate.answers._put(KEY, gate.kept(), 100.0)
+    assert await gate.answers.find(KEY) is not None
+    await gate.answers.purge("b" * 64, None, None)
+    assert await gate.answers.find(KEY) is not None
+    for _ in range(PURGES_MAX // 100 + 2):
         await gate.answers.purge("b" * 64, None, None)
-        assert await gate.answers.find(KEY) is not None
-        for _ in range(PURGES_MAX // 100 + 2):
-            await gate.answers.purge("b" * 64, None, None)
-        assert await gate.answers.find(KEY) is None
-        await gate.answers._put(b"x" * 32, gate.kept(), 100.0)
-        await gate.answers.purge(None, None, b"x" * 32)
-        await asyncio.sleep(0.02)
-        assert await client.get([gate.answers._name(b"x" * 32)]) == [None]
-        await client.close()
-
-    with redis_server() as server:
-        in_real_time(work(server))
+    assert await gate.answers.find(KEY) is None
+    await gate.answers._put(b"x" * 32, gate.kept(), 100.0)
+    await gate.answers.purge(None, None, b"x" * 32)
+    await asyncio.sleep(0.02)
+    assert await client.get([gate.answers._name(b"x" * 32)]) == [None]
+    await client.close()
