@@ -1,6 +1,6 @@
-"""What a process that serves tells of its calls beside the books: their spans to a collector, their words to the disk.
+"""What a process that serves tells of its calls beside the books: lines of the log, spans, words that are kept.
 
-Both only where the configuration has them, and as it has them now; neither is ever waited for. Here too is what the
+All only where the configuration has them, and as it has them now; none is ever waited for. Here too is what the
 process with the admin listener does with the words of all: it shows them, and forgets them in time.
 """
 
@@ -29,6 +29,7 @@ FOLDER = "content"  # in the data folder
 class Recording:
     def __init__(self, assembly: Assembly, log: RequestLog, metrics: Metrics) -> None:
         tools, config = assembly.tools, assembly.config
+        self._log = log
         process = "gate" if assembly.worker is None else f"worker{assembly.worker}"
         folder, wall = config.data_dir / FOLDER, tools.clock.wall
         self.content = Keeper(folder, process, dialect=tools.dialect, wall=wall, report=partial(content_failed, log))
@@ -43,6 +44,7 @@ class Recording:
     def use(self, config: Config) -> None:
         """From now on."""
         otlp, content = config.telemetry.otlp, config.telemetry.content
+        self._log.calls = config.telemetry.log_calls
         self.tracing.collector = None if otlp is None else otlp.collector(words=content.on_spans)
         self.content.use(content.mask)
 

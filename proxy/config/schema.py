@@ -21,7 +21,6 @@ from proxy.config.affinity import PrefixAffinity
 from proxy.config.batching import Batches
 from proxy.config.books import Budgets, Ledger
 from proxy.config.caching import Cache, Caches
-from proxy.config.content import Content
 from proxy.config.file import Place
 from proxy.config.hedging import Hedging
 from proxy.config.models import Model
@@ -30,7 +29,7 @@ from proxy.config.providers import Block, Paced, Provider
 from proxy.config.run_rules import LoopGuarding, RunRules
 from proxy.config.sharing import Shared
 from proxy.config.survival import Surviving
-from proxy.config.tracing import Otlp
+from proxy.config.telemetry import Telemetry
 from proxy.config.tree import Path as ValuePath
 from proxy.config.tree import Value
 from proxy.config.values import (
@@ -191,14 +190,6 @@ class Pricing(Block):
     table: FilePath | None = Field(
         default=None, description="A file of prices in LiteLLM's JSON format; before the book."
     )
-
-
-class Telemetry(Block):
-    content: Content = Field(default=Content(), description="Kept words: for how long, how many, what is masked.")
-    log_format: Literal["auto", "json", "text"] = Field(
-        default="auto", description="`auto`: text on a terminal, else JSON."
-    )
-    otlp: Otlp | None = Field(default=None, description="The collector that traces go to; without one there are none.")
 
 
 class Limits(Block):

@@ -214,7 +214,7 @@ def _world(config: Config, setting: Setting, folder: Path) -> Iterator[_World]:
     quiet = {
         "data_dir": folder / "data",
         "server": config.server.model_copy(update={"workers": 1}),
-        "telemetry": config.telemetry.model_copy(update={"otlp": None}),
+        "telemetry": config.telemetry.model_copy(update={"otlp": None, "log_calls": "off"}),
         "caches": config.caches.model_copy(update={"persist": False}),
     }
     with Path(os.devnull).open("wb", buffering=0) as nowhere:

@@ -145,6 +145,11 @@ def line_of(outcome: Outcome) -> Line:
     )
 
 
+def failed(outcome: Outcome) -> bool:
+    """Its line stands above `info`."""
+    return family(outcome.error_code, outcome.error_source, outcome.client_gone) in LEVELS
+
+
 def human_form(outcome: Outcome) -> bytes:
     """`12:54:01 200 planner/run-7 smart -> openai/gpt-5.5 1.24 s, first 0.31 s, 812 + 88 tokens, $0.0042`"""
     call, target = outcome.call, outcome.target

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.gatherer import Gatherer
-from proxy.telemetry.line import human_form, line_of, printable, utc_text
+from proxy.telemetry.line import failed, human_form, line_of, printable, utc_text
 from proxy.types import Outcome
 
 RECORDS_MAX = 10_000
@@ -29,6 +29,7 @@ PLACES_MAX = 6  # frames of a library's exception
 BEGINNING_MAX = 80  # characters of a library's message
 
 Level = Literal["info", "warning", "error"]
+Calls = Literal["all", "failures", "off"]  # that get a line
 Field = str | int | float | bool | None
 R = TypeVar("R")
 
@@ -62,6 +63,7 @@ class RequestLog:
         self._form: Callable[[Outcome], bytes] = human_form if terminal else json_form
         self._note_form: Callable[[Note], bytes] = _human_note if terminal else _json_note
         self._queue: deque[bytes] = deque()  # lines
+        self.calls: Calls = "all"
         self.listener: Callable[[Note], None] | None = None  # hears every event, on the thread it comes from
         self._drops = Lock()
         self._dropped = 0
@@ -75,6 +77,8 @@ class RequestLog:
         return self._dropped
 
     def observe(self, outcome: Outcome) -> None:
+        if self.calls == "off" or (self.calls == "failures" and not failed(outcome)):
+            return
         if self._has_room():
             self._put(self._form, outcome)
 

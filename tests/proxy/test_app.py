@@ -182,6 +182,43 @@ def test_a_run_that_is_killed_between_two_calls_leaves_the_gate_of_its_pool(gate
     assert [row["active"] for row in json.loads(gate.get("/gates", admin=True)[1])] == [1]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lines_of_calls_come_and_go_with_a_reload_and_the_ledger_has_all(gate: Process, workers: int) -> None:
+    gate.stop()
+    gate.config["server"] = {"port": gate.port, "workers": workers}
+    gate.config["providers"] = {"quick": QUICK, "slow": QUICK | {"error_share": {"500": 1}}}
+    gate.config["defaults"] = {"retry": {"attempts": 1}}  # so that no breaker opens
+    gate.config["telemetry"] = {"log_calls": "off"}
+    gate.write()
+    gate.start()
+    made = 0
+
+    def reload(telemetry: dict[str, str]) -> None:
+        gate.config["telemetry"] = telemetry
+        gate.write()
+        before = gate.errors.read_text().count('"reloaded"')
+        gate.signal(signal.SIGHUP)
+        gate.until(lambda: gate.errors.read_text().count('"reloaded"') > before)
+
+    def told() -> list[str]:
+        """How calls ended, as the log says, once two more were made."""
+        nonlocal made
+        assert gate.post({"model": "m"})[0] == 200 and gate.post({"model": "slow"})[0] >= 500
+        made += 2
+        lines = [json.loads(line) for line in gate.errors.read_text().splitlines() if line.startswith("{")]
+        return [line["outcome"] for line in lines if line["event"] == "call"]
+
+    assert told() == []
+    reload({"log_calls": "failures"})
+    gate.until(told)
+    assert "ok" not in told()
+    reload({})
+    gate.until(lambda: "ok" in told())
+    assert gate.stop() == 0
+    gate.start()
+    assert json.loads(gate.get("/spend", admin=True)[1])["total"]["calls"] == made
+
+
 def test_a_broken_configuration_is_refused_in_words_and_the_old_one_stays(gate: Process) -> None:
     version = json.loads(gate.get("/config", admin=True)[1])["version"]
     gate.config["models"] = {"m": {"targets": ["nowhere/sim"]}, "q": {"targts": []}}

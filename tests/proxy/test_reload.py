@@ -187,6 +187,7 @@ BASE: dict[str, Any] = {
     "pricing": {"unknown": "refuse", "overrides": {"openai/real": PRICE, "simulated/sim": PRICE}},
     "telemetry": {
         "content": {"days": 7, "max_mb": 99, "mask": ["mail"], "on_spans": False},
+        "log_calls": "all",
         "log_format": "auto",
         "otlp": {"url": "http://127.0.0.1:9", "headers": {"X-Org": "one"}, "share": 0.5, "profile": ["genai"]},
     },
@@ -237,6 +238,7 @@ TEXTS: dict[str, Any] = {
     "headers": {"X-Org": "two"},
     "error_share": {"503": 0.5},
     "balance": "ordered",
+    "log_calls": "failures",
     "log_format": "json",
     "overrun_tolerance_usd": "5",
     "context_window": "o",
@@ -424,7 +426,7 @@ def running(gate: Gate) -> dict[str, object]:
     """What calls meet: all that the assembly has made, and what was made beside it at the start."""
     present = gate.assembly.present
     rates = {name: each.gpu.rate for name, each in present.snapshot.providers.items() if each.gpu is not None}
-    return shape((present, gate._serving, gate.budgets, rates))
+    return shape((present, gate._serving, gate.budgets, rates, gate.log.calls))
 
 
 @pytest.mark.parametrize(("path", "kind"), paths(), ids=lambda value: value or "any")

@@ -12,11 +12,12 @@ import pytest
 from msgspec.structs import replace
 
 from proxy.providers.base import UpstreamRequest
-from proxy.telemetry.log import BATCH_MAX, RECORDS_MAX, LibraryHandler, RequestLog
+from proxy.telemetry.log import BATCH_MAX, RECORDS_MAX, Calls, LibraryHandler, RequestLog
 from proxy.types import Usage
-from tests.proxy.telemetry.samples import ATTEMPT, CALL, IDENTITY, OUTCOME
+from tests.proxy.telemetry.samples import ATTEMPT, CALL, IDENTITY, OUTCOME, REFUSED
 
 CANARY = "sk-canary-9f8e7d"
+UNTELLABLE = replace(OUTCOME, attempts=(replace(ATTEMPT, usage=Usage(output=10**5000)),))
 
 
 def wall() -> float:
@@ -66,6 +67,40 @@ def test_every_call_and_every_event_is_one_line_in_order() -> None:
         "models": 3,
     }
     assert log.dropped == 0 and stream.getvalue().endswith(b"}\n")
+
+
+STALLED = replace(OUTCOME, status=504, error_code="upstream_stalled", error_source="upstream")
+DEFECT = replace(REFUSED, status=500, error_code="internal", error_source="proxy")
+LEFT = replace(STALLED, status=499, client_gone=True)
+MISTAKE = replace(REFUSED, status=401, error_code="invalid_api_key", error_source="client")
+
+
+@pytest.mark.parametrize(
+    ("calls", "told"), [("all", [200, 504, 500, 499, 401, 429]), ("failures", [504, 500]), ("off", [])]
+)
+def test_only_the_calls_that_are_wanted_get_a_line_and_events_always_do(calls: Calls, told: list[int]) -> None:
+    stream = io.BytesIO()
+    log = RequestLog(stream, wall)
+    log.calls = calls
+    for outcome in (OUTCOME, STALLED, DEFECT, LEFT, MISTAKE, REFUSED):
+        log.observe(outcome)
+    log.event("reloaded", "info", {})
+    log.close()
+    *lines_of_calls, event = lines(stream)
+    assert [line["status"] for line in lines_of_calls] == told
+    assert event["event"] == "reloaded" and log.dropped == 0
+
+
+@pytest.mark.parametrize("calls", ["failures", "off"])
+def test_a_line_that_is_not_wanted_is_not_made(calls: Calls) -> None:
+    log = RequestLog(io.BytesIO(), wall)
+    log.calls = calls
+    log.observe(UNTELLABLE)
+    assert log.dropped == 0
+    log.calls = "all"
+    log.observe(UNTELLABLE)
+    assert log.dropped == 1
+    log.close()
 
 
 def test_a_terminal_gets_words() -> None:
@@ -146,7 +181,7 @@ def test_a_pipe_that_is_full_and_does_not_block_drops_instead_of_spinning() -> N
 def test_a_record_that_has_no_line_is_dropped_alone() -> None:
     stream = io.BytesIO()
     log = RequestLog(stream, wall)
-    log.observe(replace(OUTCOME, attempts=(replace(ATTEMPT, usage=Usage(output=10**5000)),)))
+    log.observe(UNTELLABLE)
     log.observe(OUTCOME)
     log.close()
     (line,) = lines(stream)
