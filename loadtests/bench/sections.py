@@ -65,35 +65,42 @@ class Results:
 
 
 class Bench:
-    """One run. `systems` are those under test; `direct` is the upstream without anything between."""
+    """One run. `names` are those under test, `beside` those that the section on requests has besides; `direct` is the
+    upstream without anything between."""
 
-    def __init__(self, lab: Lab, names: tuple[str, ...], *, size: Size, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, lab: Lab, names: tuple[str, ...], beside: tuple[str, ...], *, size: Size, say: Callable[[str], None]
+    ) -> None:
         self.results = Results()
         self._lab = lab
         self._names = names
+        self._names_beside = beside
         self._size = size
         self._say = say
         self._direct: System
         self._systems: tuple[System, ...] = ()
+        self._beside: tuple[System, ...] = ()
         self._idle_cpu: dict[str, float] = {}
 
     def start(self) -> None:
         self._say("starting upstream and systems")
         self._direct = self._lab.start_upstream()
         self._systems = tuple(self._lab.start(name) for name in self._names)
-        for system in self._systems:
+        self._beside = tuple(self._lab.start(name) for name in self._names_beside)
+        everyone = (*self._systems, *self._beside)
+        for system in everyone:
             wait_ready(system)
         time.sleep(growth.SETTLE_S)
-        before = {system.name: system.server.cpu_s() for system in self._systems}
+        before = {system.name: system.server.cpu_s() for system in everyone}
         time.sleep(growth.SETTLE_S)
-        for system in self._systems:
+        for system in everyone:
             add(self.results.idle_mb, system, system.server.resident_mb())
             self._idle_cpu[system.name] = (system.server.cpu_s() - before[system.name]) / growth.SETTLE_S
             wait_answer(system)
 
     def check_metering(self) -> None:
         """After the last section: the gate must have metered and priced every call that the clients saw answered."""
-        for system in self._systems:
+        for system in (*self._systems, *self._beside):
             if system.name in VARIANTS and system.name != "silent":
                 self.results.faults.compare(system.name, priced_calls(system))
 
@@ -113,7 +120,7 @@ class Bench:
         for body, rounds in (("small", self._size.rounds), ("large", self._size.rounds_large)):
             cpu_us: Values = self.results.cpu_us.setdefault(body, {})
             per_s: Values = self.results.per_s.setdefault(body, {})
-            for number, system in self._turns(rounds):
+            for number, system in self._turns(rounds, *self._beside):
                 self._say(f"requests, {body} body, round {number} of {rounds}: {system.name}")
                 cost = request_cost.measure_cost(
                     self._lab, system, body=body, seconds=self._size.seconds, faults=self.results.faults
@@ -124,7 +131,7 @@ class Bench:
 
     def _latency(self) -> None:
         rounds = self._size.latency_rounds
-        for number, system in self._turns(rounds, self._direct):
+        for number, system in self._turns(rounds, self._direct, *self._beside):
             self._say(f"latency, round {number} of {rounds}: {system.name}")
             seconds, faults = self._size.latency_s, self.results.faults
             p50_us, p99_us = request_cost.measure_latency(self._lab, system, seconds=seconds, faults=faults)

@@ -1,7 +1,7 @@
 """The systems under test and their upstream: how each is started, and when it counts as ready.
 
 nginx is the floor, the bare aiohttp hop the yardstick. The gate runs as in production: a configured key, a virtual
-model with a price, metering, ledger on disk, metrics and one log line a request.
+model with a price, metering, ledger on disk, metrics and one log line a request; `unlogged` is that without the line.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ UPSTREAM = "loadtests/upstream.py"
 INTERVAL_MS = 20.0  # of the upstream's chunks: 50 a second
 READY_S_MAX = 20.0
 POLL_S = 0.002
-VARIANTS: dict[str, dict[str, object]] = {  # the gate with something more, or less; measured when asked for
+VARIANTS: dict[str, dict[str, object]] = {  # the gate with something more, or less
     "headgate": {},
+    "unlogged": {"log_calls": "off"},
     "budgets": {"budget": [{"usd": 1_000_000, "per": "day"}, {"tokens": 10**12, "per": "hour"}]},
     "strict": {"strict": True},
     "silent": {"module": "tests.silent"},  # no metrics, no log lines, no live feed
@@ -125,7 +126,7 @@ class Lab:
             },
             "models": {"bench": {"targets": ["canned/bench-2026-11-01"]}},
             "pricing": {"overrides": {"canned/bench-2026-11-01": price}},
-            "telemetry": {"log_format": "json"},
+            "telemetry": {"log_format": "json", "log_calls": variant.get("log_calls", "all")},
         }
         path = self._write(f"headgate-{port}.json", json.dumps(configuration).encode())
         return [sys.executable, "-m", str(variant.get("module", "proxy")), "serve", "--config", str(path)]

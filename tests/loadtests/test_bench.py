@@ -16,7 +16,7 @@ from loadtests.bench.figures import median, percentile, ratios, slope
 from loadtests.bench.growth import Growth
 from loadtests.bench.metering import total
 from loadtests.bench.processes import cpu_ticks, json_lines, resident_kb
-from loadtests.bench.report import Row, added, against_hop, as_json, budget_rows, render, telemetry_rows
+from loadtests.bench.report import Row, added, against_hop, as_json, budget_rows, cpu_rows, render, telemetry_rows
 from loadtests.bench.request_cost import Faults
 from loadtests.bench.sections import Results
 from loadtests.bench.wire import Reply, Request
@@ -257,6 +257,14 @@ async def test_a_chunk_is_late_by_its_age() -> None:
 def test_the_ratio_is_the_median_over_the_rounds() -> None:
     assert against_hop({"hop": [100.0, 200.0, 100.0], "headgate": [150.0, 300.0, 190.0]}) == 1.5
     assert against_hop({"headgate": [1.0]}) is None
+
+
+def test_the_gate_with_and_without_log_lines_is_judged_each_by_its_own_ratio() -> None:
+    values = {"hop": [100.0, 200.0], "headgate": [170.0, 340.0], "unlogged": [155.0, 310.0]}
+    both = cpu_rows(values, "1.5 KB")
+    assert [(row.ratio, row.verdict) for row in both] == [(1.7, "<= 1.6 over"), (1.55, "<= 1.6 ok")]
+    del values["unlogged"]
+    assert [row.ratio for row in cpu_rows(values, "1.5 KB")] == [1.7]
 
 
 def test_latency_added_is_a_difference_within_a_round() -> None:
