@@ -103,7 +103,7 @@ def line_of(outcome: Outcome) -> Line:
     call = outcome.call
     identity = call.identity
     end = family(outcome.error_code, outcome.error_source, outcome.client_gone)
-    target, cost = outcome.target, outcome.cost_usd_nanos
+    tries, cost = tuple(map(_try, outcome.attempts)), outcome.cost_usd_nanos
     return Line(  # by position, in the order above: by name it takes three times as long, as in `finish`
         utc_text(call.arrived_wall),
         LEVELS.get(end, "info"),
@@ -126,7 +126,7 @@ def line_of(outcome: Outcome) -> Line:
         _basis(outcome, cost),
         len(call.raw),
         outcome.bytes_out,
-        tuple(map(_try, outcome.attempts)),
+        tries,
         _token_sums(outcome),
         identity.team,
         _maybe(identity.run),
@@ -136,7 +136,7 @@ def line_of(outcome: Outcome) -> Line:
         {printable(name): printable(value) for name, value in identity.tags} if identity.tags else None,
         call.client_retry,
         printable(outcome.plan.reason, 2 * NAME_MAX) if outcome.plan else None,
-        printable(target.id) if target else None,
+        tries[-1].target if tries else None,
         outcome.error_code,
         outcome.error_source,
         _seconds(outcome.first_event_s),
