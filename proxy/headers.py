@@ -5,6 +5,7 @@ An upstream's own `x-request-id` keeps its name; `x-headgate-request-id` is alwa
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import lru_cache
 from math import ceil
 
@@ -31,7 +32,7 @@ def of_reply(
 ) -> Headers:
     call = record.call
     headers: Headers = [("Content-Type", reading.content_type), *_passed(record, reading.headers)]
-    headers += _of_call(record, {name for name, _ in reading.headers})
+    headers += _of_call(record, dict(reading.headers))
     overhead_s = now - call.arrived_at - record.waited_s(now)
     headers += [
         ("x-headgate-model", _latin(call.head.model)),
@@ -83,7 +84,7 @@ def _similar(reused: Reused) -> Headers:
 
 
 def of_error(record: Record, error: ProxyError) -> Headers:
-    call, names = record.call, {name for name, _ in error.headers}
+    call, names = record.call, dict(error.headers)
     headers: Headers = [("Content-Type", "application/json"), *_passed(record, _without_hints(error.headers))]
     headers += _of_call(record, names)
     headers.append(("x-headgate-error-source", error.source))
@@ -105,7 +106,7 @@ def of_best(record: Record, limit: str) -> Headers:
     kind = "text/event-stream" if record.call.head.stream else "application/json"
     return [
         ("Content-Type", kind),
-        *_of_call(record, set()),
+        *_of_call(record, ()),
         ("x-headgate-model", _latin(record.call.model)),
         ("x-headgate-served-by", record.served_by),
         ("x-headgate-run-limit", limit),
@@ -163,7 +164,8 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
 
 
-def _of_call(record: Record, present: set[str]) -> Headers:
+def _of_call(record: Record, present: Container[str]) -> Headers:
+    """`present`: the names that the upstream has used."""
     call, identity = record.call, record.call.identity
     headers: Headers = [] if "x-request-id" in present else [("x-request-id", call.id)]
     headers += [
@@ -201,8 +203,9 @@ def _cache(record: Record) -> str:
         return "hit" if record.reused.cache == "exact" else record.reused.cache
     if record.served_by == "join":
         return "join"
-    looked = record.wanted is not None or any(each.result == "miss" for each in record.looked_up)
-    return "miss" if looked else "off"
+    if record.wanted is None and "miss" not in [each.result for each in record.looked_up]:
+        return "off"
+    return "miss"
 
 
 @lru_cache(maxsize=1_024)

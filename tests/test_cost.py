@@ -34,12 +34,12 @@ CHUNKS = (100, 1_100)
 NO_LIMITS = LimitsByName()
 # Raised from 130, 208 and 205 by the choice of a target and its breaker, the race's legs and fallbacks, admission,
 # joins, tiers of service, caches and, for streams, the guard against stalls: about 8 us of a call.
-PLAIN_CALLS_MAX = 176
-BUDGET_CALLS_MAX = 223
-STREAM_CALLS_MAX = 266
+PLAIN_CALLS_MAX = 172
+BUDGET_CALLS_MAX = 218
+STREAM_CALLS_MAX = 260
 CHUNK_CALLS_MAX = 7  # a look at the hold each 64 KiB
 FRAMES_MAX = 6
-SURFACE_CALLS_MAX = 50
+SURFACE_CALLS_MAX = 48
 ARGUMENTS_MAX = 30  # of a call, where each that is named counts twice: CPython packs more of them into a dictionary
 RARE = frozenset(
     {"proxy/app.py", "proxy/data_plane.py", "proxy/demo/result.py", "proxy/money/outlook.py"}

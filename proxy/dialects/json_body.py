@@ -133,7 +133,7 @@ def patch(raw: bytes, fields: dict[str, Raw], changes: dict[str, bytes], *, comp
     return b"".join(pieces)
 
 
-def without(raw: bytes, fields: dict[str, Raw], names: tuple[str, ...]) -> tuple[bytes, dict[str, Raw]]:
+def without(raw: bytes, fields: dict[str, Raw], names: frozenset[str]) -> tuple[bytes, dict[str, Raw]]:
     """The object and its members, but for those; every value that stays is the bytes it came as."""
     kept = {name: value for name, value in fields.items() if name not in names}
     if _is_compact(raw, fields):

@@ -182,29 +182,18 @@ class Exchange:
             ending = "unsent"
         if self.reading is not None:
             self.reading.close()
-        taken = self._allowance is not None
-        if not taken and ending not in ("complete", "unsent"):
-            self._allowance = self._sized(NO_LIMITS)  # what was not held still says how long the answer may have become
-        facts = self._facts()
+        now, taken = self._bench.clock.now(), self._allowance is not None
+        facts = self._facts(ending, now)
         billed = bill.to_bill(facts, ending, counted)
         cost = bill.cost(facts, billed)
         if taken and facts.held is not None:
             self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)
         if taken or self._ask.head.stream:  # a plain answer teaches only what holds are made of
             self._learn(facts, ending, billed)
-        attempt = structs.replace(
-            self._attempt(ending, error),
-            target=facts.sold,
-            usage=billed,
-            cost_usd_nanos=cost,
-            held_usd_nanos=facts.held.amounts.usd_nanos if taken and facts.held is not None else 0,
-            gpu_s=facts.share.occupancy_s if facts.share is not None else None,
-            idle_usd_nanos=facts.share.idle_usd_nanos if facts.share is not None else 0,
-            exposure_usd_nanos=bill.exposure_usd_nanos(facts, billed),
-        )
+        attempt = self._attempt(facts, ending, error=error, billed=billed, cost=cost)
         record = self._record
         record.attempts.append(attempt)
-        record.end(self, self._bench.clock.now())
+        record.end(self, now)
         self.permit.release(billed)
         if self.trip is not None:
             self._bench.steering.end(self.trip, attempt)
@@ -241,10 +230,12 @@ class Exchange:
 
     # --- the bill ------------------------------------------------------------------------------------------------
 
-    def _facts(self) -> Facts:
+    def _facts(self, ending: Ending, now: float) -> Facts:
         held = self._allowance if self.meter is None else self.meter.allowance  # as the meter has raised it
+        if held is None and ending not in ("complete", "unsent"):
+            held = self._sized(NO_LIMITS)  # what was not held still says how long the answer may have become
         share = self._occupancy.share if self._occupancy is not None else None
-        age_s = self._bench.clock.now() - self._started_at
+        age_s = now - self._started_at
         seen, streamed = self.output_seen, self._ask.head.stream
         if self.reading is not None and self.reading.unread and held is not None:
             seen += min(bill.output_unread(self.reading), max(0, held.output_max - seen))
@@ -269,18 +260,26 @@ class Exchange:
         text = passage.text()
         return None if text is None else await self._bench.count_text(text, vocabulary)
 
-    def _attempt(self, ending: Ending, error: ProxyError | None) -> Attempt:
-        reading, first = self.reading, self._first_event_at
-        headers = reading.headers if reading is not None else ()
-        return Attempt(
-            number=self._number,
-            role=self.role,
-            target=self.target,
-            started_at=self._started_at,
-            duration_s=self._bench.clock.now() - self._started_at,
-            lesson=lesson(ending, error),
+    def _attempt(
+        self, facts: Facts, ending: Ending, *, error: ProxyError | None, billed: Usage | None, cost: int | None
+    ) -> Attempt:
+        reading, first, share = self.reading, self._first_event_at, facts.share
+        held = facts.held if self._allowance is not None else None
+        return Attempt(  # the first by position: see `Outcome` in `finish`
+            self._number,
+            self.role,
+            facts.sold,
+            self._started_at,
+            facts.age_s,
+            lesson(ending, error),
+            billed,
+            cost,
+            held_usd_nanos=0 if held is None else held.amounts.usd_nanos,
+            gpu_s=None if share is None else share.occupancy_s,
+            idle_usd_nanos=0 if share is None else share.idle_usd_nanos,
+            exposure_usd_nanos=bill.exposure_usd_nanos(facts, billed),
             first_event_s=None if first is None else first - self._started_at,
-            status=reading.status if reading is not None else None,
-            error_code=error.code if error else None,
-            upstream_request_id=dict(headers).get("x-request-id"),
+            status=None if reading is None else reading.status,
+            error_code=None if error is None else error.code,
+            upstream_request_id=None if reading is None else dict(reading.headers).get("x-request-id"),
         )

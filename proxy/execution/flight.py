@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from policies.cache_rules import Wanted
 from proxy.dialects.base import Passage
 from proxy.errors import ProxyError
@@ -81,57 +83,30 @@ class Replied(Protocol):
 Answer = tuple[Answered, Replied]
 
 
-class Flight:
+class Flight(Struct, eq=False):
     """`pieces` are those that were written, less the first `dropped`."""
 
-    __slots__ = (
-        "_client",
-        "_flights",
-        "_followers",
-        "_granted",
-        "_place",
-        "answer",
-        "call",
-        "closed",
-        "dropped",
-        "error",
-        "joined",
-        "known",
-        "open",
-        "pieces",
-        "plan",
-        "room",
-        "size",
-        "streams",
-        "waiting",
-        "wanted",
-        "whole",
-    )
-
-    def __init__(
-        self, flights: Register, call: Call, client: Sharing, *, place: Place, wanted: Wanted | None = None
-    ) -> None:
-        self.call = call
-        self.wanted = wanted  # the entries that it will fill
-        self.open = True  # to those who would join
-        self.joined = False  # somebody has, at some time
-        self.plan: Plan | None = None
-        self.answer: Answer | None = None  # once it is known what the client gets
-        self.known = False  # it was answered from memory
-        self.streams = False  # the answer, piece by piece
-        self.whole = False  # all of the answer is here
-        self.error: ProxyError | None = None  # instead of it, or of the rest
-        self.closed = False  # nothing will follow, whatever is missing
-        self.pieces: list[bytes] = []
-        self.dropped = 0
-        self.size = 0  # bytes of all pieces, dropped ones included
-        self.room = 0  # bytes after which `written` is to be told
-        self._client = client
-        self._flights = flights
-        self._followers = 0
-        self._place = place
-        self._granted = 0  # bytes of what all replies together may keep
-        self.waiting: list[asyncio.Future[None]] = []  # for the next piece
+    _flights: Register
+    call: Call
+    _client: Sharing
+    _place: Place
+    wanted: Wanted | None = None  # the entries that it will fill
+    open: bool = True  # to those who would join
+    joined: bool = False  # somebody has, at some time
+    plan: Plan | None = None
+    answer: Answer | None = None  # once it is known what the client gets
+    known: bool = False  # it was answered from memory
+    streams: bool = False  # the answer, piece by piece
+    whole: bool = False  # all of the answer is here
+    error: ProxyError | None = None  # instead of it, or of the rest
+    closed: bool = False  # nothing will follow, whatever is missing
+    pieces: list[bytes] = []
+    dropped: int = 0
+    size: int = 0  # bytes of all pieces, dropped ones included
+    room: int = 0  # bytes after which `written` is to be told
+    _followers: int = 0
+    _granted: int = 0  # bytes of what all replies together may keep
+    waiting: list[asyncio.Future[None]] = []  # for the next piece
 
     def __repr__(self) -> str:
         state = "whole" if self.whole else "failed" if self.error else "closed" if self.closed else "running"

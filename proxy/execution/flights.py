@@ -26,7 +26,7 @@ class Flights:
 
     def begin(self, call: Call, client: Sharing, wanted: Wanted | None = None) -> Flight:
         place = _place(call)
-        flight = Flight(self, call, client, place=place, wanted=wanted)
+        flight = Flight(self, call, client, place, wanted)
         self._places.setdefault(place, {})[flight] = None
         if wanted is not None:
             for name in wanted.names:

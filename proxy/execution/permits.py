@@ -9,7 +9,7 @@ word; who gives way when too many wait is `policies.tiers`'. Nothing in here awa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from policies.concurrency import Explained
@@ -79,8 +79,8 @@ class Permit:
         if permits.queues.calls:
             permits.released(self._target.provider)
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """What the head of the reply said of the target's limits."""
+    def learn(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """What the head of the reply said, of the target's limits among other things."""
         permits, room = self._permits, self._room
         if take_in(room, headers, permits.clock, requests=self._asked_requests, tokens=self._asked_tokens):
             permits.learned(room, self._target.provider)

@@ -87,8 +87,8 @@ class Race:
                 except ProxyError as error:
                     await self._after(course, exchange, error)
                     continue
-                if limits := reading.limits:
-                    exchange.permit.learn(limits)
+                if reading.headers:
+                    exchange.permit.learn(reading.headers)
                 record.answered = exchange
                 self._caching.written(course.lead)
                 if broken is None:
@@ -130,15 +130,18 @@ class Race:
 
     def _at_once(self, course: Course) -> Exchange | None:
         """The next attempt, where nobody else waits for its target."""
-        record, permits, targets = course.record, self._permits, course.targets
-        if len(targets) > 1:
-            targets = permits.prefer(targets, course.tried, course.claim)
-        choice, course.panic = self._steering.choose(course.ask, targets, course.plan.balance, course.tried)
+        target = course.targets[0]
         if len(course.targets) > 1 or course.failed is not None:
-            record.decided(self._clock.now(), f"{choice.target.id} was {choice.reason}", choice)
-        course.chosen = choice.target
-        permit = permits.at_once(choice.target, course.claim)
-        return None if permit is None else self._exchange(course, choice.target, permit, course.role)
+            target = self._choose(course)
+        course.chosen = target
+        permit = self._permits.at_once(target, course.claim)
+        return None if permit is None else self._exchange(course, target, permit, course.role)
+
+    def _choose(self, course: Course) -> Target:
+        targets = self._permits.prefer(course.targets, course.tried, course.claim)
+        choice, course.panic = self._steering.choose(course.ask, targets, course.plan.balance, course.tried)
+        course.record.decided(self._clock.now(), f"{choice.target.id} was {choice.reason}", choice)
+        return choice.target
 
     async def _in_line(self, course: Course) -> Exchange:
         """The same, of a target that has no room yet. Raises ProxyError when it will not have any in time."""
@@ -169,7 +172,9 @@ class Race:
         """What a failed attempt tells of the target's limits; for how long it is to be left alone."""
         permit, refused = exchange.permit, error.code == "upstream_overloaded"
         if exchange.reading is not None and not (refused and error.retry_after_s is not None):
-            permit.learn(exchange.reading.limits)  # a refusal that says when to come back knows better than its figures
+            permit.learn(
+                exchange.reading.headers
+            )  # a refusal that says when to come back knows better than its figures
         if not refused:
             return 0.0
         hint = UNNAMED_REFUSAL_S if error.retry_after_s is None else error.retry_after_s

@@ -59,11 +59,6 @@ class Reading:
         return self._target.id
 
     @property
-    def limits(self) -> dict[str, str]:
-        """What the upstream said of its rate limits."""
-        return {name: value for name, value in self.headers if name.startswith(LIMIT_PREFIXES)}
-
-    @property
     def streams(self) -> bool:
         """Whether the reply goes to the client as it comes; otherwise `first` is all of it."""
         return self._opaque or (self.passage is not None and self.reply is None)

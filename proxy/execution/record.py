@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 from policies.cache_rules import Wanted
 from policies.semantic.lookup import Lookup
 from policies.settle import Ending
@@ -52,83 +54,43 @@ class Pupil(Protocol):
         ...
 
 
-class Record:
-    __slots__ = (
-        "_upstream_from",
-        "attempts",
-        "bytes_out",
-        "call",
-        "client_gone",
-        "climbed",
-        "answered",
-        "committed",
-        "decisions",
-        "delivered",
-        "error",
-        "finished",
-        "first_event_at",
-        "flight",
-        "gaps",
-        "held",
-        "in_events",
-        "last_event_at",
-        "loop",
-        "open",
-        "plan",
-        "pressure",
-        "pupils",
-        "purse",
-        "quota",
-        "served_by",
-        "status",
-        "transcript",
-        "entered",
-        "looked_up",
-        "lookup",
-        "reused",
-        "spells",
-        "upstream_s",
-        "voted",
-        "wanted",
-    )
-
-    def __init__(self, call: Call, purse: Purse) -> None:
-        self.call = call
-        self.purse = purse
-        self.quota: Quota | None = None  # where rate limits stand over the call
-        self.plan: Plan | None = None
-        self.pressure: Pressure | None = None  # of its budgets, before it was planned
-        self.attempts: list[Attempt] = []
-        self.open: list[Unended] = []  # in order of beginning
-        self.status = 0
-        self.error: ProxyError | None = None
-        self.served_by: ServedBy = "none"
-        self.climbed: tuple[Climbed, ...] = ()  # of a cascade
-        self.voted: Voted | None = None  # of a quorum or a debate
-        self.answered: Unended | None = None  # the attempt whose reply the client gets
-        self.decisions: list[Decision] | None = None  # where something had to be decided
-        self.upstream_s = 0.0  # the union of the times in which attempts were open, and all other waiting
-        self._upstream_from = 0.0  # since when one is
-        self.first_event_at: float | None = None
-        self.last_event_at: float | None = None
-        self.spells: tuple[Spell, ...] = ()  # of time that it spent before it was sent
-        self.gaps: GapCounter | None = None  # of a stream that was committed
-        self.pupils: tuple[Pupil, ...] = ()  # who are told all of what the client got
-        self.transcript: Transcript | None = None  # of one that another upstream may go on with
-        self.bytes_out = 0
-        self.committed = False  # a byte of the reply has gone to the client
-        self.in_events = False  # the committed reply is an event stream
-        self.finished = False  # its outcome was told
-        self.flight: Flight | None = None  # where others may join it
-        self.wanted: Wanted | None = None  # the known answers that would do
-        self.entered = False  # in the journal, and not done there
-        self.reused: Reused | None = None  # the known answer that it got
-        self.lookup: Lookup | None = None  # its question, where its own answer is to be compared
-        self.looked_up: tuple[LookedUp, ...] = ()  # where one was looked for
-        self.loop: Looped | None = None  # where its run goes round in circles
-        self.held = ""  # for a quiet time: so long, and how that ended
-        self.delivered = False  # all of the reply has gone to the client
-        self.client_gone = False
+class Record(Struct, eq=False):
+    call: Call
+    purse: Purse
+    quota: Quota | None = None  # where rate limits stand over the call
+    plan: Plan | None = None
+    pressure: Pressure | None = None  # of its budgets, before it was planned
+    attempts: list[Attempt] = []
+    open: list[Unended] = []  # in order of beginning
+    status: int = 0
+    error: ProxyError | None = None
+    served_by: ServedBy = "none"
+    climbed: tuple[Climbed, ...] = ()  # of a cascade
+    voted: Voted | None = None  # of a quorum or a debate
+    answered: Unended | None = None  # the attempt whose reply the client gets
+    decisions: list[Decision] | None = None  # where something had to be decided
+    upstream_s: float = 0.0  # the union of the times in which attempts were open, and all other waiting
+    _upstream_from: float = 0.0  # since when one is
+    first_event_at: float | None = None
+    last_event_at: float | None = None
+    spells: tuple[Spell, ...] = ()  # of time that it spent before it was sent
+    gaps: GapCounter | None = None  # of a stream that was committed
+    pupils: tuple[Pupil, ...] = ()  # who are told all of what the client got
+    transcript: Transcript | None = None  # of one that another upstream may go on with
+    bytes_out: int = 0
+    committed: bool = False  # a byte of the reply has gone to the client
+    in_events: bool = False  # the committed reply is an event stream
+    finished: bool = False  # its outcome was told
+    flight: Flight | None = None  # where others may join it
+    wanted: Wanted | None = None  # the known answers that would do
+    entered: bool = False  # in the journal, and not done there
+    reused: Reused | None = None  # the known answer that it got
+    lookup: Lookup | None = None  # its question, where its own answer is to be compared
+    looked_up: tuple[LookedUp, ...] = ()  # where one was looked for
+    loop: Looped | None = None  # where its run goes round in circles
+    held: str = ""  # for a quiet time: so long, and how that ended
+    delivered: bool = False  # all of the reply has gone to the client
+    client_gone: bool = False
 
     def pressed(self) -> bool:
         """Whether its budgets have something to say of it; what, is noted."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, get_args
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from policies.affinity import Affinity, Promise
 from policies.balance import Choice, Router
@@ -102,7 +102,7 @@ class Steering:
     def begin(self, ask: Call, target: Target, role: Role) -> Trip:
         """An attempt is about to be sent."""
         now = self._clock.now()
-        trip = Trip(ask, target, role, began_at=now, watch=self.breakers.begin(target, now))
+        trip = Trip(ask, target, role, now, self.breakers.begin(target, now))
         if target.id in self.contested:
             sent = self.warmth.copied if role == "hedge" else self.warmth.started
             trip.promise = sent(ask, target, now)
@@ -206,21 +206,18 @@ class Steering:
         self._heard(transition)
 
 
-class Trip:
+class Trip(Struct, eq=False):
     """One attempt, as the policies see it. `ticket` None: its target is nobody's alternative."""
 
-    __slots__ = ("ask", "asked", "began_at", "content_at", "promise", "role", "target", "ticket", "watch")
-
-    def __init__(self, ask: Call, target: Target, role: Role, *, began_at: float, watch: Watch) -> None:
-        self.ask = ask
-        self.target = target
-        self.role = role
-        self.began_at = began_at
-        self.watch = watch
-        self.asked = False  # it has been sent
-        self.content_at: float | None = None
-        self.ticket: Ticket | None = None
-        self.promise: Promise | None = None  # where its target keeps prompts
+    ask: Call
+    target: Target
+    role: Role
+    began_at: float
+    watch: Watch
+    asked: bool = False  # it has been sent
+    content_at: float | None = None
+    ticket: Ticket | None = None
+    promise: Promise | None = None  # where its target keeps prompts
 
     def __repr__(self) -> str:
         return f"Trip({self.target.id}, {self.role}, content_at={self.content_at})"

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from policies.tiers import lowered
 from pricing.tokens import input_estimate
@@ -56,6 +56,10 @@ DEADLINE_HEADERS: tuple[tuple[str, float], ...] = (
 )
 NO = frozenset({"off", "no", "false", "0"})
 YES = frozenset({"on", "yes", "true", "1"})
+# What few calls say; how, stands in `_as_wished`.
+WISHES = frozenset(
+    {"x-headgate-hops", "x-headgate-hedge", "x-headgate-loop", "x-headgate-critical-path", "x-headgate-votes"}
+)
 DEADLINE_NAMES = frozenset(name for name, _ in DEADLINE_HEADERS)
 
 Readiness = Callable[[], bool]
@@ -157,7 +161,7 @@ class Surface:
         id, rules = clock.id(), snapshot.rules(who.agent)
         priority = lowered(rules.priority, headers.get("x-headgate-priority"))
         trace_id, parent_span = continued(headers.get("traceparent"))
-        return Call(  # the first by position: see `Outcome` in `finish`
+        call = Call(  # the first by position: see `Outcome` in `finish`
             id,
             asked.endpoint,
             "openai",
@@ -172,14 +176,11 @@ class Surface:
             trace_id or id,
             parent_span=parent_span,
             client_retry=_small_number(headers.get("x-stainless-retry-count")),
-            hops=_small_number(headers.get("x-headgate-hops")),
             priority=priority,
             reuse=reuse,
-            hedged=rules.hedge and headers.get("x-headgate-hedge", "").lower() not in NO,
-            loop_allowed=headers.get("x-headgate-loop", "").strip().lower() == "allow",
-            hurry="critical" if headers.get("x-headgate-critical-path", "").lower() in YES else "usual",
-            votes_shown=headers.get("x-headgate-votes", "").lower() in YES,
+            hedged=rules.hedge,
         )
+        return call if WISHES.isdisjoint(headers) else _as_wished(call, headers)
 
     def _stub(self, asked: Asked, key: KeyRecord | None, raw: bytes) -> Call:
         """A call that could not be read: enough of it to be answered, counted and found again."""
@@ -210,6 +211,17 @@ class Surface:
         )
         error = ProxyError("unknown_path", message)
         await self._services.pipeline.refuse(self._stub(asked, None, b""), client, asked.snapshot, error)
+
+
+def _as_wished(call: Call, headers: Mapping[str, str]) -> Call:
+    return structs.replace(
+        call,
+        hops=_small_number(headers.get("x-headgate-hops")),
+        hedged=call.hedged and headers.get("x-headgate-hedge", "").lower() not in NO,
+        loop_allowed=headers.get("x-headgate-loop", "").strip().lower() == "allow",
+        hurry="critical" if headers.get("x-headgate-critical-path", "").lower() in YES else "usual",
+        votes_shown=headers.get("x-headgate-votes", "").lower() in YES,
+    )
 
 
 def _seconds_stated(headers: Mapping[str, str]) -> float:

@@ -139,22 +139,28 @@ class RequestParser:
         fields, self._fields = self._fields, []
         if len(fields) > self._headers_max:
             raise HttpParserError("too many headers")
-        headers: dict[str, str] = {}
-        for name, value in fields:
-            key = _key(name)
-            if key not in headers:
-                headers[key] = value.rstrip().decode("utf-8", "surrogateescape")
-            elif key in ONCE:
-                raise HttpParserError(f"repeated {key}")
-            elif key in LISTS:
-                headers[key] += ", " + value.rstrip().decode("utf-8", "surrogateescape")
-        return headers
+        headers = {_key(name): value.rstrip().decode("utf-8", "surrogateescape") for name, value in fields}
+        return headers if len(headers) == len(fields) else _with_repeated(fields)
 
     def _check_size(self) -> None:
         size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
         if size > self._head_bytes_max:
             self.refusal = ProxyError("headers_too_large", TOO_LARGE)
             raise HttpParserError("a head that is too large")
+
+
+def _with_repeated(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Of a header that is repeated the first value counts, or all of them, or it must not be."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        key, text = _key(name), value.rstrip().decode("utf-8", "surrogateescape")
+        if key not in headers:
+            headers[key] = text
+        elif key in ONCE:
+            raise HttpParserError(f"repeated {key}")
+        elif key in LISTS:
+            headers[key] += ", " + text
+    return headers
 
 
 @lru_cache(maxsize=512)  # clients send the same few names

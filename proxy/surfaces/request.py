@@ -12,18 +12,15 @@ import sys
 from msgspec import Struct
 
 
-class Body:
+class Body(Struct, eq=False):
     """What has come of a request's body. Only as much is kept as its reader allows."""
 
-    __slots__ = ("_limit", "_parts", "_waiter", "broken", "complete", "size")
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.complete = False
-        self.broken = False  # it is not framed as its head said; nothing more will come
-        self._limit = sys.maxsize  # until somebody reads, the connection sees to it that this is not needed
-        self._parts: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = None
+    size: int = 0
+    complete: bool = False
+    broken: bool = False  # it is not framed as its head said; nothing more will come
+    _limit: int = sys.maxsize  # until somebody reads, the connection sees to it that this is not needed
+    _parts: list[bytes] = []
+    _waiter: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "broken" if self.broken else "coming"
