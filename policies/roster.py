@@ -71,43 +71,53 @@ class Account:
         return not any(balance.used or balance.granted for balance in balances)
 
 
+def _nothing(needs: Sequence[int]) -> tuple[int, ...]:
+    return ()
+
+
+class Windows(Struct, frozen=True):
+    """What is open on a path at one time, side by side: a hold is taken in all of it, and ends in the same."""
+
+    accounts: tuple[Account, ...] = ()
+    balances: tuple[Balance, ...] = ()
+    periods: tuple[Period, ...] = ()  # theirs
+    names: tuple[Raw, ...] = ()  # of the periods
+    pick: Pick = _nothing  # what each of them needs, out of `Amounts.by_index`
+
+
 class Chart:
     """What a path meets on its way down, and the windows that are open there until one of them ends, or is found to
     have ended earlier: a clock set back opens nothing again."""
 
-    __slots__ = (
-        *("accounts", "balances", "demands", "eased", "meters"),
-        *("money", "names", "pick", "runs", "turns", "until"),
-    )
+    __slots__ = ("accounts", "demands", "eased", "meters", "money", "runs", "seen_gone", "turns", "until", "windows")
 
     def __init__(self, accounts: tuple[Account, ...] = (), meters: tuple[Meter, ...] = (), *, demands: Left) -> None:
         self.accounts = accounts
         self.runs = tuple([account for account in accounts if account.name.startswith(RUN)])
         self.meters = meters
         self.demands = demands
-        self.turns = -1  # none yet
+        self.turns = self.seen_gone = -1  # none yet
         self.until = inf
-        self.balances: tuple[Balance, ...] = ()
-        self.names: tuple[Raw, ...] = ()  # theirs
-        self.pick: Pick = _nothing  # what each of them needs, out of `Amounts.by_index`
+        self.windows = Windows()
         self.money: tuple[Balance, ...] = ()
         self.eased: tuple[Balance, ...] = ()  # in money and tokens
 
     def __repr__(self) -> str:
-        return f"Chart({self.balances})"
+        return f"Chart({self.windows.balances})"
 
     def open(self, wall: float, common: Common) -> None:
-        balances = self.balances = tuple([meter.at(wall) for meter in self.meters])
-        self.names = tuple([balance.name for balance in balances])
-        self.pick = _picker([balance.index for balance in balances])
+        balances = tuple([meter.at(wall) for meter in self.meters])
+        self.windows = Windows(
+            self.accounts,
+            balances,
+            periods=tuple([balance.period for balance in balances]),
+            names=tuple([balance.name for balance in balances]),
+            pick=_picker([balance.index for balance in balances]),
+        )
         self.money = tuple([balance for balance in balances if balance.index in MONEY])
         self.eased = tuple([balance for balance in balances if balance.index in EASED])
         self.until = min([balance.resets_wall for balance in balances], default=inf)
         self.turns = common.turns
-
-
-def _nothing(needs: Sequence[int]) -> tuple[int, ...]:
-    return ()
 
 
 def _picker(indices: list[int]) -> Pick:
@@ -127,6 +137,7 @@ class Roster:
         self._runs: OrderedDict[str, Account] = OrderedDict()
         self._others: OrderedDict[str, Account] = OrderedDict()
         self._aside: OrderedDict[tuple[str, Key], Meter] = OrderedDict()
+        self._gone = 0  # accounts that are no longer kept: who remembers some looks whether they still are
         self.dropped_early = 0
         self.forgotten = 0
 
@@ -149,18 +160,16 @@ class Roster:
         chart = self._charts.get(path)
         if chart is None:
             return self._resolve(path, at)
-        for account in chart.accounts:
-            if account.gone:
+        if chart.seen_gone != self._gone:
+            if any(account.gone for account in chart.accounts):
                 return self._resolve(path, at)
+            chart.seen_gone = self._gone
         if at.wall >= chart.until or chart.turns != self._common.turns:
             chart.open(at.wall, self._common)
         return chart
 
-    def hold(self, chart: Chart, now: float) -> None:
-        """A hold was taken on these accounts; whoever ends it lowers their `holds` again."""
-        for account in chart.accounts:
-            account.holds += 1
-        for run in chart.runs:
+    def used(self, runs: tuple[Account, ...], now: float) -> None:
+        for run in runs:
             run.used_at = now
             self._runs.move_to_end(run.name)
 
@@ -183,8 +192,7 @@ class Roster:
             shelf = self._shelf(name)
             account = shelf.get(name)
             if account is not None and not account.busy and account.blank(at.wall):
-                account.gone = True
-                del shelf[name]
+                self._drop(account)
 
     def restore(self, period: Period, totals: Totals, at: Instant) -> bool:
         """False: the rules no longer have that limit."""
@@ -294,6 +302,10 @@ class Roster:
             self._others.move_to_end(account.name)  # so that others are looked at the next time
 
     def _forget(self, account: Account) -> None:
-        account.gone = True
         self.forgotten += 1
+        self._drop(account)
+
+    def _drop(self, account: Account) -> None:
+        account.gone = True
+        self._gone += 1
         del self._shelf(account.name)[account.name]

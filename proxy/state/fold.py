@@ -15,17 +15,15 @@ from typing import Final, TypeVar
 from msgspec import DecodeError, Struct, field, json
 
 from proxy.errors import ProxyError
-from proxy.state.events import COUNTED, Change, Changes, Checkpoint, TopUp
-from proxy.types import Per, Period, Unit
+from proxy.state.events import COUNTED, Change, Changes, Checkpoint, TopUp, charged
+from proxy.types import Charge, Period
 
 ASKED_AT_ONCE: Final = 500  # ids in one statement
 TOPUPS_MAX: Final = 4_096
 
 T = TypeVar("T")
 
-Charges = list[tuple[str, Unit, Per, int, str, int, int]]
-
-_CHARGES: Final = json.Decoder(Charges)
+_CHARGES: Final = json.Decoder(tuple[Charge, ...])
 _CHANGES: Final = json.Decoder(Changes)
 _CHECKPOINT: Final = json.Decoder(Checkpoint)
 _TOPUP: Final = json.Decoder(TopUp)
@@ -108,8 +106,9 @@ def _checkpoint(connection: sqlite3.Connection) -> Fold:
 def _changes(connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Change]]:
     calls = "SELECT seq, charges FROM outcome WHERE seq > ? AND charges IS NOT NULL"
     for seq, text in connection.execute(calls, [after]):
-        for account, unit, per, id, carrier, amount, overrun in _decoded(_CHARGES, seq, text):
-            yield seq, Change(account, unit, per, id, carrier, amount - overrun, overrun)
+        charges = _decoded(_CHARGES, seq, text)
+        for change in charged(charges):
+            yield seq, change
     kinds = ", ".join("?" * len(COUNTED))
     events = f"SELECT seq, body FROM event NOT INDEXED WHERE seq > ? AND kind IN ({kinds})"  # noqa: S608
     for seq, text in connection.execute(events, [after, *COUNTED]):
