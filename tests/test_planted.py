@@ -828,8 +828,8 @@ PLANTED = (
     Mutation(
         "sent without a hold",
         "proxy/execution/attempt.py",
-        "            self._withdraw()\n            raise taken\n",
-        "            return\n",
+        "                self._withdraw()\n                raise taken\n",
+        "                pass\n",
         (CANCELLATION,),
     ),
     Mutation(

@@ -271,3 +271,21 @@ def test_the_room_of_a_path_is_the_least_that_a_limit_in_money_has_free() -> Non
     assert found.room(("nobody:knows",), at=at()) == Left()
     rules = LimitsByName({"key:k": (Limit("usd", 5, soft=True, hold="strict"),)})
     assert Accounts(rules).room(("key:k",), at=at()) == Left(5, strict=True, soft=True)
+
+
+def test_what_had_no_room_beside_the_holds_of_others_is_overrun_though_no_threshold_is_near() -> None:
+    found = accounts({"key": (Limit("usd", 1_000),)})
+    reserve(found, "c/1", usd(10))
+    reserve(found, "c/2", usd(990))
+    posting = found.post("c/1", Amounts(usd_nanos=100))
+    assert posting is not None and not posting.crossings
+    assert [charge.overrun for charge in posting.overruns] == [90]
+    assert figures(found, "key:k") == [(10, 90, 990)]
+
+
+def test_a_limit_that_nothing_was_taken_from_is_charged_nothing() -> None:
+    found = accounts({"key": (Limit("usd", 1_000), Limit("concurrency", 3))})
+    reserve(found, "c/1", Amounts(usd_nanos=10, requests=1, concurrency=1))
+    posting = found.post("c/1", Amounts(usd_nanos=10))
+    assert posting is not None
+    assert [(charge.period.unit, charge.amount) for charge in posting.charges] == [("usd", 10)]

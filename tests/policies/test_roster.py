@@ -246,3 +246,13 @@ def test_a_window_that_one_path_has_seen_end_is_closed_to_all_though_the_clock_g
     assert after[0] is not before[0]
     assert found.chart(other, at(DAY - 1)).windows.balances == after
     assert found.chart(one, at(DAY - 1)).windows.balances == after
+
+
+def test_a_path_that_was_asked_about_again_and_again_notices_that_its_run_was_forgotten() -> None:
+    found = roster(Bounds(runs_max=KEPT_LEAST), agent=(PER_RUN,))
+    path = ("agent:a", "run:mine")
+    before = found.chart(path, at())
+    assert found.chart(path, at()) is before and found.chart(path, at()) is before
+    fill(found, "run")
+    after = found.chart(path, at())
+    assert before.accounts[0].gone and after is not before and not after.accounts[0].gone
