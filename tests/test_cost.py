@@ -35,7 +35,7 @@ NO_LIMITS = LimitsByName()
 # Raised from 130, 208 and 205 by the choice of a target and its breaker, the race's legs and fallbacks, admission,
 # joins, tiers of service, caches and, for streams, the guard against stalls: about 8 us of a call.
 PLAIN_CALLS_MAX = 176
-BUDGET_CALLS_MAX = 223
+BUDGET_CALLS_MAX = 221
 STREAM_CALLS_MAX = 266
 CHUNK_CALLS_MAX = 7  # a look at the hold each 64 KiB
 FRAMES_MAX = 6
