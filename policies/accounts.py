@@ -16,9 +16,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from policies import admission
+from policies.chart import Chart, Windows
 from policies.limits import Crossing, Instant, Posting, Refusal, Rulebook, Standing, Totals
 from policies.meter import Balance
-from policies.roster import Bounds, Chart, Roster, Windows
+from policies.roster import Bounds, Roster
 from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
 from proxy.types import Amounts, Charge, Period, Unit

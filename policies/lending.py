@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from policies.accounts import Accounts
+from policies.chart import Account
 from policies.leases import CLOSED, Returned, Terms, Used, Wanted
 from policies.limits import Crossing, Posting
 from policies.meter import Balance
-from policies.roster import Account
 from proxy.types import Charge, Period
 
 SHARE_MAX: Final = 8  # one lease is at most the eighth part of its limit

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from policies.chart import Chart
 from policies.limits import Instant, Limit, Totals
-from policies.roster import ASIDE_MAX, KEPT_LEAST, Bounds, Chart, Roster
+from policies.roster import ASIDE_MAX, KEPT_LEAST, Bounds, Roster
 from proxy.types import Period
 from tests.policies.rulebook import DAY, Rules, at
 
