@@ -94,11 +94,11 @@ def test_a_limit_that_comes_back_within_its_window_goes_on_where_it_was() -> Non
     assert found.chart(("key:k",), at(HOUR)).meters == ()
     spend(before, 5)  # a hold that was taken before ends now
     found.replace(Rules({"key": (Limit("usd", 70, "day"),)}))
-    (balance,) = found.chart(("key:k",), at(2 * HOUR)).balances
+    (balance,) = found.chart(("key:k",), at(2 * HOUR)).windows.balances
     assert (balance.limit, balance.used, balance.free) == (70, 65, 5)
     found.replace(Rules({}))
     found.replace(Rules({"key": (DAILY,)}))
-    (balance,) = found.chart(("key:k",), at(DAY)).balances
+    (balance,) = found.chart(("key:k",), at(DAY)).windows.balances
     assert (balance.limit, balance.used) == (100, 0), "another day"
 
 
@@ -109,7 +109,7 @@ def test_so_many_counts_are_kept_of_limits_that_are_gone() -> None:
         spend(found.chart((name,), at()))
     found.replace(Rules({}))
     found.replace(Rules({"key": (DAILY,)}))
-    used = [found.chart((name,), at()).balances[0].used for name in names]
+    used = [found.chart((name,), at()).windows.balances[0].used for name in names]
     assert used == [0] + [1] * ASIDE_MAX
 
 
