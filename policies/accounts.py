@@ -13,42 +13,33 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from msgspec import Raw
 from msgspec.structs import replace
 
 from policies import admission
+from policies.chart import Chart, Windows
 from policies.limits import Crossing, Instant, Posting, Refusal, Rulebook, Standing, Totals
 from policies.meter import Balance
-from policies.roster import Account, Bounds, Chart, Roster
+from policies.roster import Bounds, Roster
 from proxy.holds import Left, Reservation
 from proxy.pressure import Pressure
 from proxy.types import Amounts, Charge, Period, Unit
 
-ENDED_MAX: Final = 4_096  # ended holds that are remembered, so that a repeat is harmless
 TOPUPS_MAX: Final = 4_096
 
-NOTHING: Final = Posting()
 CALM: Final = Pressure()
 
 
 class Hold(Reservation, frozen=True):
     """What is kept back for one call, under an id that its caller made."""
 
-    balances: tuple[Balance, ...]  # what it was taken from
-    names: tuple[Raw, ...]  # theirs
-    taken: tuple[int, ...]  # of each of them
-    accounts: tuple[Account, ...]
-
-    @property
-    def periods(self) -> tuple[Period, ...]:
-        return tuple(balance.period for balance in self.balances)
+    windows: Windows  # what it was taken from
+    taken: tuple[int, ...]  # of each of their balances
 
 
 class Accounts:
     def __init__(self, rules: Rulebook, bounds: Bounds | None = None, *, overrun_tolerance_usd_nanos: int = 0) -> None:
         self._roster = Roster(rules, bounds or Bounds(), tolerance=overrun_tolerance_usd_nanos)
         self._live: dict[str, Hold] = {}
-        self._ended: OrderedDict[str, Hold] = OrderedDict()
         self._topups: OrderedDict[str, tuple[Period, ...]] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -77,23 +68,24 @@ class Accounts:
         self, id: str, path: tuple[str, ...], *, ask: Callable[[Left], Amounts], at: Instant, ttl_s: float
     ) -> Hold | Refusal:
         """What `ask` makes of the room there is, of all accounts of the path, or of none. A repeat of a hold's id
-        returns that hold, ended or not; a refusal took nothing, so asking again is a new question."""
+        returns that hold while it is live; a refusal took nothing, so asking again is a new question."""
         chart = self._roster.chart(path, at)
         draw = ask(_left(chart))
-        hold = self._live.get(id) or self._ended.get(id)
+        hold = self._live.get(id)
         if hold is not None:
             return hold
-        balances = chart.balances
-        taken: tuple[int, ...] = ()
-        if balances:
-            taken = chart.pick(draw.by_index)
-            refusal = admission.refusal(balances, taken, wall=at.wall)
-            if refusal is not None:
-                return refusal
-            for balance, amount in zip(balances, taken):  # noqa: B905  (made side by side)
-                balance.free -= amount
-            self._roster.hold(chart, at.now)
-        hold = self._live[id] = Hold(id, path, draw, at.now + ttl_s, balances, chart.names, taken, chart.accounts)
+        windows = chart.windows
+        taken = windows.pick(draw.by_index)
+        refusal = admission.refusal(windows.balances, taken, wall=at.wall)
+        if refusal is not None:
+            return refusal
+        for balance, amount in zip(windows.balances, taken):  # noqa: B905  (made side by side)
+            balance.free -= amount
+        for account in windows.accounts:
+            account.holds += 1
+        if chart.runs:
+            self._roster.used(chart.runs, at.now)
+        hold = self._live[id] = Hold(id, path, draw, at.now + ttl_s, windows, taken)
         return hold
 
     def extend(self, id: str, total: Amounts, *, wall: float) -> Hold | Refusal | None:
@@ -101,13 +93,13 @@ class Accounts:
         hold = self._live.get(id)
         if hold is None:
             return None
-        needs = total.by_index
-        taken = tuple([max(held, needs[b.index]) for b, held in zip(hold.balances, hold.taken, strict=True)])
+        needs, balances = total.by_index, hold.windows.balances
+        taken = tuple([max(held, needs[b.index]) for b, held in zip(balances, hold.taken, strict=True)])
         more = tuple([amount - held for amount, held in zip(taken, hold.taken, strict=True)])
-        refusal = admission.refusal(hold.balances, more, wall=wall, own=hold.taken)
+        refusal = admission.refusal(balances, more, wall=wall, own=hold.taken)
         if refusal is not None:
             return refusal
-        for balance, amount in zip(hold.balances, more, strict=True):
+        for balance, amount in zip(balances, more, strict=True):
             balance.free -= amount
         extended = self._live[id] = replace(hold, amounts=_larger(hold.amounts, total), taken=taken)
         return extended
@@ -117,37 +109,32 @@ class Accounts:
         hold = self._end(id)
         if hold is None:
             return None
-        if not hold.balances:
-            return NOTHING
-        usd_nanos, draw = used.usd_nanos, hold.amounts
+        windows, usd_nanos, draw = hold.windows, used.usd_nanos, hold.amounts
         figures = (usd_nanos, used.tokens, draw.requests, draw.steps, 0, usd_nanos)  # in the order of `limits.index`
-        charges: list[Charge] = []
+        amounts = windows.pick(figures)
         news = False
-        for balance, held in zip(hold.balances, hold.taken):  # noqa: B905  (made side by side)
-            amount = figures[balance.index]
-            balance.used += amount
+        for balance, held, amount in zip(windows.balances, hold.taken, amounts):  # noqa: B905  (made side by side)
             balance.free += held - amount
-            overrun = balance.overrun_of(amount - held) if amount > held else 0
-            if amount:
-                charges.append(Charge(balance.period, amount, overrun))
-                if overrun or balance.used >= balance.mark:
-                    news = True
-        crossings, overruns = _news(hold, charges) if news else ((), ())
-        return Posting(tuple(charges), crossings, overruns)
+            reached = balance.used = balance.used + amount
+            if amount > held or reached >= balance.mark:
+                news = True
+        if news or 0 in amounts:
+            return _posting(hold, amounts)
+        return Posting(tuple(map(Charge, windows.periods, amounts)))  # as of most calls
 
     def void(self, id: str) -> bool:
         """Nothing was sent, or it is known not to be billed. False: the hold has ended before."""
         hold = self._end(id)
         if hold is None:
             return False
-        for balance, held in zip(hold.balances, hold.taken, strict=True):
+        for balance, held in zip(hold.windows.balances, hold.taken, strict=True):
             balance.free += held
         return True
 
     def hand_over(self, id: str) -> Hold:
         """What was held stays held, by whoever takes it over: it is no hold of these accounts any more."""
         hold = self._live.pop(id)
-        for account in hold.accounts:
+        for account in hold.windows.accounts:
             account.holds -= 1
         return hold
 
@@ -207,8 +194,8 @@ class Accounts:
 
     def refusal(self, path: tuple[str, ...], draw: Amounts, *, at: Instant) -> Refusal | None:
         """What `reserve` would say. Nothing is taken."""
-        chart = self._roster.chart(path, at)
-        return admission.refusal(chart.balances, chart.pick(draw.by_index), wall=at.wall)
+        windows = self._roster.chart(path, at).windows
+        return admission.refusal(windows.balances, windows.pick(draw.by_index), wall=at.wall)
 
     def dismiss(self, path: tuple[str, ...], *, at: Instant) -> None:
         """Only questions were asked about this path: accounts of it that have nothing are not kept for that."""
@@ -251,11 +238,8 @@ class Accounts:
         hold = self._live.pop(id, None)
         if hold is None:
             return None
-        for account in hold.accounts:
+        for account in hold.windows.accounts:
             account.holds -= 1
-        self._ended[id] = hold
-        if len(self._ended) > ENDED_MAX:
-            self._ended.popitem(last=False)
         return hold
 
 
@@ -263,10 +247,16 @@ def _larger(one: Amounts, other: Amounts) -> Amounts:
     return Amounts(*map(max, one.by_index, other.by_index))
 
 
-def _news(hold: Hold, charges: list[Charge]) -> tuple[tuple[Crossing, ...], tuple[Charge, ...]]:
-    """What a posting has reached, and what of it had no room."""
-    crossings = tuple([crossing for balance in hold.balances for crossing in balance.crossings()])
-    return crossings, tuple([charge for charge in charges if charge.overrun])
+def _posting(hold: Hold, amounts: tuple[int, ...]) -> Posting:
+    """Of amounts that are counted already: what of them had no room, and which thresholds they have reached."""
+    charges: list[Charge] = []
+    crossings: list[Crossing] = []
+    for balance, held, amount in zip(hold.windows.balances, hold.taken, amounts, strict=True):
+        overrun = balance.overrun_of(amount - held) if amount > held else 0
+        crossings += balance.crossings()
+        if amount:
+            charges.append(Charge(balance.period, amount, overrun))
+    return Posting(tuple(charges), tuple(crossings), tuple([charge for charge in charges if charge.overrun]))
 
 
 def _left(chart: Chart) -> Left:
@@ -277,7 +267,8 @@ def _left(chart: Chart) -> Left:
             free = 0
         if least is None or free < least:
             least = free
-    return chart.demands if least is None else replace(chart.demands, usd_nanos=least)
+    wanted = chart.demands
+    return wanted if least is None else Left(least, wanted.strict, wanted.hard, wanted.soft, wanted.tokens)
 
 
 def _tightest(balances: tuple[Balance, ...]) -> Pressure:

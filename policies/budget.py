@@ -68,10 +68,13 @@ def allowance(
 def as_asked(call: Call, target: Target, expected: Expected, left: Left) -> Allowance | None:
     """For most calls: nothing makes the answer shorter than the client asked for, and what it may cost is one sum. None
     for all others; `fitted` would say the same of these."""
-    head, price, most = call.head, target.price, target.traits.output_tokens_max
+    head, price, traits = call.head, target.price, target.traits
     if left.strict or left.soft or price is None or head.fields is None or call.endpoint in SILENT_ENDPOINTS:
         return None
-    limit, free = head.output_tokens_max, left.usd_nanos
+    tokens = min(expected.input_margin, traits.context_tokens or CONTEXT_TOKENS_MAX)
+    if tokens > len(call.raw) + CALL_OVERHEAD:
+        return None  # there is a bound below that
+    limit, most, free = head.output_tokens_max, traits.output_tokens_max, left.usd_nanos
     silent = limit is None
     if limit is None:
         limit = OUTPUT_TOKENS_DEFAULT if most is None else most
@@ -80,8 +83,8 @@ def as_asked(call: Call, target: Target, expected: Expected, left: Left) -> Allo
         return None
     if not limit or price.per_second or expected.time is not None:
         return None
-    tokens, may_occur = _input_tokens(call, target, expected, left), _may_occur(call, price)
-    output = held = (limit + target.traits.reasoning_tokens_max) * head.choices
+    may_occur = _may_occur(call, price)
+    output = held = (limit + traits.reasoning_tokens_max) * head.choices
     usd_nanos = hold_usd_nanos(price, tokens, output, may_occur=may_occur)
     if usd_nanos > HOLD_USD_NANOS_MAX or (free is not None and usd_nanos > free):
         return None

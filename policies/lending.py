@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from policies.accounts import Accounts
+from policies.chart import Account
 from policies.leases import CLOSED, Returned, Terms, Used, Wanted
 from policies.limits import Crossing, Posting
 from policies.meter import Balance
-from policies.roster import Account
 from proxy.types import Charge, Period
 
 SHARE_MAX: Final = 8  # one lease is at most the eighth part of its limit
@@ -63,9 +63,9 @@ class Lending:
     def lend(self, hold_id: str, wanted: Mapping[int, Wanted]) -> tuple[Terms, ...]:
         """A hold that the accounts have just admitted becomes the slot's, with something ahead where there is much."""
         hold = self._accounts.hand_over(hold_id)
-        named = {account.name: account for account in hold.accounts}
+        named = {account.name: account for account in hold.windows.accounts}
         lent: list[Terms] = []
-        for balance, amount in zip(hold.balances, hold.taken, strict=True):
+        for balance, amount in zip(hold.windows.balances, hold.taken, strict=True):
             lease = self._lease(balance, named[balance.period.account])
             wish = wanted.get(lease.number) or Wanted(lease.number, amount, 2 * amount)
             more = ahead(balance, wish, slots=self._slots)

@@ -10,29 +10,21 @@ limit that new rules take away keeps its count aside: it goes on where it was if
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from math import inf
-from operator import itemgetter
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
+from policies.chart import RUN, Account, Chart, Key
 from policies.limits import NO_DEMANDS, Instant, Limit, Rulebook, Totals, demands, tightest
 from policies.meter import Balance, Common, Meter
-from proxy.holds import Left
-from proxy.types import Per, Period, Unit
+from proxy.types import Period
 
-RUN: Final = "run:"
 ASIDE_MAX: Final = 10_000  # limits that the rules took away; the longest gone is forgotten first
 CHARTS_MAX: Final = 50_000  # what is remembered of paths; forgetting them loses no money
 EXAMINED_MAX: Final = 16  # accounts looked at to make room for one
-EASED: Final = (0, 1, 5)  # indices of money, tokens and soft money
-MONEY: Final = (0, 5)
 KEPT_LEAST: Final = 256  # so many that the accounts of the path being resolved are never among those
-
-Key = tuple[str, Unit, Per]  # carrier first
-Pick = Callable[[Sequence[int]], tuple[int, ...]]
 
 
 class Bounds(Struct, frozen=True):
@@ -47,76 +39,6 @@ class Bounds(Struct, frozen=True):
             raise ValueError(f"At least {KEPT_LEAST} accounts of each kind must be kept.")
 
 
-class Account:
-    __slots__ = ("gone", "holds", "meters", "name", "used_at")
-
-    def __init__(self, name: str, now: float) -> None:
-        self.name = name
-        self.meters: dict[Key, Meter] = {}
-        self.holds = 0
-        self.used_at = now
-        self.gone = False
-
-    def __repr__(self) -> str:
-        return f"Account({self.name}, holds={self.holds}, {list(self.meters.values())})"
-
-    @property
-    def busy(self) -> bool:
-        """Something is held of it, by a call or by another process."""
-        return self.holds > 0 or any(meter.balance.pending for meter in self.meters.values())
-
-    def blank(self, wall: float) -> bool:
-        """Nothing would be lost: every open window is empty."""
-        balances = [meter.at(wall) for meter in self.meters.values()]
-        return not any(balance.used or balance.granted for balance in balances)
-
-
-class Chart:
-    """What a path meets on its way down, and the windows that are open there until one of them ends, or is found to
-    have ended earlier: a clock set back opens nothing again."""
-
-    __slots__ = (
-        *("accounts", "balances", "demands", "eased", "meters"),
-        *("money", "names", "pick", "runs", "turns", "until"),
-    )
-
-    def __init__(self, accounts: tuple[Account, ...] = (), meters: tuple[Meter, ...] = (), *, demands: Left) -> None:
-        self.accounts = accounts
-        self.runs = tuple([account for account in accounts if account.name.startswith(RUN)])
-        self.meters = meters
-        self.demands = demands
-        self.turns = -1  # none yet
-        self.until = inf
-        self.balances: tuple[Balance, ...] = ()
-        self.names: tuple[Raw, ...] = ()  # theirs
-        self.pick: Pick = _nothing  # what each of them needs, out of `Amounts.by_index`
-        self.money: tuple[Balance, ...] = ()
-        self.eased: tuple[Balance, ...] = ()  # in money and tokens
-
-    def __repr__(self) -> str:
-        return f"Chart({self.balances})"
-
-    def open(self, wall: float, common: Common) -> None:
-        balances = self.balances = tuple([meter.at(wall) for meter in self.meters])
-        self.names = tuple([balance.name for balance in balances])
-        self.pick = _picker([balance.index for balance in balances])
-        self.money = tuple([balance for balance in balances if balance.index in MONEY])
-        self.eased = tuple([balance for balance in balances if balance.index in EASED])
-        self.until = min([balance.resets_wall for balance in balances], default=inf)
-        self.turns = common.turns
-
-
-def _nothing(needs: Sequence[int]) -> tuple[int, ...]:
-    return ()
-
-
-def _picker(indices: list[int]) -> Pick:
-    """Of several at once; of one, `itemgetter` would make no tuple."""
-    if len(indices) > 1:
-        return itemgetter(*indices)
-    return lambda needs: tuple([needs[index] for index in indices])
-
-
 class Roster:
     def __init__(self, rules: Rulebook, bounds: Bounds, *, tolerance: int) -> None:
         self._rules = rules
@@ -127,6 +49,7 @@ class Roster:
         self._runs: OrderedDict[str, Account] = OrderedDict()
         self._others: OrderedDict[str, Account] = OrderedDict()
         self._aside: OrderedDict[tuple[str, Key], Meter] = OrderedDict()
+        self._gone = 0  # accounts that are no longer kept: who remembers some looks whether they still are
         self.dropped_early = 0
         self.forgotten = 0
 
@@ -149,18 +72,16 @@ class Roster:
         chart = self._charts.get(path)
         if chart is None:
             return self._resolve(path, at)
-        for account in chart.accounts:
-            if account.gone:
+        if chart.seen_gone != self._gone:
+            if any(account.gone for account in chart.accounts):
                 return self._resolve(path, at)
+            chart.seen_gone = self._gone
         if at.wall >= chart.until or chart.turns != self._common.turns:
             chart.open(at.wall, self._common)
         return chart
 
-    def hold(self, chart: Chart, now: float) -> None:
-        """A hold was taken on these accounts; whoever ends it lowers their `holds` again."""
-        for account in chart.accounts:
-            account.holds += 1
-        for run in chart.runs:
+    def used(self, runs: tuple[Account, ...], now: float) -> None:
+        for run in runs:
             run.used_at = now
             self._runs.move_to_end(run.name)
 
@@ -183,8 +104,7 @@ class Roster:
             shelf = self._shelf(name)
             account = shelf.get(name)
             if account is not None and not account.busy and account.blank(at.wall):
-                account.gone = True
-                del shelf[name]
+                self._drop(account)
 
     def restore(self, period: Period, totals: Totals, at: Instant) -> bool:
         """False: the rules no longer have that limit."""
@@ -294,6 +214,10 @@ class Roster:
             self._others.move_to_end(account.name)  # so that others are looked at the next time
 
     def _forget(self, account: Account) -> None:
-        account.gone = True
         self.forgotten += 1
+        self._drop(account)
+
+    def _drop(self, account: Account) -> None:
+        account.gone = True
+        self._gone += 1
         del self._shelf(account.name)[account.name]

@@ -223,7 +223,7 @@ class Amounts(Struct, frozen=True):
         return (self.usd_nanos, self.tokens, self.requests, self.steps, self.concurrency, soft)
 
 
-class Period(Struct, frozen=True, cache_hash=True):
+class Period(Struct, frozen=True, array_like=True, cache_hash=True):
     """The name of one window of one limit on one account: what a ledger row, a seed and an adjustment refer to."""
 
     account: str
@@ -233,7 +233,7 @@ class Period(Struct, frozen=True, cache_hash=True):
     carrier: str  # whose limit it is: the account itself, or one above it (`per: run`)
 
 
-class Charge(Struct, frozen=True):
+class Charge(Struct, frozen=True, array_like=True):
     """What one call took from one limit in one window; `overrun` is the part for which there was no room."""
 
     period: Period

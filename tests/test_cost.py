@@ -35,7 +35,7 @@ NO_LIMITS = LimitsByName()
 # Raised from 130, 208 and 205 by the choice of a target and its breaker, the race's legs and fallbacks, admission,
 # joins, tiers of service, caches and, for streams, the guard against stalls: about 8 us of a call.
 PLAIN_CALLS_MAX = 172
-BUDGET_CALLS_MAX = 218
+BUDGET_CALLS_MAX = 216
 STREAM_CALLS_MAX = 260
 CHUNK_CALLS_MAX = 7  # a look at the hold each 64 KiB
 FRAMES_MAX = 6

@@ -702,8 +702,8 @@ PLANTED = (
     Mutation(
         "money admitted before all accounts were asked",
         "policies/accounts.py",
-        "            if refusal is not None:\n                return refusal\n            for balance, amount",
-        "            for balance, amount",
+        "        if refusal is not None:\n            return refusal\n        for balance, amount in zip(windows",
+        "        for balance, amount in zip(windows",
         ("tests/policies/test_accounts.py",),
     ),
     Mutation(
@@ -828,8 +828,8 @@ PLANTED = (
     Mutation(
         "sent without a hold",
         "proxy/execution/attempt.py",
-        "            self._withdraw()\n            raise taken\n",
-        "            return\n",
+        "                self._withdraw()\n                raise taken\n",
+        "                pass\n",
         (CANCELLATION,),
     ),
     Mutation(
@@ -1326,7 +1326,7 @@ PLANTED = (
     Mutation(
         "a hold that only memory knows",
         "proxy/money/budgets.py",
-        "return self._witness.held(hold) if self._witness is not None and hold.balances else None",
+        "return self._witness.held(hold) if self._witness is not None and hold.taken else None",
         "return None",
         ("tests/proxy/money/test_restoring.py", "tests/proxy/money/test_books.py"),
     ),

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from policies import budget
 from policies.budget import NO_LIMITS, Allowance
+from policies.estimate import teaches
 from policies.settle import Ending
 from policies.stall import WATCHED
 from proxy.alarm import Alarm
@@ -101,7 +102,11 @@ class Exchange:
     async def open(self, timeouts: Timeouts) -> Reading:
         """The reply, begun: its first content event, or all of a plain one. Raises ProxyError, already settled."""
         if self._record.purse.limited:  # else nothing stands over this call, so there is nobody to ask
-            self._taken(await self._record.purse.take(self._size))
+            taken = await self._record.purse.take(self._size)
+            if isinstance(taken, ProxyError):
+                self._withdraw()
+                raise taken
+            self._allowance = self._asked
         trip = self.trip = self._bench.steering.begin(self._ask, self.target, self.role)
         try:
             with Alarm(self._patience(timeouts), self._bench.alarms):
@@ -188,7 +193,8 @@ class Exchange:
         cost = bill.cost(facts, billed)
         if taken and facts.held is not None:
             self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)
-        if taken or self._ask.head.stream:  # a plain answer teaches only what holds are made of
+        # A plain answer teaches only what holds are made of.
+        if self._ask.head.stream or (taken and teaches(self._call, self._expected)):
             self._learn(facts, ending, billed)
         attempt = self._attempt(facts, ending, error=error, billed=billed, cost=cost)
         record = self._record
@@ -205,12 +211,6 @@ class Exchange:
         self._record.withdraw(self)
         self.permit.release(None)
         self._bench.ended(self.target)
-
-    def _taken(self, taken: Amounts | ProxyError) -> None:
-        if isinstance(taken, ProxyError):
-            self._withdraw()
-            raise taken
-        self._allowance = self._asked
 
     def _size(self, left: Left) -> Amounts:
         """As often as the accounts ask; the last answer counts."""

@@ -65,8 +65,7 @@ class Books:
 
     def held(self, hold: Hold) -> ProxyError | None:
         """Before the hold counts. The error: it could not be written, so nothing may be sent."""
-        taken = tuple(zip(hold.names, hold.taken))  # noqa: B905  (made side by side)
-        payload = _ENCODE((hold.id, self._clock.wall(), hold.path, taken))
+        payload = _ENCODE((hold.id, self._clock.wall(), hold.path, hold.windows.names, hold.taken))
         try:
             if self.journal.full:
                 self.tidy()

@@ -199,7 +199,7 @@ class Budgets:
 
     def _witnessed(self, hold: Hold) -> ProxyError | None:
         """What no limit stands over need not be remembered."""
-        return self._witness.held(hold) if self._witness is not None and hold.balances else None
+        return self._witness.held(hold) if self._witness is not None and hold.taken else None
 
     # --- waiting for the holds of others -----------------------------------------------------------------------------
 

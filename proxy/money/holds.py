@@ -20,19 +20,20 @@ from proxy.types import Amounts, Per, Period, Unit
 HELD: Final = 1  # kinds of records; 2 is a worker's settlement
 MARKED: Final = 3
 
-Taken = tuple[tuple[str, Unit, Per, int, str], int]  # a period (`policies.limits.name_of`), and what is held of it
+Name = tuple[str, Unit, Per, int, str]  # of a period (`policies.limits.name_of`)
 
 
 class HoldRecord(Struct, frozen=True, array_like=True):
     id: str
     wall: float
     path: tuple[str, ...]
-    taken: tuple[Taken, ...]
+    names: tuple[Name, ...]
+    taken: tuple[int, ...]  # of each of them
     mark: Mark | None = None
 
     def due(self) -> Iterator[tuple[Period, int]]:
         """What each limit is charged by who does not know how the call ended. A slot is given back in any case."""
-        for name, amount in self.taken:
+        for name, amount in zip(self.names, self.taken, strict=True):
             of = Period(*name)
             if self.mark is not None and of.unit in ("usd", "tokens"):
                 amount = min(amount, self.mark.usd_nanos if of.unit == "usd" else self.mark.tokens)
@@ -46,7 +47,8 @@ class HoldRecord(Struct, frozen=True, array_like=True):
         )
 
     def held_usd_nanos(self) -> int:
-        return max((amount for name, amount in self.taken if name[1] == "usd"), default=0)
+        each = zip(self.names, self.taken, strict=True)
+        return max((amount for name, amount in each if name[1] == "usd"), default=0)
 
 
 class Mark(Struct, frozen=True, array_like=True):

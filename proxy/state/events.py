@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from msgspec import Struct, json
+from msgspec import Struct, ValidationError, json
 
 from proxy.types import Charge, Per, Period, Unit
 
+_CHARGES: Final = json.Decoder(tuple[Charge, ...])
+_FLAT_CHARGES: Final = json.Decoder(tuple[tuple[str, Unit, Per, int, str, int, int], ...])
 COUNTED: Final = ("expire", "unresolved", "topup", "adjust")
 
 
@@ -99,6 +101,16 @@ class Checkpoint(Struct, frozen=True):
 
 def change(period: Period, **totals: int) -> Change:
     return Change(period.account, period.unit, period.per, period.id, period.carrier, **totals)
+
+
+def charges_of(text: str) -> tuple[Charge, ...]:
+    """Out of a call's row. Raises msgspec.DecodeError.
+
+    Ledgers of before 2026-11-23 have one list a charge: the members of its period, the amount, the overrun."""
+    try:
+        return _CHARGES.decode(text)
+    except ValidationError:
+        return tuple([Charge(Period(*flat[:5]), *flat[5:]) for flat in _FLAT_CHARGES.decode(text)])
 
 
 def charged(charges: Iterable[Charge]) -> tuple[Change, ...]:

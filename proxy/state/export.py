@@ -16,11 +16,11 @@ from typing import Final
 
 from msgspec import Struct, convert, json
 
-from proxy.state.events import Change
+from proxy.state.events import Change, charges_of
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_report import AttemptPage, AttemptRow, Unresolved, UnresolvedPage
 from proxy.state.ledger_schema import TOKEN_CLASSES
-from proxy.types import Per, Period, Unit, Usage, UsageSource
+from proxy.types import Period, Usage, UsageSource
 
 CALLS_PER_PAGE: Final = 500
 UNRESOLVED_MAX: Final = 500
@@ -64,8 +64,6 @@ NEVER_MS: Final = 2**62
 
 RESOLVED: Final = """r.kind = 'adjust' AND json_extract(r.body, '$.bill') IS NOT NULL
     AND json_extract(r.body, '$.attempt') IS NULL"""
-
-Charges = list[tuple[str, Unit, Per, int, str, int, int]]
 
 
 def attempts(
@@ -126,8 +124,8 @@ def _attempt(connection: sqlite3.Connection, request_id: str, number: int) -> Kn
     row = connection.execute(query, [request_id, number]).fetchone()
     if row is None:
         return None
-    charges = json.decode(row[1] or "[]", type=Charges)
-    return Known(row[0], tuple(Period(*charge[:5]) for charge in charges if charge[1] == "usd"))
+    charges = charges_of(row[1] or "[]")
+    return Known(row[0], tuple(charge.period for charge in charges if charge.period.unit == "usd"))
 
 
 def _unresolved(connection: sqlite3.Connection, request_id: str) -> Known | None:

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from msgspec import DecodeError, Struct, field, json
 
 from proxy.errors import ProxyError
-from proxy.state.events import COUNTED, Change, Changes, Checkpoint, TopUp
-from proxy.types import Per, Period, Unit
+from proxy.state.events import COUNTED, Change, Changes, Checkpoint, TopUp, charged, charges_of
+from proxy.types import Period
 
 ASKED_AT_ONCE: Final = 500  # ids in one statement
 TOPUPS_MAX: Final = 4_096
 
 T = TypeVar("T")
 
-Charges = list[tuple[str, Unit, Per, int, str, int, int]]
-
-_CHARGES: Final = json.Decoder(Charges)
 _CHANGES: Final = json.Decoder(Changes)
 _CHECKPOINT: Final = json.Decoder(Checkpoint)
 _TOPUP: Final = json.Decoder(TopUp)
@@ -85,14 +82,14 @@ def topups(connection: sqlite3.Connection) -> list[TopUp]:
     """The last ones, oldest first, so that a repeat of their ids is known."""
     query = f"SELECT seq, body FROM event WHERE kind = 'topup' ORDER BY seq DESC LIMIT {TOPUPS_MAX}"  # noqa: S608
     rows = connection.execute(query).fetchall()
-    return [_decoded(_TOPUP, seq, body) for seq, body in reversed(rows)]
+    return [_decoded(_TOPUP.decode, seq, body) for seq, body in reversed(rows)]
 
 
 def _checkpoint(connection: sqlite3.Connection) -> Fold:
     query = "SELECT seq, body FROM event WHERE kind = 'checkpoint' AND subject = '' ORDER BY seq DESC"
     found, whole = Fold(), None
     for seq, body in connection.execute(query):
-        part = _decoded(_CHECKPOINT, seq, body)
+        part = _decoded(_CHECKPOINT.decode, seq, body)
         if whole is None and not part.last:
             continue  # of a set that was not brought to its end
         if whole is not None and part.set != whole:
@@ -108,18 +105,18 @@ def _checkpoint(connection: sqlite3.Connection) -> Fold:
 def _changes(connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Change]]:
     calls = "SELECT seq, charges FROM outcome WHERE seq > ? AND charges IS NOT NULL"
     for seq, text in connection.execute(calls, [after]):
-        for account, unit, per, id, carrier, amount, overrun in _decoded(_CHARGES, seq, text):
-            yield seq, Change(account, unit, per, id, carrier, amount - overrun, overrun)
+        for change in charged(_decoded(charges_of, seq, text)):
+            yield seq, change
     kinds = ", ".join("?" * len(COUNTED))
     events = f"SELECT seq, body FROM event NOT INDEXED WHERE seq > ? AND kind IN ({kinds})"  # noqa: S608
     for seq, text in connection.execute(events, [after, *COUNTED]):
-        for change in _decoded(_CHANGES, seq, text).changes:
+        for change in _decoded(_CHANGES.decode, seq, text).changes:
             yield seq, change
 
 
-def _decoded(decoder: json.Decoder[T], seq: int, text: str) -> T:
+def _decoded(decode: Callable[[str], T], seq: int, text: str) -> T:
     try:
-        return decoder.decode(text)
+        return decode(text)
     except DecodeError as error:
         message = f"row {seq} of the ledger is damaged ({error}): restore the ledger from a backup"
         raise ProxyError("ledger_unavailable", message) from None

@@ -19,10 +19,10 @@ from msgspec import convert, json
 from pricing.book import Bill
 from proxy.errors import ProxyError
 from proxy.state import report
-from proxy.state.fold import Charges
+from proxy.state.events import charges_of
 from proxy.state.ledger import Ledger
 from proxy.state.ledger_schema import TOKEN_CLASSES
-from proxy.types import Usage
+from proxy.types import Charge, Usage
 
 UPSTREAM_IDS_LOOKED_AT = 200_000  # calls
 SPEND_ROWS_MAX = 1_000
@@ -230,15 +230,20 @@ def request(connection: sqlite3.Connection, id: str, explain_price: ExplainPrice
     fields = found[0]
     rows = _dicts(connection, "SELECT * FROM attempt WHERE call = ? ORDER BY number, position", fields["seq"])
     tags = json.decode(str(fields.pop("tags") or "[]"), type=list[tuple[str, str]])
-    charges = json.decode(str(fields.pop("charges") or "[]"), type=Charges)
+    charges = charges_of(str(fields.pop("charges") or "[]"))
     decisions = json.decode(str(fields.pop("decisions") or "[]"), type=list[report.Decided])
     return report.RequestDetail(
         fields=fields,
         tags=tags,
-        charges=[report.Charged(*charge) for charge in charges],
+        charges=[_charged(charge) for charge in charges],
         attempts=[report.AttemptDetail(fields=row, price=_price(row, explain_price)) for row in rows],
         decision=report.decision(fields, rows, decisions),
     )
+
+
+def _charged(charge: Charge) -> report.Charged:
+    of = charge.period
+    return report.Charged(of.account, of.unit, of.per, of.id, of.carrier, charge.amount, charge.overrun)
 
 
 def _dicts(connection: sqlite3.Connection, query: str, value: report.Value) -> list[report.Fields]:

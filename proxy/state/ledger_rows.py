@@ -8,7 +8,6 @@ types it does not know, and NULL is made of it in the statement. How rows are wr
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct, msgpack
@@ -16,7 +15,7 @@ from msgspec import json as fast_json
 
 from proxy.observed import Decision
 from proxy.state.ledger_schema import TOKEN_CLASSES
-from proxy.types import Attempt, Charge, Outcome, Period, Plan, Usage
+from proxy.types import Attempt, Outcome, Plan, Usage
 
 Value = str | int | float | None
 Row = tuple[str | int | float, ...]
@@ -85,18 +84,6 @@ def _storable(value: str | int | float) -> str | int | float:
     return value
 
 
-def _charges(charges: tuple[Charge, ...]) -> str:
-    """A list for each: its period, the amount, the overrun."""
-    rows = [f"[{_period(charge.period)},{charge.amount},{charge.overrun}]" for charge in charges]
-    return f"[{','.join(rows)}]"
-
-
-@lru_cache(maxsize=4_096)
-def _period(of: Period) -> str:
-    """Open windows come again with every call."""
-    return fast_json.encode((of.account, of.unit, of.per, of.id, of.carrier)).decode()[1:-1]
-
-
 def _decisions(decisions: tuple[Decision, ...], arrived_at: float) -> str:
     rows = []
     for decision in decisions:
@@ -149,7 +136,7 @@ def _outcome_row(outcome: Outcome) -> Row:
         outcome.error_code or ABSENT,
         outcome.error_source or ABSENT,
         1 if outcome.client_gone else 0,
-        _charges(outcome.charges) if outcome.charges else ABSENT,
+        fast_json.encode(outcome.charges).decode() if outcome.charges else ABSENT,
     )
     return (*row, _decisions(outcome.decisions, call.arrived_at)) if outcome.decisions else row
 

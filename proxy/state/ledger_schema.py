@@ -66,7 +66,7 @@ OUTCOME_RARE: Final = (  # what a usual call leaves at its default
     "error_source TEXT DEFAULT NULL",
     "client_gone INTEGER DEFAULT 0",
 )
-CHARGES: Final = "charges TEXT DEFAULT NULL"  # JSON: account, unit, per, window id, carrier, amount, overrun of each
+CHARGES: Final = "charges TEXT DEFAULT NULL"  # JSON: of each its period, amount, overrun
 HASH: Final = "hash BLOB"  # NULL in rows that are older than the chain
 OUTCOME_COLUMNS: Final = (*OUTCOME_USUAL, *OUTCOME_RARE, CHARGES, HASH)
 # JSON: seconds after arrival, what was said, and target, score and why not of each that was considered. Only the hashes

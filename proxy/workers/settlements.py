@@ -74,8 +74,8 @@ class Settlements:
 
     def note(self, hold: Hold) -> bool:
         """A hold was taken, or raised. False: it could not be written, so nothing may be sent."""
-        taken = [(lease.name, amount) for lease, amount in zip(hold.leases, hold.amounts)]  # noqa: B905
-        payload = self._encode((hold.id, self._clock.wall(), hold.path, taken))
+        names = [lease.name for lease in hold.leases]
+        payload = self._encode((hold.id, self._clock.wall(), hold.path, names, hold.amounts))
         self._held[hold.id] = payload
         return self._write(HELD, payload)
 

@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.accounts import ENDED_MAX, Accounts, Hold
+from policies.accounts import Accounts, Hold
 from policies.ladder import ENTERED, reached
 from policies.limits import Limit, LimitsByName, Posting, Refusal
 from policies.meter import Balance
@@ -67,8 +67,8 @@ def test_a_repeat_of_an_id_returns_the_first_hold_and_holds_nothing_more() -> No
     found = accounts()
     first = reserve(found, "c/1", usd(60))
     assert reserve(found, "c/1", usd(99)) is first
+    assert figures(found, "run:r") == [(0, 0, 60)] and found.live == 1
     found.post("c/1", Amounts(usd_nanos=10))
-    assert reserve(found, "c/1", usd(60)) is first, "also after its end"
     assert figures(found, "run:r") == [(10, 0, 0)] and found.live == 0
 
 
@@ -78,21 +78,18 @@ def test_a_refused_id_may_ask_again() -> None:
     assert isinstance(reserve(found, "c/1", usd(100)), Hold)
 
 
-def test_what_is_remembered_of_ended_holds_is_bounded() -> None:
-    found = accounts({})
-    for number in range(ENDED_MAX + 1):
-        reserve(found, f"c/{number}", usd(1))
-        found.void(f"c/{number}")
-    reserve(found, "c/0", usd(1))
-    assert found.live == 1
-    reserve(found, f"c/{ENDED_MAX}", usd(1))
-    assert found.live == 1
+def test_nothing_is_remembered_of_a_hold_that_has_ended() -> None:
+    found = accounts()
+    first = reserve(found, "c/1", usd(60))
+    found.void("c/1")
+    again = reserve(found, "c/1", usd(70))
+    assert again is not first and figures(found, "run:r") == [(0, 0, 70)]
 
 
 def test_a_path_without_limits_is_held_and_posted_all_the_same() -> None:
     found = accounts({})
     hold = reserve(found, "c/1", usd(10**12))
-    assert isinstance(hold, Hold) and hold.periods == () and found.live == 1
+    assert isinstance(hold, Hold) and hold.windows.periods == () and found.live == 1
     assert found.post("c/1", Amounts(usd_nanos=1)) == Posting()
     assert found.live == 0 and len(found) == 0
 
@@ -163,7 +160,7 @@ def test_a_hold_belongs_to_the_windows_it_was_taken_in() -> None:
     found.post("c/1", Amounts(usd_nanos=60))
     assert figures(found, "key:k", tomorrow) == [(0, 0, 0), (0, 0, 0)]
     assert figures(found, "team:t", tomorrow) == [(60, 0, 0)]
-    assert {period.account: period.id for period in hold.periods if period.per == "day"} == {
+    assert {period.account: period.id for period in hold.windows.periods if period.per == "day"} == {
         "key:k": found.state("key:k", at=tomorrow)[0].period.id - 1
     }
 
@@ -274,3 +271,21 @@ def test_the_room_of_a_path_is_the_least_that_a_limit_in_money_has_free() -> Non
     assert found.room(("nobody:knows",), at=at()) == Left()
     rules = LimitsByName({"key:k": (Limit("usd", 5, soft=True, hold="strict"),)})
     assert Accounts(rules).room(("key:k",), at=at()) == Left(5, strict=True, soft=True)
+
+
+def test_what_had_no_room_beside_the_holds_of_others_is_overrun_though_no_threshold_is_near() -> None:
+    found = accounts({"key": (Limit("usd", 1_000),)})
+    reserve(found, "c/1", usd(10))
+    reserve(found, "c/2", usd(990))
+    posting = found.post("c/1", Amounts(usd_nanos=100))
+    assert posting is not None and not posting.crossings
+    assert [charge.overrun for charge in posting.overruns] == [90]
+    assert figures(found, "key:k") == [(10, 90, 990)]
+
+
+def test_a_limit_that_nothing_was_taken_from_is_charged_nothing() -> None:
+    found = accounts({"key": (Limit("usd", 1_000), Limit("concurrency", 3))})
+    reserve(found, "c/1", Amounts(usd_nanos=10, requests=1, concurrency=1))
+    posting = found.post("c/1", Amounts(usd_nanos=10))
+    assert posting is not None
+    assert [(charge.period.unit, charge.amount) for charge in posting.charges] == [("usd", 10)]

@@ -80,12 +80,12 @@ def test_a_late_bill_is_booked_where_the_window_is_still_open() -> None:
     hold = reserve(found, "c/1", usd(60))
     assert isinstance(hold, Hold)
     found.post("c/1", Amounts(usd_nanos=60))
-    posting = found.adjust(hold.periods, Amounts(usd_nanos=70), at=at(DAY))
+    posting = found.adjust(hold.windows.periods, Amounts(usd_nanos=70), at=at(DAY))
     assert figures(found, "key:k", at(DAY)) == [(0, 0, 0), (0, 0, 0)], "a closed window blocks nobody"
     assert figures(found, "run:r") == [(100, 30, 0)]
     assert [(charge.period.account, charge.overrun) for charge in posting.charges if charge.overrun] == [("run:r", 30)]
     assert [crossing.percent for crossing in posting.crossings] == [80, 100]
-    found.adjust(hold.periods, Amounts(usd_nanos=-30), at=at(DAY))
+    found.adjust(hold.windows.periods, Amounts(usd_nanos=-30), at=at(DAY))
     assert figures(found, "run:r") == [(100, 0, 0)]
     assert figures(found, "agent:a") == [(0, 0, 0)]
 

@@ -59,7 +59,6 @@ class AccountsMachine(RuleBasedStateMachine):
         self.now, self.wall = 0.0, START
         self.accounts, self.model = Accounts(rules), Model(rules)
         self.live: dict[str, tuple[Amounts, float]] = {}
-        self.ended: set[str] = set()
         self.topups: dict[str, list[Period]] = {}
 
     @property
@@ -73,7 +72,7 @@ class AccountsMachine(RuleBasedStateMachine):
     def reserve(self, id: str, path: tuple[str, ...], draw: Amounts, ttl_s: int) -> None:
         answer = self.accounts.reserve(id, path, ask=lambda left: draw, at=self.at, ttl_s=ttl_s)
         asked = {period: self.model.periods[period] for period in self.model.open(path, self.wall)}
-        if id in self.live or id in self.ended:
+        if id in self.live:
             assert isinstance(answer, Hold) and answer.id == id
             return
         refused = {period for period, sums in asked.items() if not fits(sums, need(period, sums, draw))}
@@ -81,7 +80,7 @@ class AccountsMachine(RuleBasedStateMachine):
             assert isinstance(answer, Refusal)
             assert {shortfall.period for shortfall in answer.shortfalls} == refused
             return
-        assert isinstance(answer, Hold) and set(answer.periods) == set(asked)
+        assert isinstance(answer, Hold) and set(answer.windows.periods) == set(asked)
         for period, sums in asked.items():
             sums.holds[id] = need(period, sums, draw)
         self.live[id] = (draw, self.now + ttl_s)
@@ -115,7 +114,6 @@ class AccountsMachine(RuleBasedStateMachine):
             sums.sums["S"] += min(cost, held)
             overruns[period] = sums.charge(max(0, cost - held))
             crossings |= {(period, percent) for percent in sums.cross()}
-        self.ended.add(id)
         del self.live[id]
         self.agree(answer, overruns, crossings)
 
@@ -131,8 +129,7 @@ class AccountsMachine(RuleBasedStateMachine):
         assert self.accounts.void(id) is (id in self.live)
         for sums in self.holding(id).values():
             del sums.holds[id]
-        if self.live.pop(id, None):
-            self.ended.add(id)
+        self.live.pop(id, None)
 
     @rule(bill=used)
     def expire(self, bill: Amounts) -> None:
@@ -194,7 +191,6 @@ class AccountsMachine(RuleBasedStateMachine):
         self.model.forget_unlimited()  # what the ledger has of them comes back to nobody
         for name in self.names():
             self.model.known(name, self.wall)
-        self.ended.clear()
         self.topups.clear()
 
     @rule(passed=st.sampled_from([0, 1, 30, 61]), jump=st.sampled_from([0, 0, 0, -100_000, -61, 90_000]))

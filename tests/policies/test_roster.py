@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from policies.chart import Chart
 from policies.limits import Instant, Limit, Totals
-from policies.roster import ASIDE_MAX, KEPT_LEAST, Bounds, Chart, Roster
+from policies.roster import ASIDE_MAX, KEPT_LEAST, Bounds, Roster
 from proxy.types import Period
 from tests.policies.rulebook import DAY, Rules, at
 
@@ -58,7 +59,7 @@ def test_two_agents_in_one_run_have_their_own_share_of_it() -> None:
 
 def test_a_path_without_limits_makes_no_account() -> None:
     found = roster()
-    assert found.chart(("key:k", "run:r"), at()).balances == ()
+    assert found.chart(("key:k", "run:r"), at()).windows.balances == ()
     assert len(found) == 0
 
 
@@ -93,11 +94,11 @@ def test_a_limit_that_comes_back_within_its_window_goes_on_where_it_was() -> Non
     assert found.chart(("key:k",), at(HOUR)).meters == ()
     spend(before, 5)  # a hold that was taken before ends now
     found.replace(Rules({"key": (Limit("usd", 70, "day"),)}))
-    (balance,) = found.chart(("key:k",), at(2 * HOUR)).balances
+    (balance,) = found.chart(("key:k",), at(2 * HOUR)).windows.balances
     assert (balance.limit, balance.used, balance.free) == (70, 65, 5)
     found.replace(Rules({}))
     found.replace(Rules({"key": (DAILY,)}))
-    (balance,) = found.chart(("key:k",), at(DAY)).balances
+    (balance,) = found.chart(("key:k",), at(DAY)).windows.balances
     assert (balance.limit, balance.used) == (100, 0), "another day"
 
 
@@ -108,7 +109,7 @@ def test_so_many_counts_are_kept_of_limits_that_are_gone() -> None:
         spend(found.chart((name,), at()))
     found.replace(Rules({}))
     found.replace(Rules({"key": (DAILY,)}))
-    used = [found.chart((name,), at()).balances[0].used for name in names]
+    used = [found.chart((name,), at()).windows.balances[0].used for name in names]
     assert used == [0] + [1] * ASIDE_MAX
 
 
@@ -125,9 +126,7 @@ def test_a_seed_without_a_limit_is_refused() -> None:
 def fill(found: Roster, kind: str, count: int = KEPT_LEAST, *, spent: int = 1, since: Instant | None = None) -> None:
     for number in range(count):
         chart = found.chart(("agent:a", f"{kind}:{number}"), since or at(number))
-        found.hold(chart, (since or at(number)).now)
-        for account in chart.accounts:
-            account.holds -= 1
+        found.used(chart.runs, (since or at(number)).now)
         spend(chart, spent)
 
 
@@ -140,8 +139,7 @@ def test_the_run_that_was_idle_longest_is_forgotten_first() -> None:
     found = roster(Bounds(runs_max=KEPT_LEAST, idle_s=HOUR), agent=(PER_RUN,))
     fill(found, "run")
     again = found.chart(("agent:a", "run:0"), at(HOUR))
-    found.hold(again, at(HOUR).now)
-    again.runs[0].holds -= 1
+    found.used(again.runs, at(HOUR).now)
     found.chart(("agent:a", "run:new"), at(2 * HOUR))
     assert len(found) == KEPT_LEAST
     assert found.known("run:0", at(2 * HOUR)) and not found.known("run:1", at(2 * HOUR))
@@ -168,7 +166,7 @@ def test_a_run_that_spent_nothing_goes_before_one_that_did() -> None:
 def test_a_run_with_a_hold_is_never_forgotten() -> None:
     found = roster(Bounds(runs_max=KEPT_LEAST), agent=(PER_RUN,))
     held = found.chart(("agent:a", "run:held"), at())
-    found.hold(held, 0.0)
+    held.accounts[0].holds += 1
     fill(found, "run", 3 * KEPT_LEAST)
     assert found.chart(("agent:a", "run:held"), at(DAY)) is held
     assert found.known("run:held", at(DAY)) == (held.meters[0].balance,)
@@ -243,9 +241,19 @@ def test_it_is_known_how_often_a_count_was_lost() -> None:
 def test_a_window_that_one_path_has_seen_end_is_closed_to_all_though_the_clock_goes_back() -> None:
     found = roster(key=(Limit("usd", 9, per="day"),))
     one, other = ("key:k",), ("key:k", "run:r")
-    before = found.chart(one, at()).balances
-    assert found.chart(other, at()).balances == before
-    after = found.chart(one, at(DAY)).balances
+    before = found.chart(one, at()).windows.balances
+    assert found.chart(other, at()).windows.balances == before
+    after = found.chart(one, at(DAY)).windows.balances
     assert after[0] is not before[0]
-    assert found.chart(other, at(DAY - 1)).balances == after
-    assert found.chart(one, at(DAY - 1)).balances == after
+    assert found.chart(other, at(DAY - 1)).windows.balances == after
+    assert found.chart(one, at(DAY - 1)).windows.balances == after
+
+
+def test_a_path_that_was_asked_about_again_and_again_notices_that_its_run_was_forgotten() -> None:
+    found = roster(Bounds(runs_max=KEPT_LEAST), agent=(PER_RUN,))
+    path = ("agent:a", "run:mine")
+    before = found.chart(path, at())
+    assert found.chart(path, at()) is before and found.chart(path, at()) is before
+    fill(found, "run")
+    after = found.chart(path, at())
+    assert before.accounts[0].gone and after is not before and not after.accounts[0].gone

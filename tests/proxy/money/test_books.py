@@ -35,7 +35,7 @@ async def test_a_hold_is_in_the_journal_when_reserve_returns(tmp_path: Path) -> 
     await house.hold("c", 100)
     (record,) = holds(Journal.read(tmp_path / "holds")).values()
     assert (record.id, record.wall, record.path) == ("c", NOON, ("key:k", "agent:a", "run:r"))
-    assert [(name[0], name[1], amount) for name, amount in record.taken] == [
+    assert [(name[0], name[1], amount) for name, amount in zip(record.names, record.taken, strict=True)] == [
         ("key:k", "usd", 100),
         ("key:k", "requests", 1),
         ("key:k", "concurrency", 1),

@@ -18,8 +18,8 @@ TAKEN = [
 
 
 def held(id: str, usd: int = 500) -> tuple[int, bytes]:
-    taken = [(TAKEN[0][0], usd), *TAKEN[1:]]
-    return HELD, msgpack.encode((id, 1.0, ("key:k", "run:r"), taken))
+    names, taken = zip(*TAKEN, strict=True)
+    return HELD, msgpack.encode((id, 1.0, ("key:k", "run:r"), names, (usd, *taken[1:])))
 
 
 def marked(id: str, usd: int, tokens: int) -> tuple[int, bytes]:

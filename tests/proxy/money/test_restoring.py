@@ -257,7 +257,7 @@ class Restarts(RuleBasedStateMachine):
     def reserve(self, usd: int) -> None:
         reserved = run(self.house.hold(f"c{len(self.calls)}", usd))
         (hold,) = [hold for hold in self.house.budgets.accounts._live.values() if hold.id == reserved.id]
-        self.calls.append(Known(reserved, dict(zip(hold.periods, hold.taken, strict=True))))
+        self.calls.append(Known(reserved, dict(zip(hold.windows.periods, hold.taken, strict=True))))
 
     @rule(which=WHICH, cost=st.integers(0, 300))
     def post(self, which: int, cost: int) -> None:

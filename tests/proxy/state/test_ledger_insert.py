@@ -95,7 +95,7 @@ def test_every_field_of_a_call_stands_in_its_own_column(file: sqlite3.Connection
         "bytes_out": 77,
         "client_gone": 0,
         "config_version": "v5",
-        "charges": '[["run:r9","usd","run",0,"agent:planner",1000,7]]',
+        "charges": '[[["run:r9","usd","run",0,"agent:planner"],1000,7]]',
         "decisions": None,
     }
 

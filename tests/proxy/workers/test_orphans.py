@@ -20,11 +20,11 @@ from proxy.workers.orphans import Lock, adopt, bind_after, supervisor_lock
 from proxy.workers.settlements import SETTLED
 from tests.proxy.state.samples import call, outcome
 
-TAKEN = [(("agent:a", "usd", "total", 0, "agent:a"), 500), (("agent:a", "concurrency", "total", 0, "agent:a"), 1)]
+NAMES = [("agent:a", "usd", "total", 0, "agent:a"), ("agent:a", "concurrency", "total", 0, "agent:a")]
 
 
 def hold(id: str) -> bytes:
-    return msgpack.encode((id, 1.0, ("agent:a",), TAKEN))
+    return msgpack.encode((id, 1.0, ("agent:a",), NAMES, (500, 1)))
 
 
 def settlement(id: str) -> bytes:
