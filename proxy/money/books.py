@@ -27,6 +27,7 @@ from proxy.state.ledger import Ledger
 from proxy.state.ledger_rows import Entry
 from proxy.types import Amounts, Charge, Outcome, Period
 
+SYNC_S: Final = 1.0  # between two syncs of the journal: each costs as much as a commit, and a SIGKILL spares it anyway
 PART: Final = 500  # accounts that are listed between two looks at the event loop
 
 _ENCODE: Final = msgpack.Encoder().encode
@@ -51,7 +52,8 @@ class Books:
         self._marks: dict[str, bytes] = {}  # of those, the ones whose output is being relayed
         self._ended: deque[tuple[int, str]] = deque()  # of those, the ones whose end is appended, and its row
         self._posted: dict[str, tuple[Charge, ...]] = {}  # counted in the accounts, and not yet appended
-        ledger.sync_beside(journal.sync)
+        self._sync_wall = 0.0  # of the clock, when the journal was last synced
+        ledger.sync_beside(self._sync)
 
     def __repr__(self) -> str:
         return f"Books({len(self._live)} holds, {len(self._posted)} posted ahead, {self.journal!r})"
@@ -89,6 +91,13 @@ class Books:
         """In the accounts; the row follows."""
         if charges:
             self._posted[id] = charges
+
+    def _sync(self) -> None:
+        """In the ledger's thread, before each commit."""
+        wall = self._clock.wall()
+        if not 0 <= wall - self._sync_wall < SYNC_S:
+            self._sync_wall = wall
+            self.journal.sync()
 
     # --- before the ledger -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import ProxyError
 from proxy.holds import Reservation
-from proxy.money.books import Books
+from proxy.money.books import SYNC_S, Books
 from proxy.money.holds import holds
 from proxy.state.journal import Journal
 from proxy.state.ledger_rows import entry
@@ -91,19 +91,21 @@ async def test_the_journal_keeps_what_is_live_when_it_is_rotated(tmp_path: Path)
     for number in range(200):
         await house.whole_call(f"c{number}")
         if number % 5 == 0:
+            house.clock.at_wall += SYNC_S
             await house.ledger.flush()
     assert sum(len(payload) for _, payload in Journal.read(tmp_path / "small")) < 6_000
     assert "long" in holds(Journal.read(tmp_path / "small"))
     assert house.books.live < 20
 
 
-async def test_the_journal_is_synced_with_the_ledger(tmp_path: Path) -> None:
+async def test_the_journal_is_synced_with_the_ledger_once_a_second(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.hold("c")
-    assert house.books.journal.unsynced
-    house.record("another")
-    await house.ledger.flush()
-    assert not house.books.journal.unsynced
+    for passed_s, synced in ((0.0, True), (0.0, False), (SYNC_S / 2, False), (SYNC_S, True)):
+        house.clock.at_wall += passed_s
+        await house.whole_call(f"{passed_s} {synced}")
+        assert house.books.journal.unsynced
+        await house.ledger.flush()
+        assert house.books.journal.unsynced is not synced
 
 
 async def test_a_posting_whose_row_is_still_to_come_is_left_out_of_what_a_checkpoint_says(tmp_path: Path) -> None:
