@@ -42,7 +42,7 @@ class Size:
 
 
 QUICK = Size(2, 1, 1, 1, 1.0, 1, 300, 1.0, 1.5, 20_000, 2)
-FULL = Size(5, 5, 2, 3, 2.0, 3, 300, 3.0, 5.0, 200_000, 5)
+FULL = Size(12, 12, 1, 3, 2.0, 3, 300, 3.0, 5.0, 200_000, 5)
 
 
 @dataclass(slots=True)
@@ -176,7 +176,9 @@ class Bench:
                 add(self.results.answered_s, system, answered_s)
 
     def _turns(self, rounds: int, *first: System) -> list[tuple[int, System]]:
-        return [(number + 1, system) for number in range(rounds) for system in (*first, *self._systems)]
+        """There and back, so that what drifts meets all alike."""
+        there = (*first, *self._systems)
+        return [(number + 1, system) for number in range(rounds) for system in (there[::-1] if number % 2 else there)]
 
 
 def add(values: Values, system: System, value: float) -> None:
