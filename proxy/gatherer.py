@@ -52,11 +52,16 @@ class Gatherer:
             thread.join(CLOSE_S)
 
     def _start(self) -> None:
-        with self._starting:
+        """Who finds another at it leaves it to that one: it may be a loop that hangs there, and its watchdog that comes."""
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
             if self._thread is None and not self.closed:
                 thread = Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
+        finally:
+            self._starting.release()
 
     def _run(self) -> None:
         while not self._closing.is_set():

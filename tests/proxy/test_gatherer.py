@@ -98,3 +98,12 @@ def test_many_that_wake_it_start_one_thread() -> None:
     assert names().count("queue") == 1
     queue.gatherer.close()
     assert sorted(queue.drained[0]) == list(range(8)) and len(queue.drained) == 1
+
+
+def test_nobody_waits_for_one_who_hangs_while_starting_it() -> None:
+    queue = Queue()
+    other = threading.Thread(target=queue.put, args=(1,))
+    with queue.gatherer._starting:
+        other.start()
+        other.join(PATIENCE_S)
+        assert not other.is_alive()
