@@ -52,7 +52,7 @@ class Gatherer:
             thread.join(CLOSE_S)
 
     def _start(self) -> None:
-        """Who finds another at it leaves it to that one: it may be a loop that hangs there, and its watchdog that comes."""
+        """Who finds another at it leaves it to that one: a loop may hang there, and it be its watchdog that comes."""
         if not self._starting.acquire(blocking=False):
             return
         try:
