@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from proxy.state.events import Change, Expired
 from proxy.types import Amounts, Per, Period, Unit
 
-HELD: Final = 1  # kinds of records; 2 is a worker's settlement
+HELD: Final = 4  # kinds of records; 2 is a worker's settlement
+HELD_BEFORE: Final = 1  # until 2026-11-23; read, so that a gate that was killed may be started again as a newer one
 MARKED: Final = 3
 
 Name = tuple[str, Unit, Per, int, str]  # of a period (`policies.limits.name_of`)
@@ -51,6 +52,17 @@ class HoldRecord(Struct, frozen=True, array_like=True):
         return max((amount for name, amount in each if name[1] == "usd"), default=0)
 
 
+class HoldBefore(Struct, frozen=True, array_like=True):
+    id: str
+    wall: float
+    path: tuple[str, ...]
+    taken: tuple[tuple[Name, int], ...]
+
+    def now(self) -> HoldRecord:
+        names, taken = tuple([name for name, _ in self.taken]), tuple([amount for _, amount in self.taken])
+        return HoldRecord(self.id, self.wall, self.path, names, taken)
+
+
 class Mark(Struct, frozen=True, array_like=True):
     id: str
     usd_nanos: int
@@ -59,6 +71,7 @@ class Mark(Struct, frozen=True, array_like=True):
 
 _ENCODE: Final = msgpack.Encoder().encode
 _HOLD: Final = msgpack.Decoder(HoldRecord).decode
+_HOLD_BEFORE: Final = msgpack.Decoder(HoldBefore).decode
 _MARK: Final = msgpack.Decoder(Mark).decode
 
 
@@ -78,8 +91,8 @@ def holds(records: Iterable[tuple[int, bytes]]) -> dict[str, HoldRecord]:
     found: dict[str, HoldRecord] = {}
     marks: dict[str, Mark] = {}
     for kind, payload in records:
-        if kind == HELD:
-            record = _HOLD(payload)
+        if kind in (HELD, HELD_BEFORE):
+            record = _HOLD(payload) if kind == HELD else _HOLD_BEFORE(payload).now()
             found[record.id] = record
         elif kind == MARKED:
             marked = _MARK(payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import DecodeError, msgpack
 
-from proxy.money.holds import HELD, MARKED, HoldRecord, expired, holds, mark
+from proxy.money.holds import HELD, HELD_BEFORE, MARKED, HoldRecord, expired, holds, mark
 from proxy.types import Amounts
 
 TAKEN = [
@@ -47,9 +47,14 @@ def test_the_last_mark_is_charged_and_at_most_the_hold(records: list[tuple[int, 
     assert due(holds(records)["c"]) == expected
 
 
+def test_what_an_older_gate_left_is_read_as_well() -> None:
+    before = HELD_BEFORE, msgpack.encode(("c", 1.0, ("key:k", "run:r"), TAKEN))
+    assert holds([before]) == holds([held("c")])
+
+
 def test_other_kinds_are_somebody_elses_and_damage_is_told() -> None:
     assert holds([(2, b"\xff")]) == {}
-    for kind in (HELD, MARKED):
+    for kind in (HELD, HELD_BEFORE, MARKED):
         with pytest.raises(DecodeError):
             holds([(kind, b"\x91\x01")])
 
