@@ -21,12 +21,11 @@ INPUTS_LEAST: Final = 200  # samples before the observed margin replaces the fix
 OUTPUTS_LEAST: Final = 20
 SAMPLES_MAX: Final = 8_192  # then all counts are halved, so that the present outweighs the past
 REVIEW_EVERY: Final = 32  # samples between two looks at a histogram
-ENOUGH: Final = 1_000  # samples, of which one lies above the margin
-LESSONS: Final = frozenset("048c")  # last digits of the ids of those calls that teach once there were enough
 UNITY: Final = 1_024  # a ratio of one
 RATIO_MAX: Final = 64 * UNITY
 WEIGHT: Final = 0.1  # of the newest sample in a running mean
 SPEED_LEAST_S: Final = 0.2  # a shorter stream tells of buffers, not of a model
+SAID_ONCE: Final = frozenset({"chat", "completions"})  # whose streams do not repeat their text when it ends
 WATCHED_ENDPOINTS: Final = frozenset({"chat", "completions", "responses"})
 THINKING: Final = frozenset({"reasoning", "reasoning_effort"})
 
@@ -42,7 +41,6 @@ class Expected(Struct, frozen=True):
     guard_tokens: int = 16  # made between the decision to stop a stream and its stop, by all choices together
     tokens_per_byte: float | None = None  # of a stream of this target; None: its first event has to do
     time: GpuForecast | None = None  # where not its tokens cost, but the time of an engine of one's own
-    known: bool = False  # enough such calls were seen
 
 
 class Histogram:
@@ -189,7 +187,6 @@ class Experience:
             watched=_is_watched(call, pace),
             guard_tokens=16 if pace is None else max(16, int(pace.tokens_per_s / 4)),
             tokens_per_byte=pace.tokens_per_byte if pace is not None and has_a_pace(call) else None,
-            known=inputs is not None and outputs is not None and inputs.ratios.total >= ENOUGH <= outputs.lengths.total,
         )
 
     def ended(self, call: Call, target: Target, sample: Sample) -> None:
@@ -212,15 +209,10 @@ class Experience:
 
 
 def has_a_pace(call: Call) -> bool:
-    """Whether a stream's bytes tell of its tokens as those of others at its target do: its text is not said again in
-    closing events, nor does it come with log-probabilities, which take many times its bytes."""
+    """Whether a stream's bytes tell of its tokens as those of others at its target do: its text is said once, and not
+    with log-probabilities, which take many times its bytes."""
     fields = call.head.fields
-    return call.endpoint in ("chat", "completions") and (fields is None or "logprobs" not in fields)
-
-
-def teaches(call: Call, expected: Expected) -> bool:
-    """Where enough was seen, one call in four does: by the digits of its id, which no pattern of calls goes by."""
-    return not expected.known or call.id[-1] in LESSONS
+    return call.endpoint in SAID_ONCE and (fields is None or "logprobs" not in fields)
 
 
 def _is_watched(call: Call, pace: _Pace | None) -> bool:

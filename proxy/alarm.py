@@ -15,12 +15,11 @@ NEAR_S = 1.0
 
 
 class Alarms:
-    """Those of one event loop that are far from ringing, by the second in which they are due."""
+    """Those of one process that are far from ringing, by the second in which they are due."""
 
-    __slots__ = ("_loop", "_seconds")
+    __slots__ = ("_seconds",)
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._seconds: dict[int, tuple[dict[Alarm, None], asyncio.TimerHandle]] = {}
 
     def __repr__(self) -> str:
@@ -29,13 +28,6 @@ class Alarms:
     def __len__(self) -> int:
         """Seconds."""
         return len(self._seconds)
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Found once: to ask which one runs costs a system call."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop
 
     def add(self, alarm: Alarm, second: int, loop: asyncio.AbstractEventLoop) -> None:
         there = self._seconds.get(second)
@@ -70,16 +62,15 @@ class Alarm:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
-        alarms = self._alarms
-        loop = self._loop = asyncio.get_running_loop() if alarms is None else alarms.loop
+        loop = self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None  # whoever waits is a task
         self._task = task
         self._cancelled_before = task.cancelling()
-        if alarms is None or self._at - loop.time() < NEAR_S:
+        if self._alarms is None or self._at - loop.time() < NEAR_S:
             self.arm()
         else:
-            alarms.add(self, int(self._at), loop)
+            self._alarms.add(self, int(self._at), loop)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -41,7 +41,6 @@ LAST_WORDS_S = 1.0  # for the calls that a stop has ended to tell their clients 
 class Pipeline:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._loop: asyncio.AbstractEventLoop | None = None  # known from the first call on
         self.begun = 0
         self._easing = Easing(parts.clock, parts.denied)
         self._serving: set[Running] = set()
@@ -57,8 +56,7 @@ class Pipeline:
         """What became of it."""
         run = self._parts.runs.of(call.identity)
         record = self._begin(call, () if run is None else run.accounts)
-        running = Running(record, run, self._loop)
-        self._loop = self._loop or running.task.get_loop()
+        running = Running(record, run)
         self._serving.add(running)
         try:
             await self._answer(running, downstream, snapshot)

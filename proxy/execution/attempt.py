@@ -11,7 +11,6 @@ from msgspec import structs
 
 from policies import budget
 from policies.budget import NO_LIMITS, Allowance
-from policies.estimate import teaches
 from policies.settle import Ending
 from policies.stall import WATCHED
 from proxy.alarm import Alarm
@@ -193,8 +192,7 @@ class Exchange:
         cost = bill.cost(facts, billed)
         if taken and facts.held is not None:
             self._record.purse.give_back(facts.held.amounts, bill.spent(facts, billed, cost), sent=self._sent)
-        # A plain answer teaches only what holds are made of.
-        if self._ask.head.stream or (taken and teaches(self._call, self._expected)):
+        if taken or self._ask.head.stream:  # a plain answer teaches only what holds are made of
             self._learn(facts, ending, billed)
         attempt = self._attempt(facts, ending, error=error, billed=billed, cost=cost)
         record = self._record

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from policies import budget, prompt_cache, service_tier
 from policies.budget import Allowance
-from policies.estimate import Expected, Sample, has_a_pace
+from policies.estimate import SAID_ONCE, Expected, Sample, has_a_pace
 from policies.settle import Ending, Evidence, usage
 from pricing.book import cost_usd_nanos
 from pricing.gpu import GpuShare
@@ -58,7 +58,7 @@ class Facts(Struct, frozen=True):
     @property
     def output_least(self) -> int:
         """Tokens that were relayed for certain: as many as events. Where a text is said again when it ends, none."""
-        if self.call.endpoint not in ("chat", "completions"):
+        if self.call.endpoint not in SAID_ONCE:
             return 0
         passage = self.reading.passage if self.reading is not None else None
         return self.output_seen if passage is None else min(self.output_seen, passage.events)

@@ -171,10 +171,9 @@ class Race:
     def _learn(self, exchange: Exchange, error: ProxyError) -> float:
         """What a failed attempt tells of the target's limits; for how long it is to be left alone."""
         permit, refused = exchange.permit, error.code == "upstream_overloaded"
+        # A refusal that says when to come back knows better than its figures.
         if exchange.reading is not None and not (refused and error.retry_after_s is not None):
-            permit.learn(
-                exchange.reading.headers
-            )  # a refusal that says when to come back knows better than its figures
+            permit.learn(exchange.reading.headers)
         if not refused:
             return 0.0
         hint = UNNAMED_REFUSAL_S if error.retry_after_s is None else error.retry_after_s

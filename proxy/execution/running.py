@@ -21,9 +21,8 @@ from proxy.types import Call
 class Running:
     __slots__ = ("_settled", "_word", "ending", "ends_with_run", "record", "run", "task")
 
-    def __init__(self, record: Record, run: Run | None, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """`loop`: the one that runs, where it is known; to ask for it costs a system call."""
-        task = asyncio.current_task(loop)
+    def __init__(self, record: Record, run: Run | None) -> None:
+        task = asyncio.current_task()
         assert task is not None  # a handler is one
         self.record = record
         self.run = run

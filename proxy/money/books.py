@@ -92,13 +92,6 @@ class Books:
         if charges:
             self._posted[id] = charges
 
-    def _sync(self) -> None:
-        """In the ledger's thread, before each commit."""
-        wall = self._clock.wall()
-        if not 0 <= wall - self._sync_wall < SYNC_S:
-            self._sync_wall = wall
-            self.journal.sync()
-
     # --- before the ledger -------------------------------------------------------------------------------------------
 
     def append(self, outcome: Outcome) -> None:
@@ -141,6 +134,13 @@ class Books:
         """What has to stand in a fresh journal."""
         held = [(HELD, payload) for payload in self._live.values()]
         return held + [(MARKED, payload) for payload in self._marks.values()]
+
+    def _sync(self) -> None:
+        """In the ledger's thread, before each commit."""
+        wall = self._clock.wall()
+        if not 0 <= wall - self._sync_wall < SYNC_S:
+            self._sync_wall = wall
+            self.journal.sync()
 
     # --- what a checkpoint says --------------------------------------------------------------------------------------
 

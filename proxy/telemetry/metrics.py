@@ -29,7 +29,7 @@ from proxy.telemetry.scrape import Scrapes
 from proxy.telemetry.series import Table
 from proxy.telemetry.shared_metrics import SharedMetrics
 from proxy.telemetry.usual import UsualCalls, usual_attempt
-from proxy.tenancy import run_id, tenant
+from proxy.tenancy import run_of
 from proxy.types import Attempt, Call, Identity, Outcome, Target
 
 RUNS_MAX = 20_000  # runs remembered as begun; one that returns after so many others counts again
@@ -227,10 +227,10 @@ class Metrics:
 
     def _count_run(self, identity: Identity, agent: str) -> None:
         """A call without a run is a run of its own; a known run is moved to the young end."""
-        if identity.run is None:
+        id, runs = run_of(identity), self._runs
+        if id is None:
             self._runs_started[agent, "none"].value += 1
             return
-        id, runs = run_id(tenant(identity), identity.run), self._runs
         if id in runs:
             del runs[id]
         else:

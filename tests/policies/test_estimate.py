@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw, structs
 
 from policies import estimate
-from policies.estimate import ENOUGH, Expected, Experience, Histogram, Sample, teaches
+from policies.estimate import Expected, Experience, Histogram, Sample
 from proxy.types import Call, Endpoint, Head, Identity, Usage
 from tests.build import call, target
 
@@ -159,15 +159,3 @@ def test_how_long_answers_take_is_remembered_for_each_target_the_recent_ones_fir
     experience.took(TARGET, 12.0)
     assert experience.seconds(TARGET) == pytest.approx(3.0)
     assert experience.seconds(target("other/model")) is None
-
-
-def test_once_a_thousand_calls_were_seen_one_in_four_teaches_whatever_their_order() -> None:
-    ids = [f"{number:x}" for number in range(1_600)]
-    few, known = (learnt(*[plain()] * count) for count in (ENOUGH - 1, ENOUGH))
-    assert all(teaches(structs.replace(STREAM, id=id), few) for id in ids)
-    assert sum(teaches(structs.replace(STREAM, id=id), known) for id in ids) == 400
-
-
-def test_calls_whose_lengths_nobody_knows_go_on_teaching() -> None:
-    broken = structs.replace(plain(), whole=False)
-    assert teaches(structs.replace(STREAM, id="1"), learnt(*[broken] * ENOUGH))
